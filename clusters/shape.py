@@ -1,0 +1,79 @@
+"""The requested shape of a node: its CPU topology and its kubelet's CPU manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class NodeShape:
+    """CPU topology and memory of one node.
+
+    Attributes:
+        sockets: CPU packages.
+        cores: cores in each socket.
+        threads: hardware threads in each core (2 is SMT).
+        numa_nodes: NUMA nodes; sockets are spread over them evenly, or a socket is
+            divided evenly between them when there are more nodes than sockets.
+        memory_mib: memory of the whole node in MiB.
+
+    CPU ids count threads first, then cores, then sockets: with ``2x3x2`` CPUs 0 and 1
+    are the siblings of the first core, CPUs 6 to 11 the second socket.
+    """
+
+    sockets: int = 2
+    cores: int = 3
+    threads: int = 2
+    numa_nodes: int = 2
+    memory_mib: int = 3072
+
+    def __post_init__(self) -> None:
+        if min(self.sockets, self.cores, self.threads, self.numa_nodes) < 1:
+            raise ValueError(f"a node shape counts from 1: {self}")
+        if self.sockets * self.cores % self.numa_nodes:
+            raise ValueError(f"the cores of {self} cannot be divided evenly among NUMA nodes")
+
+    @property
+    def cpus(self) -> int:
+        """Number of logical CPUs."""
+        return self.sockets * self.cores * self.threads
+
+    def __str__(self) -> str:
+        return f"{self.sockets}x{self.cores}x{self.threads} ({self.numa_nodes} NUMA)"
+
+
+@dataclass(frozen=True)
+class CpuManager:
+    """What the kubelet of a node is told about CPUs.
+
+    Attributes:
+        policy: ``static`` or ``none``.
+        reserved: ids of ``reservedSystemCPUs``.
+        options: names of the enabled policy options, such as ``full-pcpus-only``.
+    """
+
+    policy: str = "static"
+    reserved: frozenset[int] = frozenset({0, 1})
+    options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One requested node."""
+
+    name: str
+    shape: NodeShape = NodeShape()
+    cpu_manager: CpuManager = CpuManager()
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """A requested cluster: its nodes and the KubeVirt generation that it serves.
+
+    Attributes:
+        nodes: at least one; names are unique.
+        profile: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap ``kubevirt-config``).
+    """
+
+    nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
+    profile: str = "v1"
