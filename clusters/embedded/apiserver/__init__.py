@@ -1,0 +1,1 @@
+"""The embedded API server: storage, admission and the Kubernetes API over HTTPS."""
