@@ -1,0 +1,62 @@
+"""What the API server asks of the rest of the stack while it answers a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from clusters.embedded.apiserver.resources import ResourceType
+from clusters.embedded.apiserver.store import Object
+from clusters.embedded.machine import ExecSession
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One entry of ``status.details.causes``: reason, text, JSON path of the field."""
+
+    reason: str
+    message: str
+    field: str
+
+
+class InvalidError(Exception):
+    """The object is refused with 422 Invalid and these causes."""
+
+    def __init__(self, message: str, causes: Sequence[Cause]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.causes = tuple(causes)
+
+
+class Admission(Protocol):
+    """Defaulting and validation of one resource type."""
+
+    def admit(self, type_: ResourceType, obj: Object, old: Object | None) -> Object:
+        """The object to be stored, with defaults filled in; `old` is None on creation.
+
+        Raises InvalidError.
+        """
+        ...
+
+
+class PodAccess(Protocol):
+    """The kubelets, as the API server reaches them. Unknown containers raise KeyError."""
+
+    async def log(self, namespace: str, pod: str, container: str) -> str:
+        """What the container has printed so far."""
+        ...
+
+    async def execute(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, tty: bool
+    ) -> ExecSession:
+        """Starts a command in the running container."""
+        ...
+
+    async def console(self, namespace: str, vmi: str) -> str:
+        """What the guest of the VMI has printed on its serial console so far."""
+        ...
+
+    def node_config(self, node: str) -> Object:
+        """The KubeletConfiguration of the node, as ``/configz`` shows it."""
+        ...
