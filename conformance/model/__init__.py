@@ -1,0 +1,1 @@
+"""Frozen facts and findings. Standard library only."""

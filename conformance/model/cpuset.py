@@ -1,0 +1,61 @@
+"""A set of CPU ids, written as Linux writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+
+class CpuSet(frozenset[int]):
+    """An immutable set of CPU ids; ``str()`` gives the list format of cpuset(7), ``0-2,7``.
+
+    Set operators return CpuSets, so that what they give can be shown as it is.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> CpuSet:
+        """Reads the list format of cpuset(7): ``0-2,7``; white space around it is dropped.
+
+        The empty text is the empty set. Raises ValueError, quoting the text, for anything
+        else, strides (``0-6:2``) included: no source that we read writes them.
+        """
+        stripped = text.strip()
+        if not stripped:
+            return cls()
+        cpus: set[int] = set()
+        for part in stripped.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                raise ValueError(f"not a CPU list: {text!r}")
+            low, high = int(first), int(last) if dash else int(first)
+            if high < low:
+                raise ValueError(f"not a CPU list: {text!r}")
+            cpus.update(range(low, high + 1))
+        return cls(cpus)
+
+    def __and__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
+        return CpuSet(frozenset(self).intersection(other))
+
+    def __or__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
+        return CpuSet(frozenset(self).union(other))
+
+    def __sub__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
+        return CpuSet(frozenset(self).difference(other))
+
+    def __str__(self) -> str:
+        if not self:
+            return "(empty)"
+        ids = sorted(self)
+        starts = [ids[0]] + [b for a, b in pairwise(ids) if b != a + 1]
+        ends = [a for a, b in pairwise(ids) if b != a + 1] + [ids[-1]]
+        return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+    def __repr__(self) -> str:
+        return f"CpuSet({str(self)!r})"
+
+    @classmethod
+    def union_of(cls, sets: Iterable[Iterable[int]]) -> CpuSet:
+        """The union of any number of sets."""
+        return cls(cpu for cpus in sets for cpu in cpus)

@@ -1,0 +1,299 @@
+"""What was seen of one workload at one moment: first as raw text, then as facts.
+
+A `RawSnapshot` is what collectors record and what the evidence bundle holds: API objects,
+texts of files, libvirt's answers. `conformance.parsing.assemble` turns it into a
+`Snapshot`, the only thing that checks see. What could not be observed is absent (None or
+empty) in the snapshot, with its reason in `not_observed`: absence never passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.model.cpuset import CpuSet
+from conformance.model.topology import Topology
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RawDomain:
+    """libvirt's answers about one domain, as recorded.
+
+    Attributes:
+        vcpu_pins: CPU list text by vCPU id; likewise iothread_pins by IOThread id.
+        source: how it was asked.
+    """
+
+    xml: str
+    vcpu_pins: Mapping[str, str]
+    emulator_pin: str
+    iothread_pins: Mapping[str, str]
+    source: str
+
+
+@dataclass(frozen=True)
+class RawSnapshot:
+    """Everything recorded of one workload at one moment, unparsed.
+
+    Attributes:
+        case: id of the case; scenario: id of the scenario it belongs to.
+        moment: what had just happened, such as ``running`` or ``deleted``.
+        began, ended: UTC, ISO 8601 with milliseconds: when reading began and ended.
+        manifest: the VMI as the user wrote it.
+        vmi, pod, node: API objects, None when there is none.
+        pods: every pod bound to the node at that time.
+        events: API events about the VMI and its pod.
+        rejection: the API's ``Status`` when creation was refused, with ``code``.
+        files: node files by absolute path.
+        unreadable: reason by path.
+        domain: libvirt's answers.
+        console: what the guest printed.
+        not_observed: reason by layer: ``vmi pod node files domain console ...``.
+        torn: what changed while it was read (pod UID, container id); a torn snapshot is
+            never judged.
+    """
+
+    case: str
+    scenario: str
+    moment: str
+    began: str
+    ended: str
+    manifest: Json
+    vmi: Json | None = None
+    pod: Json | None = None
+    node: Json | None = None
+    pods: tuple[Json, ...] = ()
+    events: tuple[Json, ...] = ()
+    rejection: Json | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    domain: RawDomain | None = None
+    console: str | None = None
+    not_observed: Mapping[str, str] = field(default_factory=dict)
+    torn: str | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPU in thousandths, memory in bytes; None when it is not expressed."""
+
+    cpu_milli: int | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread of a container.
+
+    Attributes:
+        affinity: ``Cpus_allowed_list`` of /proc/PID/task/TID/status.
+        cgroup: its cgroup v2 path below the mount point.
+    """
+
+    pid: int
+    tid: int
+    name: str
+    affinity: CpuSet
+    cgroup: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a pod: what the API says and, where it was seen, what the node says.
+
+    Attributes:
+        role: ``container``, ``init`` or ``restartable-init`` (a sidecar among initContainers).
+        id: container id without its scheme, None before it has one.
+        running: whether the API says that it runs.
+        cgroup: its cgroup v2 path below the mount point; None when it was not found.
+        cpuset: ``cpuset.cpus.effective`` of that cgroup; configured: ``cpuset.cpus``.
+        children: effective cpuset by child cgroup (name relative to the container's).
+        cpu_max: text of ``cpu.max``.
+        threads: every thread in it and its children.
+    """
+
+    name: str
+    role: str
+    image: str
+    requests: Resources
+    limits: Resources
+    id: str | None
+    running: bool
+    restarts: int = 0
+    cgroup: str | None = None
+    cpuset: CpuSet | None = None
+    configured: CpuSet | None = None
+    children: Mapping[str, CpuSet] = field(default_factory=dict)
+    cpu_max: str | None = None
+    threads: tuple[Thread, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod."""
+
+    namespace: str
+    name: str
+    uid: str
+    phase: str
+    qos_class: str | None
+    reason: str | None
+    node: str | None
+    labels: Mapping[str, str]
+    node_selector: Mapping[str, str]
+    containers: tuple[Container, ...]
+
+    def container(self, name: str) -> Container | None:
+        """The container of that name, init containers included."""
+        return next((c for c in self.containers if c.name == name), None)
+
+    @property
+    def compute(self) -> Container | None:
+        """The container in which the launcher runs the guest."""
+        return self.container("compute")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The kubelet's cpu_manager_state.
+
+    Attributes:
+        entries: exclusive CPUs by (pod UID, container name).
+        path: where it was read.
+    """
+
+    policy: str
+    default: CpuSet
+    entries: Mapping[tuple[str, str], CpuSet]
+    path: str
+
+
+@dataclass(frozen=True)
+class Kubelet:
+    """What the node's kubelet is configured to do with CPUs.
+
+    Attributes:
+        reserved: explicitly reserved CPUs (``reservedSystemCPUs``), None when unknown.
+    """
+
+    policy: str | None
+    reserved: CpuSet | None
+    options: Mapping[str, str]
+    source: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """The node on which the workload runs."""
+
+    name: str
+    labels: Mapping[str, str]
+    allocatable_cpu_milli: int | None
+    topology: Topology | None
+    kubelet: Kubelet | None
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class DomainTopology:
+    """``<topology>`` of the domain; None where the domain has no such element."""
+
+    sockets: int
+    cores: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The domain XML, parsed.
+
+    Attributes:
+        type: ``kvm`` or ``qemu``.
+        enabled_vcpus: ``<vcpu current=>`` or, without it, the number of vCPUs.
+        vcpu_pins: CPUs by vCPU, from ``<vcpupin>``.
+        emulator_pin: from ``<emulatorpin>``, None without one.
+        iothreads: ids of the domain's IOThreads.
+        numa_cells: vCPUs by guest NUMA cell.
+    """
+
+    type: str
+    name: str
+    enabled_vcpus: int
+    vcpu_pins: Mapping[int, CpuSet]
+    emulator_pin: CpuSet | None
+    iothreads: frozenset[int]
+    iothread_pins: Mapping[int, CpuSet]
+    topology: DomainTopology | None
+    numa_cells: Mapping[int, CpuSet]
+
+
+@dataclass(frozen=True)
+class LivePins:
+    """What the running libvirt answers: pins by vCPU, of the emulator, by IOThread."""
+
+    vcpu_pins: Mapping[int, CpuSet]
+    emulator_pin: CpuSet
+    iothread_pins: Mapping[int, CpuSet]
+    source: str
+
+
+@dataclass(frozen=True)
+class Guest:
+    """What the guest itself says of its CPUs."""
+
+    topology: Topology
+    sockets: int
+    cores_per_socket: int
+    threads_per_core: int
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """How the API refused the manifest.
+
+    Attributes:
+        causes: (field, message) of every cause.
+    """
+
+    code: int
+    reason: str
+    message: str
+    causes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Vmi:
+    """The VMI's status."""
+
+    namespace: str
+    name: str
+    uid: str
+    phase: str
+    node: str | None
+    conditions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Facts about one workload at one moment; see RawSnapshot for what is raw in it."""
+
+    case: str
+    scenario: str
+    moment: str
+    began: str
+    ended: str
+    manifest: Json
+    vmi: Vmi | None = None
+    pod: Pod | None = None
+    node: Node | None = None
+    pods: tuple[Pod, ...] = ()
+    domain: Domain | None = None
+    live: LivePins | None = None
+    guest: Guest | None = None
+    rejection: Rejection | None = None
+    leftovers: tuple[str, ...] = ()
+    not_observed: Mapping[str, str] = field(default_factory=dict)
+    torn: str | None = None

@@ -1,0 +1,78 @@
+"""What the promise says must happen to one VMI, derived from its spec alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The API must refuse the manifest.
+
+    Attributes:
+        fields: JSON paths, one of which a cause must name.
+        fragment: text that the message of that cause must contain; empty when the promise
+            does not fix it.
+        rule: id of the rule that is violated.
+    """
+
+    fields: tuple[str, ...]
+    fragment: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A container beside compute that must cost CPU and must not be pinned.
+
+    Attributes:
+        name: container name, or a prefix of it ending in ``*``.
+        cpu_milli, memory_bytes: requests and limits it must have; None when not fixed.
+    """
+
+    name: str
+    cpu_milli: int | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What must be seen of one VMI.
+
+    Attributes:
+        refusal: why it must be refused; None when it must be admitted.
+        dedicated: whether it asks for dedicated CPUs.
+        vcpus: enabled vCPUs of the guest.
+        sockets, cores, threads: topology that the guest must see.
+        isolate_emulator: whether the emulator threads have a pCPU of their own.
+        emulator_cpus: number of pCPUs of the emulator thread when it is isolated (1, or 2
+            with the even-parity annotation), else 0.
+        iothreads: number of IOThreads, None when the promise leaves it open.
+        iothreads_policy: none, shared, auto, supplementalPool.
+        supplemental_iothreads: pCPUs that the supplemental pool adds.
+        compute_cpus: CPUs of the compute container, request and limit.
+        sidecars: the containers that must be beside compute.
+        numa_passthrough: guest NUMA must mirror the host's.
+        notes: remarks for a reader of the report.
+    """
+
+    refusal: Refusal | None = None
+    dedicated: bool = True
+    vcpus: int = 0
+    sockets: int = 0
+    cores: int = 0
+    threads: int = 0
+    isolate_emulator: bool = False
+    emulator_cpus: int = 0
+    iothreads: int | None = None
+    iothreads_policy: str = "none"
+    supplemental_iothreads: int = 0
+    compute_cpus: int = 0
+    sidecars: tuple[Sidecar, ...] = ()
+    numa_passthrough: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the API must accept it."""
+        return self.refusal is None

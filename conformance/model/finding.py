@@ -1,0 +1,57 @@
+"""What a check says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The outcome of one requirement on one snapshot.
+
+    NOT_APPLICABLE needs a reason (which capability or shape is lacking); NOT_OBSERVED means
+    that the evidence is missing and never counts as kept; KNOWN_DIVERGENCE is a failure
+    that the catalogue knows of this release; ERROR is a defect of the harness or cluster.
+    """
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOT_APPLICABLE = "not-applicable"
+    NOT_OBSERVED = "not-observed"
+    KNOWN_DIVERGENCE = "known-divergence"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of the values that a check compared.
+
+    Attributes:
+        what: such as ``vCPU 1 by vcpupin``.
+        value: text, CPU lists as Linux writes them.
+        source: where it came from: file, API object and field, command.
+    """
+
+    what: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One requirement judged on one snapshot.
+
+    Attributes:
+        requirement: id in the catalogue.
+        message: one sentence that alone tells what was compared and what is wrong.
+        compared: the values, in the order of the message.
+    """
+
+    requirement: str
+    verdict: Verdict
+    message: str
+    compared: tuple[Compared, ...] = ()
+    case: str = ""
+    scenario: str = ""
+    moment: str = ""
+    node: str = ""
