@@ -1,0 +1,1 @@
+"""Renderers of one documented report. Know nothing but that document."""
