@@ -1,0 +1,68 @@
+"""Where running clusters keep their files, and which of them are still alive.
+
+One directory a cluster below a directory of the user: short, because unix sockets live in
+it and their paths may not exceed 107 bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from clusters.provider import ClusterError, Handle
+
+HANDLE = "handle.json"
+
+
+def base() -> Path:
+    """The directory of all clusters of this user, made private to the user."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.access(runtime, os.W_OK):
+        path = Path(runtime) / "cpu-conformance"
+    else:
+        path = Path(tempfile.gettempdir()) / f"cpu-conformance-{os.getuid()}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise ClusterError(f"{path} belongs to somebody else or is open to others: remove it")
+    return path
+
+
+def create(name: str) -> Path:
+    """A new directory for the cluster of that name. Raises ClusterError when it is taken."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
+        raise ClusterError(
+            f"{name!r} cannot name a cluster: use at most 32 lower-case letters, digits and dashes"
+        )
+    path = base() / name
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        raise ClusterError(
+            f"a cluster named {name!r} is there already; `./conform down {name}` removes it"
+        ) from None
+    return path
+
+
+def remove(path: Path) -> None:
+    """Removes a cluster's directory with everything in it."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def handles() -> Iterator[Handle]:
+    """The handles of every cluster that was brought up and not taken down, dead ones too."""
+    for path in sorted(base().glob(f"*/{HANDLE}")):
+        yield Handle.load(path.read_text())
+
+
+def find(name: str) -> Handle:
+    """The handle of the cluster of that name. Raises ClusterError when there is none."""
+    for handle in handles():
+        if handle.name == name:
+            return handle
+    raise ClusterError(f"there is no cluster named {name!r}; `./conform status` lists them")
