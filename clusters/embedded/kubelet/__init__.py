@@ -1,0 +1,1 @@
+"""The kubelet of one node, with its CPU manager."""

@@ -1,0 +1,1 @@
+"""virt-launcher: pins and starts the guest of one VMI inside its own container."""
