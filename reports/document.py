@@ -234,7 +234,9 @@ class Owner:
 
 @dataclass(frozen=True)
 class CpuMap:
-    """Who had each pCPU of a node at one moment; a pCPU without an owner was not observed.
+    """Who had each pCPU of a node at one moment.
+
+    A pCPU without an owner was not observed; one with several has them all, and they collide.
 
     Attributes:
         workload: the VMI that the moment is about; its pCPUs stand out.

@@ -1,0 +1,80 @@
+"""Words, signs and orders that all renderers share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from reports.document import WORST_FIRST, Document, Finding, Outcome, Verdict
+
+SIGNS: Mapping[Verdict, str] = {
+    Verdict.FAIL: "✗",
+    Verdict.ERROR: "!",
+    Verdict.NOT_OBSERVED: "?",
+    Verdict.KNOWN_DIVERGENCE: "≈",
+    Verdict.PASS: "✓",
+    Verdict.NOT_APPLICABLE: "–",
+}
+"""One character by verdict, so that nothing is told by colour alone."""
+
+HEADLINES: Mapping[Outcome, str] = {
+    Outcome.CONFORMANT: "Conformant",
+    Outcome.NOT_CONFORMANT: "Not conformant",
+    Outcome.INCONCLUSIVE: "Inconclusive",
+    Outcome.INTERRUPTED: "Interrupted",
+}
+
+SIMULATION = (
+    "SIMULATION: nodes, kernels and guests existed in memory only. "
+    "This says nothing about any real cluster."
+)
+
+BROKEN = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_OBSERVED)
+"""What keeps a run from being conformant, the worst first."""
+
+_CONTROL = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def words(verdict: Verdict) -> str:
+    """The verdict in plain words."""
+    return verdict.value.replace("-", " ")
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters made visible, such as ``\x1b``.
+
+    What is left may stand in XML 1.0 and does nothing to a terminal.
+    """
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def one_line(text: str) -> str:
+    """The text, printable and without line breaks."""
+    return " ".join(printable(text).split())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``0.4 s``, ``42 s``, ``3 min 48 s``, ``1 h 02 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings, failures first, otherwise in their order."""
+    return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.verdict))
+
+
+def broken(document: Document) -> list[Finding]:
+    """The findings that keep the run from being conformant, failures first."""
+    return worst_first(f for f in document.findings if f.verdict in BROKEN)
+
+
+def place(finding: Finding) -> str:
+    """Where the finding belongs: case (or scenario), moment, node."""
+    parts = (finding.case or finding.scenario, finding.moment, finding.node)
+    return ", ".join(one_line(part) for part in parts if part)
