@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -90,6 +90,15 @@ def start(
         )
     os.close(write_end)
     identity = processes.identity(process.pid)
+    handle = Handle(
+        provider=provider,
+        name=name,
+        directory=str(directory),
+        kubeconfig=str(directory / "kubeconfig"),
+        details={"process": identity},
+    )
+    # Written before the cluster is ready, so that it is found even if this process is killed.
+    (directory / rundir.HANDLE).write_text(handle.dump())
     try:
         details = _await_ready(os.fdopen(read_end), progress)
     except BaseException as error:
@@ -99,13 +108,7 @@ def start(
             tail = "\n".join((directory / LOG).read_text(errors="replace").splitlines()[-15:])
             raise ClusterError(f"the process of the {provider} cluster ended:\n{tail}") from None
         raise
-    handle = Handle(
-        provider=provider,
-        name=name,
-        directory=str(directory),
-        kubeconfig=str(directory / "kubeconfig"),
-        details={**details, "process": identity},
-    )
+    handle = replace(handle, details={**details, "process": identity})
     (directory / rundir.HANDLE).write_text(handle.dump())
     return handle
 

@@ -14,9 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from clusters import processes
 from clusters.provider import ClusterError, Handle
 
 HANDLE = "handle.json"
+CREATOR = "creator"
+"""Who made the directory, so that one without a handle can be told from one in the making."""
 
 
 def base() -> Path:
@@ -46,6 +49,7 @@ def create(name: str) -> Path:
         raise ClusterError(
             f"a cluster named {name!r} is there already; `./conform down {name}` removes it"
         ) from None
+    (path / CREATOR).write_text(processes.identity(os.getpid()))
     return path
 
 
@@ -58,6 +62,13 @@ def handles() -> Iterator[Handle]:
     """The handles of every cluster that was brought up and not taken down, dead ones too."""
     for path in sorted(base().glob(f"*/{HANDLE}")):
         yield Handle.load(path.read_text())
+
+
+def orphans() -> Iterator[Path]:
+    """Directories whose maker was killed before the cluster had a handle."""
+    for path in sorted(base().glob(f"*/{CREATOR}")):
+        if not (path.parent / HANDLE).exists() and not processes.alive(path.read_text()):
+            yield path.parent
 
 
 def find(name: str) -> Handle:

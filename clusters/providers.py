@@ -1,0 +1,28 @@
+"""The providers by the name that the user gives them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from clusters import rundir
+from clusters.provider import Progress, Provider
+
+NAMES = ("embedded", "simulated")
+
+
+def provider(name: str) -> Provider:
+    """The provider of that name; imported only now, since each needs other libraries."""
+    if name not in NAMES:
+        raise ValueError(f"there is no cluster provider {name!r}; there are {', '.join(NAMES)}")
+    made: Provider = import_module(f"clusters.{name}.provider").PROVIDER
+    return made
+
+
+def sweep(progress: Progress) -> None:
+    """Removes what runs that were killed have left on this machine."""
+    for handle in rundir.handles():
+        if provider(handle.provider).alive(handle):
+            progress(f"removing what the {handle.provider} cluster {handle.name} left behind")
+            provider(handle.provider).down(handle)
+    for directory in rundir.orphans():
+        rundir.remove(directory)

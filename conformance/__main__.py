@@ -1,0 +1,5 @@
+"""``python -m conformance``, which `./conform` calls."""
+
+from conformance.cli import main
+
+raise SystemExit(main())

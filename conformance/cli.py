@@ -1,0 +1,215 @@
+"""The command line. Thin: it composes the rooms and holds no rule of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from clusters import providers, rundir
+from clusters.provider import ClusterError
+from clusters.shape import ClusterSpec
+from conformance.exits import Exit
+
+ROOT = Path(__file__).parents[1]
+SUITE = ROOT / "tests" / "conformance"
+WORKERS = {"simulated": 0, "embedded": 4}
+"""pytest-xdist workers by provider: how many VMIs are in the works at once."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        print("conform: interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except ClusterError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return Exit.INCONCLUSIVE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.INCONCLUSIVE
+
+
+def _as_interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="conform",
+        description="Tells whether a cluster really gives virtual machines the CPUs it promised.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    run = commands.add_parser(
+        "run",
+        help="bring a cluster up, judge it, write the reports",
+        description="Brings a cluster up, runs the conformance suite, prints the verdict and "
+        "writes the reports. Exit code: 0 conformant, 1 a mandatory requirement failed, "
+        "2 inconclusive, 3 usage, 130 interrupted.",
+    )
+    _cluster_option(run)
+    run.add_argument("--matrix", default="smoke", metavar="smoke|standard|full|FILE")
+    run.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    run.add_argument("-n", type=int, dest="workers", metavar="N", help="VMIs at once")
+    run.add_argument("--report-dir", type=Path, default=Path("reports-out"), metavar="DIR")
+    run.add_argument("--keep", choices=("never", "on-failure", "always"), default="never")
+    run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
+    run.set_defaults(command=_run)
+
+    test = commands.add_parser("test", help="run the project's own tests")
+    test.add_argument("pytest", nargs="*", help="arguments for pytest instead of the whole")
+    test.set_defaults(command=_test)
+
+    up = commands.add_parser("up", help="bring a cluster up and leave it running")
+    _cluster_option(up)
+    up.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    up.add_argument("name", nargs="?", default="dev")
+    up.set_defaults(command=_up)
+
+    down = commands.add_parser("down", help="take a cluster down")
+    down.add_argument("name", nargs="?", default="dev")
+    down.set_defaults(command=_down)
+
+    status = commands.add_parser("status", help="list the clusters of this machine")
+    status.set_defaults(command=_status)
+
+    collect = commands.add_parser(
+        "collect", help="record evidence of every VMI that runs on a cluster"
+    )
+    collect.add_argument("name", nargs="?", default="dev")
+    collect.add_argument("--report-dir", type=Path, default=Path("reports-out"), metavar="DIR")
+    collect.set_defaults(command=_collect)
+
+    judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
+    judge.add_argument("directory", type=Path, metavar="DIR", help="a report directory")
+    judge.set_defaults(command=_judge)
+
+    requirements = commands.add_parser("requirements", help="show what is required, and by whom")
+    requirements.add_argument("id", nargs="?")
+    requirements.set_defaults(command=_requirements)
+
+    matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
+    matrix.add_argument("matrix", nargs="?", default="smoke", metavar="smoke|standard|full|FILE")
+    matrix.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    matrix.add_argument("--format", choices=("table", "yaml"), default="table")
+    matrix.set_defaults(command=_matrix)
+    return parser
+
+
+def _cluster_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cluster", choices=providers.NAMES, default="embedded")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import pytest
+
+    workers = WORKERS[arguments.cluster] if arguments.workers is None else arguments.workers
+    options = [
+        *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
+        *("--cluster", arguments.cluster, "--matrix", arguments.matrix),
+        *("--profile", arguments.profile, "--keep", arguments.keep),
+        *("--report-dir", str(arguments.report_dir.absolute()), "--verdict"),
+        *(("-n", str(workers)) if workers else ()),
+        *(("-k", arguments.keyword) if arguments.keyword else ()),
+    ]
+    code = int(pytest.main(options))
+    verdict = arguments.report_dir / "report.json"
+    if code == pytest.ExitCode.USAGE_ERROR:
+        return Exit.USAGE
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        print("conform: no test matches", file=sys.stderr)
+        return Exit.USAGE
+    if code == pytest.ExitCode.INTERNAL_ERROR or not verdict.exists():
+        return Exit.INCONCLUSIVE
+    return code
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    """The whole: everything on the simulated cluster, then the suite on the embedded one."""
+    calls = (
+        [arguments.pytest]
+        if arguments.pytest
+        else [
+            ["tests", "--cluster", "simulated", "-n", "2", "-q"],
+            ["tests/conformance", "--cluster", "embedded", "-n", "4", "-q"],
+        ]
+    )
+    for call in calls:
+        print(f"conform: pytest {shlex.join(call)}", flush=True)
+        code = subprocess.run(
+            [sys.executable, "-m", "pytest", *call], cwd=ROOT, check=False
+        ).returncode
+        if code:
+            return code
+    return Exit.CONFORMANT
+
+
+def _say(line: str) -> None:
+    print(f"conform: {line}", file=sys.stderr, flush=True)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    providers.sweep(_say)
+    directory = rundir.create(arguments.name)
+    spec = ClusterSpec(profile=arguments.profile)
+    try:
+        handle = providers.provider(arguments.cluster).up(
+            arguments.name, spec, directory, progress=_say, detached=True
+        )
+    except BaseException:
+        rundir.remove(directory)
+        raise
+    _say(f"the {handle.provider} cluster {handle.name} is up; `./conform down {handle.name}`")
+    print(f"export KUBECONFIG={shlex.quote(handle.kubeconfig)}")
+    return Exit.CONFORMANT
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    handle = rundir.find(arguments.name)
+    providers.provider(handle.provider).down(handle)
+    _say(f"the {handle.provider} cluster {handle.name} is gone")
+    return Exit.CONFORMANT
+
+
+def _status(_arguments: argparse.Namespace) -> int:
+    found = list(rundir.handles())
+    for handle in found:
+        state = providers.provider(handle.provider).alive(handle) or "running"
+        print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
+    if not found:
+        print("no cluster is up; `./conform up` starts one")
+    return Exit.CONFORMANT
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _requirements(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+def _matrix(arguments: argparse.Namespace) -> int:
+    raise NotImplementedError
