@@ -1,0 +1,23 @@
+"""What the guest sees."""
+
+from __future__ import annotations
+
+from fixtures.suite import Judged, requirement
+
+
+@requirement("SMT-SIBLINGS")
+def test_guest_siblings_are_host_siblings(judged: Judged) -> None:
+    """vCPUs that the guest takes for siblings run on siblings of the host."""
+    judged.must_be_kept()
+
+
+@requirement("GUEST-VCPUS")
+def test_guest_sees_its_vcpus(judged: Judged) -> None:
+    """The guest sees as many CPUs as the VMI asks for."""
+    judged.must_be_kept()
+
+
+@requirement("GUEST-TOPOLOGY")
+def test_guest_sees_the_topology_of_the_vmi(judged: Judged) -> None:
+    """The guest sees the sockets, cores and threads of the VMI."""
+    judged.must_be_kept()
