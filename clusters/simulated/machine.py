@@ -1,0 +1,442 @@
+"""A node of the embedded stack that exists in memory: containers, libvirt, guests.
+
+Nothing runs. Containers are processes of a `Kernel`, a domain is a QEMU process with the
+threads that libvirt would have made and pinned. Every operation takes one turn of the event
+loop, so that the stack meets the same interleavings as on a real node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+from clusters.access import ExecResult, LibvirtView, Reading
+from clusters.embedded import cpuset
+from clusters.embedded.machine import ContainerSpec, ContainerState, MachineError, Program
+from clusters.shape import NodeShape
+from clusters.simulated.guest import console_text, enabled_vcpus
+from clusters.simulated.kernel import CGROUP_ROOT, Kernel, KernelError, Process, Thread
+
+SOURCE = "simulated libvirt"
+KILLED = 137
+"""Exit code of a process ended by SIGKILL."""
+
+
+@dataclass
+class _Domain:
+    process: Process
+    xml: str
+    vcpus: dict[int, Thread]
+    iothreads: dict[int, Thread]
+    emulator: list[Thread]
+    console: str
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str = ""
+
+
+@dataclass
+class _Container:
+    spec: ContainerSpec
+    processes: list[Process]
+    exit_code: int | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    domains: dict[str, _Domain] = field(default_factory=dict)
+
+    @property
+    def state(self) -> ContainerState:
+        """As the runtime tells it."""
+        pid = self.processes[0].pid if self.exit_code is None else 0
+        return ContainerState(self.spec.id, pid, self.exit_code)
+
+
+class SimulatedMachine:
+    """`clusters.embedded.machine.Machine` in memory."""
+
+    def __init__(self, shape: NodeShape, hostname: str = "node-1") -> None:
+        self.kernel = Kernel(shape, hostname)
+        self._hostname = hostname
+        self._containers: dict[str, _Container] = {}
+        self._dead = False
+
+    # files
+
+    async def read(self, patterns: Sequence[str]) -> Reading:
+        """As `Machine.read`."""
+        await self._turn()
+        return self.read_now(patterns)
+
+    def read_now(self, patterns: Sequence[str]) -> Reading:
+        """Reads without an event loop: what a shell on the node would see."""
+        files: dict[str, str] = {}
+        unreadable: dict[str, str] = {}
+        for pattern in patterns:
+            for path in self.kernel.glob(pattern):
+                try:
+                    files[path] = self.kernel.read(path)
+                except KernelError as error:
+                    unreadable[path] = str(error.strerror)
+        return Reading(files, unreadable)
+
+    def list_now(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """Existing paths that match, sorted."""
+        return tuple(sorted({path for pattern in patterns for path in self.kernel.glob(pattern)}))
+
+    async def write(self, files: Mapping[str, str]) -> None:
+        """As `Machine.write`."""
+        await self._turn()
+        for path, text in files.items():
+            self._write(path, text)
+
+    async def make_directories(self, paths: Sequence[str]) -> None:
+        """As `Machine.make_directories`."""
+        await self._turn()
+        for path in paths:
+            self.kernel.make_directory(path)
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """As `Machine.remove`."""
+        await self._turn()
+        for path in paths:
+            try:
+                self.kernel.remove(path)
+            except KernelError as error:
+                raise MachineError(f"cannot remove {path}: {error}") from error
+
+    # containers
+
+    async def start_container(self, spec: ContainerSpec) -> ContainerState:
+        """As `Machine.start_container`."""
+        await self._turn()
+        if spec.id in self._containers:
+            raise MachineError(f"container {spec.id} exists already")
+        group = self.kernel.make_cgroup(spec.cgroup)
+        settings = {"cpu.weight": str(spec.cpu_weight), "cpu.max": spec.cpu_max}
+        if spec.cpuset is not None:
+            settings["cpuset.cpus"] = cpuset.render(spec.cpuset)
+        if spec.memory_max is not None:
+            settings["memory.max"] = str(spec.memory_max)
+        for name, text in settings.items():
+            self._write(f"{CGROUP_ROOT}{spec.cgroup}/{name}", text)
+        names = _PROCESSES.get(spec.program, (spec.command[0] if spec.command else "sleep",))
+        container = _Container(spec, [self.kernel.spawn(name, group) for name in names])
+        self._containers[spec.id] = container
+        code = _exit_code(spec)
+        if code is not None:
+            self._end(container, code)
+        return container.state
+
+    async def set_cpusets(self, cpusets: Mapping[str, frozenset[int]]) -> None:
+        """As `Machine.set_cpusets`."""
+        await self._turn()
+        for container_id, cpus in cpusets.items():
+            container = self._containers.get(container_id)
+            if container is not None and container.exit_code is None:
+                path = f"{CGROUP_ROOT}{container.spec.cgroup}/cpuset.cpus"
+                self._write(path, cpuset.render(cpus))
+
+    async def stop_container(self, id: str, *, grace_seconds: float) -> None:  # noqa: ARG002
+        """As `Machine.stop_container`; everything here obeys SIGTERM at once."""
+        await self._turn()
+        container = self._containers.pop(id, None)
+        if container is not None:
+            self._end(container, KILLED)
+            self.kernel.remove_cgroup(container.spec.cgroup)
+
+    def kill_container(self, id: str, exit_code: int = KILLED) -> None:
+        """Ends the processes of a container, as a crash or the OOM killer would."""
+        self._end(self._container(id), exit_code)
+
+    async def containers(self) -> Mapping[str, ContainerState]:
+        """As `Machine.containers`."""
+        await self._turn()
+        return {name: container.state for name, container in self._containers.items()}
+
+    async def wait_container(self, id: str) -> ContainerState:
+        """As `Machine.wait_container`."""
+        container = self._container(id)
+        await container.ended.wait()
+        await self._turn()
+        return container.state
+
+    async def container_log(self, id: str) -> str:
+        """As `Machine.container_log`; guest-console-log prints the guest's console."""
+        await self._turn()
+        container = self._container(id)
+        if container.spec.name != "guest-console-log":
+            return f"{container.spec.name} runs in a simulation: nothing was executed\n"
+        return "".join(
+            domain.console
+            for other in self._containers.values()
+            if other.spec.pod_uid == container.spec.pod_uid
+            for domain in other.domains.values()
+        )
+
+    async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> FinishedSession:  # noqa: ARG002
+        """As `Machine.execute`."""
+        return FinishedSession(await self.execute_to_end(id, command))
+
+    async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
+        """As `Machine.execute_to_end`, for the few commands that a simulation understands."""
+        await self._turn()
+        container = self._container(id)
+        if container.exit_code is not None:
+            raise MachineError(f"container {container.spec.name} has ended")
+        return self._run(container, list(command))
+
+    # libvirt
+
+    async def wait_libvirt(self, id: str) -> None:
+        """As `Machine.wait_libvirt`."""
+        await self._turn()
+        if self._container(id).exit_code is not None:
+            raise MachineError(f"container {id} ended before its libvirt answered")
+
+    async def create_domain(self, id: str, xml: str) -> None:
+        """As `Machine.create_domain`."""
+        await self._turn()
+        container = self._container(id)
+        if container.exit_code is not None:
+            raise MachineError(f"container {id} has ended; it cannot start a domain")
+        tree = ElementTree.fromstring(xml)
+        name = tree.findtext("name") or ""
+        if name in container.domains:
+            raise MachineError(f"domain '{name}' already exists")
+        group = self.kernel.cgroup(container.spec.cgroup)
+        parent = container.processes[-1].pid
+        process = self.kernel.spawn(
+            "qemu-system-x86_64",
+            group,
+            parent=parent,
+            arguments=("qemu-system-x86_64", "-name", f"guest={name}"),
+        )
+        vcpus = {n: self.kernel.add_thread(process, f"CPU {n}/KVM") for n in enabled_vcpus(tree)}
+        iothreads = {
+            n: self.kernel.add_thread(process, f"IO iothread{n}")
+            for n in range(1, int(tree.findtext("iothreads") or 0) + 1)
+        }
+        emulator = [process.threads[0]]
+        emulator += [self.kernel.add_thread(process, comm) for comm in _EMULATOR_THREADS]
+        domain = _Domain(process, xml, vcpus, iothreads, emulator, console_text(tree))
+        try:
+            self._pin(domain, tree)
+        except KernelError as error:
+            self.kernel.exit(process.pid)
+            raise MachineError(f"cannot set CPU affinity on process: {error.strerror}") from error
+        container.domains[name] = domain
+
+    async def domain_view(self, id: str, domain: str) -> LibvirtView:
+        """As `Machine.domain_view`."""
+        await self._turn()
+        return self.domain_view_now(id, domain)
+
+    def domain_view_now(self, id: str, domain: str) -> LibvirtView:
+        """What `domain_view` answers, without an event loop."""
+        found = self._domain(id, domain)
+        everything = self.kernel.online
+        return LibvirtView(
+            xml=found.xml,
+            vcpu_pins={n: t.requested or everything for n, t in found.vcpus.items()},
+            emulator_pin=found.emulator[0].requested or everything,
+            iothread_pins={n: t.requested or everything for n, t in found.iothreads.items()},
+            source=SOURCE,
+        )
+
+    async def destroy_domain(self, id: str, domain: str) -> None:
+        """As `Machine.destroy_domain`."""
+        await self._turn()
+        container = self._containers.get(id)
+        if container is not None and domain in container.domains:
+            self._end_domain(container, domain, "destroyed")
+
+    async def wait_domain_end(self, id: str, domain: str) -> str:
+        """As `Machine.wait_domain_end`."""
+        found = self._domain(id, domain)
+        await found.ended.wait()
+        await self._turn()
+        return found.reason
+
+    async def console_text(self, id: str, domain: str) -> str:
+        """As `Machine.console_text`."""
+        await self._turn()
+        return self._domain(id, domain).console
+
+    def end_domain(self, id: str, domain: str, reason: str = "shutdown") -> None:
+        """The guest ends by itself."""
+        self._domain(id, domain)
+        self._end_domain(self._container(id), domain, reason)
+
+    async def close(self) -> None:
+        """As `Machine.close`."""
+
+    def die(self) -> None:
+        """From now on nothing on this node answers."""
+        self._dead = True
+
+    # inside
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(0)
+        if self._dead:
+            raise MachineError(f"node {self._hostname} does not answer")
+
+    def _write(self, path: str, text: str) -> None:
+        try:
+            self.kernel.write(path, text)
+        except KernelError as error:
+            raise MachineError(f"cannot write {text!r} to {path}: {error}") from error
+
+    def _container(self, id: str) -> _Container:
+        try:
+            return self._containers[id]
+        except KeyError:
+            raise MachineError(f"no container {id} on {self._hostname}") from None
+
+    def _domain(self, id: str, name: str) -> _Domain:
+        container = self._container(id)
+        if name not in container.domains:
+            raise MachineError(f"no domain {name} in container {container.spec.name}")
+        return container.domains[name]
+
+    def _end(self, container: _Container, exit_code: int) -> None:
+        if container.exit_code is not None:
+            return
+        for domain in list(container.domains):
+            self._end_domain(container, domain, "the launcher ended")
+        for process in container.processes:
+            self.kernel.exit(process.pid)
+        container.exit_code = exit_code
+        container.ended.set()
+
+    def _end_domain(self, container: _Container, name: str, reason: str) -> None:
+        domain = container.domains.pop(name)
+        self.kernel.exit(domain.process.pid)
+        domain.reason = reason
+        domain.ended.set()
+
+    def _pin(self, domain: _Domain, tree: ElementTree.Element) -> None:
+        for pin in tree.findall("cputune/vcpupin"):
+            thread = domain.vcpus.get(int(pin.attrib["vcpu"]))
+            if thread is not None:
+                self.kernel.set_affinity(thread, cpuset.parse(pin.attrib["cpuset"]))
+        for pin in tree.findall("cputune/iothreadpin"):
+            thread = domain.iothreads[int(pin.attrib["iothread"])]
+            self.kernel.set_affinity(thread, cpuset.parse(pin.attrib["cpuset"]))
+        emulator = tree.find("cputune/emulatorpin")
+        if emulator is not None:
+            for thread in domain.emulator:
+                self.kernel.set_affinity(thread, cpuset.parse(emulator.attrib["cpuset"]))
+
+    def _run(self, container: _Container, command: list[str]) -> ExecResult:
+        name, *words = command
+        if name.rsplit("/", 1)[-1] in ("sh", "bash") and "-c" in words:
+            return self._run(container, shlex.split(words[words.index("-c") + 1]))
+        output = ""
+        match name:
+            case "cat":
+                return self._cat(words)
+            case "virsh":
+                return self._virsh(container, words)
+            case "ls":
+                output = "".join(f"{path.rsplit('/', 1)[1]}\n" for path in self._in(words))
+            case "echo":
+                output = " ".join(words) + "\n"
+            case "hostname":
+                output = self._hostname + "\n"
+            case "nproc":
+                output = f"{len(self.kernel.cgroup(container.spec.cgroup).effective)}\n"
+            case "kill":
+                self._end(container, KILLED)
+            case "true" | "mkdir" | "truncate" | "sleep":
+                pass
+            case _:
+                return ExecResult(127, "", f"{name}: not part of this simulation\n")
+        return ExecResult(0, output, "")
+
+    def _in(self, directories: Sequence[str]) -> tuple[str, ...]:
+        return self.list_now([f"{d.rstrip('/')}/*" for d in directories if d[0] != "-"])
+
+    def _cat(self, paths: Sequence[str]) -> ExecResult:
+        texts, errors = [], []
+        for path in paths:
+            try:
+                texts.append(self.kernel.read(path))
+            except KernelError as error:
+                errors.append(f"cat: {path}: {error.strerror}\n")
+        return ExecResult(int(bool(errors)), "".join(texts), "".join(errors))
+
+    def _virsh(self, container: _Container, words: Sequence[str]) -> ExecResult:
+        plain = [word for word in words if not word.startswith("-") and "://" not in word]
+        try:
+            match plain:
+                case ["list"]:
+                    return ExecResult(0, "".join(f"{name}\n" for name in container.domains), "")
+                case ["dumpxml", name]:
+                    return ExecResult(0, self._domain(container.spec.id, name).xml, "")
+                case ["vcpupin", name]:
+                    pins = self.domain_view_now(container.spec.id, name).vcpu_pins
+                    rows = "".join(f" {n}      {cpuset.render(c)}\n" for n, c in pins.items())
+                    return ExecResult(0, f" VCPU   CPU Affinity\n{'-' * 22}\n{rows}\n", "")
+                case ["vcpupin", name, vcpu, cpus]:
+                    thread = self._domain(container.spec.id, name).vcpus[int(vcpu)]
+                    self.kernel.set_affinity(thread, cpuset.parse(cpus))
+                    return ExecResult(0, "\n", "")
+                case _:
+                    return ExecResult(1, "", f"virsh {shlex.join(words)}: not simulated\n")
+        except (MachineError, KernelError) as error:
+            return ExecResult(1, "", f"error: {error}\n")
+
+
+class FinishedSession:
+    """An exec session whose command ended at once."""
+
+    def __init__(self, result: ExecResult) -> None:
+        self._result = result
+
+    async def write(self, data: bytes) -> None:
+        """Nobody reads any more."""
+
+    async def close_stdin(self) -> None:
+        """Nobody reads any more."""
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """There is no terminal."""
+
+    async def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """What the command printed."""
+        if self._result.stdout:
+            yield "stdout", self._result.stdout.encode()
+        if self._result.stderr:
+            yield "stderr", self._result.stderr.encode()
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        return self._result.returncode
+
+    async def kill(self) -> None:
+        """It has ended already."""
+
+
+_PROCESSES = {
+    Program.LAUNCHER: ("virt-launcher-monitor", "virtlogd", "virtqemud"),
+    Program.SLEEP: ("sleep",),
+    Program.COMPLETE: ("true",),
+    Program.NODE_TOOLS: ("virt-handler",),
+}
+_EMULATOR_THREADS = ("call_rcu", "IO mon_iothread", "kvm-nx-lpage-recovery", "vhost-net")
+
+
+def _exit_code(spec: ContainerSpec) -> int | None:
+    """At once, or None for what stays."""
+    if spec.program is Program.COMPLETE:
+        return 0
+    if spec.program is not Program.COMMAND:
+        return None
+    words = shlex.split(" ".join(spec.command))
+    if any(word.rsplit("/", 1)[-1] in ("sleep", "tail", "pause") for word in words):
+        return None
+    if "exit" in words:
+        return int(words[words.index("exit") + 1])
+    return int(words[:1] == ["false"])
