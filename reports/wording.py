@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from reports.document import WORST_FIRST, Document, Finding, Outcome, Verdict
 
@@ -72,6 +73,23 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 def broken(document: Document) -> list[Finding]:
     """The findings that keep the run from being conformant, failures first."""
     return worst_first(f for f in document.findings if f.verdict in BROKEN)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Findings that say the same of several places, such as cases lost with their node."""
+
+    finding: Finding
+    places: tuple[str, ...]
+
+
+def alike(findings: Iterable[Finding]) -> list[Alike]:
+    """The findings in their order, those that say the same put together."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        key = (finding.verdict, finding.requirement, finding.message, finding.compared)
+        groups.setdefault(key, []).append(finding)
+    return [Alike(group[0], tuple(map(place, group))) for group in groups.values()]
 
 
 def place(finding: Finding) -> str:

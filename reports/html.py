@@ -1,0 +1,185 @@
+"""The report as one HTML page that needs nothing else: no server, no network, no fonts.
+
+Everything that a person must see first comes first; the rest is folded. The page may be
+opened from anywhere, so that its policy forbids every script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.cpu_map import Layout, lay_out
+from reports.document import WORST_FIRST, Case, CpuMap, Document, Finding, Node, Verdict, worst
+from reports.wording import (
+    BROKEN,
+    HEADLINES,
+    SIGNS,
+    SIMULATION,
+    Alike,
+    alike,
+    broken,
+    duration,
+    printable,
+    words,
+    worst_first,
+)
+
+_BOXES = 20_000
+"""pCPU boxes on one page; more of them make a browser slow."""
+_COMPARED = 5_000
+"""Findings above which the values compared by passing ones are left to report.json."""
+_GRID = 60
+"""Cases above which the grid of cases and requirements is too wide to read."""
+
+
+@dataclass(frozen=True)
+class _Map:
+    """One drawn map: its number on the page, and whether its case broke."""
+
+    number: int
+    case: str
+    moment: str
+    broken: bool
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node with its maps, and how many of them the page left out."""
+
+    node: Node
+    maps: Sequence[_Map]
+    left_out: int
+    boxes: str
+
+
+def render(document: Document) -> str:
+    """The document as the text of a ``report.html``."""
+    environment = Environment(
+        loader=PackageLoader("reports", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Control characters would be dropped or replaced by the browser: they stay visible.
+        finalize=_finalize,
+    )
+    environment.filters |= {
+        "duration": duration,
+        "words": words,
+        "yaml": _yaml,
+        "sign": SIGNS.__getitem__,
+    }
+    style, script = _own("report.css"), _own("report.js")
+    return environment.get_template("report.html.j2").render(
+        **_view(document),
+        style=Markup(style),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _view(document: Document) -> Mapping[str, Any]:
+    cases = {case.id: number for number, case in enumerate(document.cases)}
+    requirements = {r.id: number for number, r in enumerate(document.requirements)}
+    by_case: dict[str, list[Finding]] = defaultdict(list)
+    for finding in document.findings:
+        by_case[finding.case].append(finding)
+    cells = {
+        key: worst(findings)
+        for key, findings in _by_requirement_and_case(document.findings).items()
+    }
+    nodes = _nodes(document)
+    first_map: dict[tuple[str, str], _Map] = {}
+    for node in nodes:
+        for cpu_map in node.maps:
+            first_map.setdefault((node.node.name, cpu_map.case), cpu_map)
+    divergences = alike(f for f in document.findings if f.verdict is Verdict.KNOWN_DIVERGENCE)
+    compared_all = len(document.findings) <= _COMPARED
+    return {
+        "document": document,
+        "headline": HEADLINES[document.conclusion.outcome],
+        "simulation": SIMULATION,
+        "order": WORST_FIRST,
+        "broken": _sections(broken(document)),
+        "divergences": divergences,
+        "case_numbers": cases,
+        "requirement_numbers": requirements,
+        "titles": {r.id: r.title for r in document.requirements},
+        "by_case": {case: worst_first(findings) for case, findings in by_case.items()},
+        "cells": cells,
+        "grid": 0 < len(document.cases) <= _GRID,
+        "nodes": nodes,
+        "first_map": first_map,
+        "shows_compared": lambda f: compared_all or f.verdict is not Verdict.PASS,
+        "compared_all": compared_all,
+        "slowest": sorted(document.timings.cases.items(), key=lambda item: -item[1]),
+    }
+
+
+def _sections(findings: Sequence[Finding]) -> list[tuple[Verdict, list[Alike]]]:
+    sections = [(v, alike(f for f in findings if f.verdict is v)) for v in BROKEN]
+    return [(verdict, groups) for verdict, groups in sections if groups]
+
+
+def _by_requirement_and_case(
+    findings: Sequence[Finding],
+) -> Mapping[tuple[str, str], Sequence[Finding]]:
+    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        groups[finding.requirement, finding.case].append(finding)
+    return groups
+
+
+def _nodes(document: Document) -> list[_Node]:
+    verdicts = {case.id: case.verdict for case in document.cases}
+    room = _BOXES
+    nodes = []
+    number = 0
+    for node in document.nodes:
+        # Maps of broken cases are drawn first, lest they be the ones left out.
+        chosen = sorted(node.maps, key=lambda m: verdicts.get(m.case) not in BROKEN)
+        chosen = chosen[: room // max(len(node.cpus), 1)]
+        room -= len(chosen) * len(node.cpus)
+        maps = []
+        for cpu_map in chosen:
+            maps.append(_map(number, node, cpu_map, verdicts))
+            number += 1
+        size = "small" if len(node.cpus) > 48 else "normal"
+        nodes.append(_Node(node, maps, len(node.maps) - len(chosen), size))
+    return nodes
+
+
+def _map(number: int, node: Node, cpu_map: CpuMap, verdicts: Mapping[str, Verdict]) -> _Map:
+    bad = verdicts.get(cpu_map.case) in BROKEN
+    return _Map(number, cpu_map.case, cpu_map.moment, bad, lay_out(node, cpu_map))
+
+
+def _yaml(case: Case) -> str:
+    return yaml.safe_dump(_plain(case.manifest), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _finalize(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _own(name: str) -> str:
+    return resources.files("reports").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,119 @@
+"""The report as Markdown, short enough for the summary page of a CI job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from reports.document import Document, Requirement, Verdict
+from reports.wording import (
+    HEADLINES,
+    SIGNS,
+    SIMULATION,
+    Alike,
+    alike,
+    broken,
+    duration,
+    one_line,
+    words,
+)
+
+_FINDINGS = 20
+_PLACES = 5
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
+
+
+def render(document: Document) -> str:
+    """The document as the text of a ``summary.md``."""
+    blocks = [f"# CPU conformance: {HEADLINES[document.conclusion.outcome].lower()}"]
+    if document.cluster.simulation:
+        blocks.append(f"> **{_text(SIMULATION)}**")
+    blocks.append(_text(document.conclusion.reason))
+    blocks.append(_facts(document))
+    blocks.append(_counts(document))
+    blocks += _problems(document)
+    blocks += _broken(document)
+    blocks += _requirements(document.requirements)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _facts(document: Document) -> str:
+    cluster, run = document.cluster, document.run
+    facts = {
+        "Stack judged": cluster.stack,
+        "Cluster": cluster.provider,
+        "Nodes": "; ".join(f"{name}: {shape}" for name, shape in cluster.nodes.items()),
+        "Acceleration": cluster.acceleration,
+        "Profile and matrix": f"{document.profile}, {document.matrix}",
+        "Cases": str(len(document.cases)),
+        "Run": f"{run.id}, {run.started}, {duration(run.seconds)}",
+        "Exit code": str(document.conclusion.exit_code),
+    }
+    return _table(("", ""), [(name, value) for name, value in facts.items() if value])
+
+
+def _counts(document: Document) -> str:
+    return "**Findings:** " + ", ".join(
+        f"{SIGNS[verdict]} {count} {words(verdict)}"
+        for verdict, count in document.counts.items()
+        if count or verdict is Verdict.FAIL
+    ).replace("!", "\\!")
+
+
+def _problems(document: Document) -> list[str]:
+    if not document.problems:
+        return []
+    rows = [(p.during, p.message, p.case, p.node) for p in document.problems]
+    return ["## Problems", _table(("during", "what happened", "case", "node"), rows)]
+
+
+def _broken(document: Document) -> list[str]:
+    groups = alike(broken(document))
+    if not groups:
+        return []
+    blocks = ["## What was not kept or not observed"]
+    for group in groups[:_FINDINGS]:
+        blocks += _finding(group)
+    if len(groups) > _FINDINGS:
+        blocks.append(f"… and {len(groups) - _FINDINGS} more; `report.html` has them all.")
+    return blocks
+
+
+def _finding(group: Alike) -> list[str]:
+    finding = group.finding
+    places = "; ".join(group.places[:_PLACES])
+    if len(group.places) > _PLACES:
+        places += f" and {len(group.places) - _PLACES} more"
+    head = f"**{SIGNS[finding.verdict]} {words(finding.verdict)}: {_text(finding.requirement)}**"
+    blocks = [f"{head.replace('!', chr(92) + '!')} ({_text(places)})", _text(finding.message)]
+    if finding.compared:
+        rows = [(c.what, c.value, c.source) for c in finding.compared]
+        blocks.append(_table(("compared", "value", "source"), rows))
+    return blocks
+
+
+def _requirements(requirements: Sequence[Requirement]) -> list[str]:
+    rows = [
+        (
+            f"{SIGNS[r.verdict]} {words(r.verdict)}",
+            r.id,
+            r.title,
+            r.tier,
+            str(r.counts[Verdict.PASS]),
+            str(r.counts[Verdict.FAIL]),
+            str(sum(r.counts.values()) - r.counts[Verdict.PASS] - r.counts[Verdict.FAIL]),
+        )
+        for r in requirements
+    ]
+    head = ("verdict", "id", "requirement", "tier", "pass", "fail", "other")
+    return ["## Requirements", _table(head, rows)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _text(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\&", "&amp;")

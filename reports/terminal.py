@@ -1,0 +1,164 @@
+"""The report on a terminal: requirements, the first failures, the verdict, the files.
+
+Nothing is said by colour alone, and nothing needs more than 80 columns or ASCII.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from reports.document import Document, Outcome, Verdict
+from reports.wording import (
+    HEADLINES,
+    SIMULATION,
+    Alike,
+    alike,
+    broken,
+    duration,
+    one_line,
+    words,
+)
+
+_FINDINGS = 5
+_PLACES = 3
+_OTHER_COLUMNS = 37
+"""Columns of the table that neither an id nor a title takes, with four-digit counts."""
+_SHORT = {
+    Verdict.FAIL: "FAIL",
+    Verdict.ERROR: "ERROR",
+    Verdict.NOT_OBSERVED: "UNSEEN",
+    Verdict.KNOWN_DIVERGENCE: "known",
+    Verdict.PASS: "pass",
+    Verdict.NOT_APPLICABLE: "n/a",
+}
+_STYLES = {
+    Verdict.FAIL: "bold red",
+    Verdict.ERROR: "bold magenta",
+    Verdict.NOT_OBSERVED: "bold yellow",
+    Verdict.KNOWN_DIVERGENCE: "yellow",
+    Verdict.PASS: "green",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+_OUTCOMES = {
+    Outcome.CONFORMANT: "bold green",
+    Outcome.NOT_CONFORMANT: "bold red",
+    Outcome.INCONCLUSIVE: "bold yellow",
+    Outcome.INTERRUPTED: "bold yellow",
+}
+
+
+def show(
+    document: Document, paths: Mapping[str, Path] | None = None, console: Console | None = None
+) -> None:
+    """Prints the document.
+
+    Args:
+        paths: files to name at the end, by what they are; see `reports.write.write_all`.
+        console: where to print, standard output by default.
+    """
+    console = console or Console(highlight=False)
+    console.print(_requirements(document, console))
+    groups = alike(broken(document))
+    for group in groups[:_FINDINGS]:
+        _finding(group, console)
+    if len(groups) > _FINDINGS:
+        _line(console, f"... and {len(groups) - _FINDINGS} more in the report.")
+        console.print()
+    for problem in document.problems:
+        where = ", ".join(part for part in (problem.case, problem.node) if part)
+        where = f" ({where})" if where else ""
+        _line(console, f"PROBLEM during {problem.during}{where}: {problem.message}", "bold magenta")
+    if document.problems:
+        console.print()
+    _verdict(document, console)
+    width = max((len(name) for name in paths or {}), default=0)
+    for name, path in (paths or {}).items():
+        line = Text(f"  {name:<{width}}  ").append_text(_text(str(path), console))
+        console.print(line, soft_wrap=True)
+
+
+def _requirements(document: Document, console: Console) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0))
+    longest = max((len(requirement.id) for requirement in document.requirements), default=0)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("id", no_wrap=True)
+    table.add_column("requirement", no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    for name in ("pass", "fail", "?", "n/a"):
+        table.add_column(name, justify="right", no_wrap=True)
+    room = max(console.width - longest - _OTHER_COLUMNS, 12)
+    for requirement in document.requirements:
+        counts = requirement.counts
+        unclear = (Verdict.ERROR, Verdict.NOT_OBSERVED, Verdict.KNOWN_DIVERGENCE)
+        numbers = (
+            counts[Verdict.PASS],
+            counts[Verdict.FAIL],
+            sum(counts[verdict] for verdict in unclear),
+            counts[Verdict.NOT_APPLICABLE],
+        )
+        table.add_row(
+            Text(_SHORT[requirement.verdict], style=_STYLES[requirement.verdict]),
+            _text(requirement.id, console),
+            _text(shorten(requirement.title, room, placeholder=" ..."), console),
+            "contract" if requirement.tier == "contract" else "impl.",
+            *(str(number) if number else "." for number in numbers),
+        )
+    return table
+
+
+def _finding(group: Alike, console: Console) -> None:
+    finding = group.finding
+    head = Text(words(finding.verdict).upper(), style=_STYLES[finding.verdict])
+    places = "; ".join(group.places[:_PLACES])
+    if len(group.places) > _PLACES:
+        places += f" and {len(group.places) - _PLACES} more"
+    head.append(" ").append_text(_text(f"{finding.requirement} ({places})", console, "bold"))
+    console.print(head)
+    console.print(Padding(_text(finding.message, console), (0, 0, 0, 2)))
+    if finding.compared:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(overflow="fold")
+        table.add_column(overflow="fold", style="bold")
+        table.add_column(overflow="fold", style="dim")
+        for compared in finding.compared:
+            cells = (compared.what, compared.value, compared.source)
+            table.add_row(*(_text(cell, console) for cell in cells))
+        console.print(Padding(table, (0, 0, 0, 4)))
+    console.print()
+
+
+def _verdict(document: Document, console: Console) -> None:
+    if document.cluster.simulation:
+        _line(console, SIMULATION, "bold yellow")
+    cluster = document.cluster
+    how = f", {cluster.acceleration}" if cluster.acceleration else ""
+    _line(
+        console,
+        f"{cluster.stack} on {cluster.provider}{how}; profile {document.profile}, matrix "
+        f"{document.matrix}; {len(document.cases)} cases, {len(document.findings)} findings "
+        f"in {duration(document.run.seconds)}",
+    )
+    conclusion = document.conclusion
+    line = _text(HEADLINES[conclusion.outcome].upper(), console, _OUTCOMES[conclusion.outcome])
+    line.append(": ")
+    line.append_text(_text(f"{conclusion.reason} (exit code {conclusion.exit_code})", console))
+    console.print(line)
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(_text(text, console, style))
+
+
+def _text(text: str, console: Console, style: str = "") -> Text:
+    text = one_line(text)
+    if console.options.ascii_only:
+        text = text.encode("ascii", "backslashreplace").decode("ascii")
+    return Text(text, style=style)

@@ -1,0 +1,48 @@
+"""The report as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from reports import html, junit, markdown
+from reports.document import Document, dump
+
+_FILES = {
+    "report.html": html.render,
+    "report.json": dump,
+    "junit.xml": junit.render,
+    "summary.md": markdown.render,
+}
+
+
+def write_all(document: Document, directory: Path) -> Mapping[str, Path]:
+    """Writes every form of the report into the directory, which is made when it is missing.
+
+    A reader finds each file whole, the old one or the new one, whenever the writer dies.
+
+    Returns:
+        The files by their names, ``report.html`` first.
+
+    Raises:
+        OSError: the directory cannot be written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # Rendering comes first: what cannot be rendered must not leave half a report.
+    texts = {name: render(document) for name, render in _FILES.items()}
+    for name, text in texts.items():
+        _replace(directory / name, text)
+    return {name: directory / name for name in texts}
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
