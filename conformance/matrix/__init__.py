@@ -1,0 +1,1 @@
+"""What is tried: VMI manifests, and what the promise says about each."""

@@ -1,0 +1,168 @@
+"""Builds VMI manifests: small guests that boot a kernel from an image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.matrix.reading import EVEN_PARITY, HOOK_SIDECARS
+
+SMALL_MEMORY = "96Mi"
+"""What the guest gets where a case is not about memory; it needs no more."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Names of the images that manifests refer to; every cluster kind has its own way to
+    provide them.
+
+    Attributes:
+        guest: holds ``/boot/vmlinux`` and ``/boot/initrd``.
+        disk: a containerDisk.
+        sidecar: a hook sidecar that does nothing.
+    """
+
+    guest: str = "cpu-conformance/guest:latest"
+    disk: str = "cpu-conformance/disk:latest"
+    sidecar: str = "cpu-conformance/sidecar:latest"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a VMI asks for. None leaves a field out; any other value is written as it is,
+    so that wrong types and malformed quantities can be wished for, too.
+
+    Attributes:
+        sockets, cores, threads: ``spec.domain.cpu``.
+        requests_cpu, limits_cpu, requests_memory, limits_memory: ``spec.domain.resources``.
+        guest_memory: ``spec.domain.memory.guest``.
+        dedicated, isolate: ``dedicatedCpuPlacement`` and ``isolateEmulatorThread``.
+        even_parity: the annotation that completes the CPUs to an even number.
+        iothreads_policy, supplemental_iothreads: IOThreads.
+        dedicated_iothread: its disk has an IOThread of its own.
+        hooks: number of hook sidecars.
+        container_disk: whether it has one.
+        numa_passthrough, realtime, max_sockets: further fields of ``spec.domain.cpu``.
+    """
+
+    sockets: object = None
+    cores: object = None
+    threads: object = None
+    requests_cpu: object = None
+    limits_cpu: object = None
+    requests_memory: object = None
+    limits_memory: object = SMALL_MEMORY
+    guest_memory: object = None
+    dedicated: object = True
+    isolate: object = None
+    even_parity: bool = False
+    iothreads_policy: object = None
+    supplemental_iothreads: object = None
+    dedicated_iothread: bool = False
+    hooks: int = 0
+    container_disk: bool = False
+    numa_passthrough: bool = False
+    realtime: bool = False
+    max_sockets: object = None
+
+
+def vmi(
+    name: str, wish: Wish, *, profile: str = "v1", images: Images | None = None
+) -> dict[str, Any]:
+    """The manifest of a VMI, without a namespace.
+
+    A VMI with IOThreads gets a disk where it has none: IOThreads serve disks.
+    """
+    images = images or Images()
+    disks, volumes = _disks(wish, images)
+    metadata: dict[str, Any] = {"name": name}
+    if annotations := _annotations(wish, images):
+        metadata["annotations"] = annotations
+    domain: dict[str, Any] = {
+        "cpu": _cpu(wish),
+        "resources": _given(
+            requests=_given(cpu=wish.requests_cpu, memory=wish.requests_memory),
+            limits=_given(cpu=wish.limits_cpu, memory=wish.limits_memory),
+        ),
+        "memory": _given(guest=wish.guest_memory),
+        "ioThreadsPolicy": wish.iothreads_policy,
+        "ioThreads": _given(supplementalPoolThreadCount=wish.supplemental_iothreads),
+    }
+    spec: dict[str, Any] = {
+        "terminationGracePeriodSeconds": 0,
+        "domain": {
+            **_given(**domain),
+            "devices": {
+                # The guest needs none of them, and each costs time on an emulated node.
+                "autoattachPodInterface": False,
+                "autoattachGraphicsDevice": False,
+                "autoattachMemBalloon": False,
+                **_given(disks=disks),
+            },
+            "firmware": {"kernelBoot": _kernel_boot(images)},
+        },
+        **_given(volumes=volumes),
+    }
+    return {
+        "apiVersion": f"kubevirt.io/{profile}",
+        "kind": "VirtualMachineInstance",
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+def _given(**fields: object) -> dict[str, Any]:
+    """The fields that are neither None nor an empty container."""
+    return {key: value for key, value in fields.items() if value not in (None, {}, [])}
+
+
+def _cpu(wish: Wish) -> Mapping[str, Any]:
+    cpu = _given(
+        sockets=wish.sockets,
+        cores=wish.cores,
+        threads=wish.threads,
+        maxSockets=wish.max_sockets,
+        dedicatedCpuPlacement=wish.dedicated,
+        isolateEmulatorThread=wish.isolate,
+    )
+    if wish.numa_passthrough:
+        cpu["numa"] = {"guestMappingPassthrough": {}}
+    if wish.realtime:
+        cpu["realtime"] = {}
+    return cpu
+
+
+def _annotations(wish: Wish, images: Images) -> dict[str, str]:
+    annotations = {}
+    if wish.even_parity:
+        annotations[EVEN_PARITY] = ""
+    if wish.hooks:
+        annotations[HOOK_SIDECARS] = json.dumps([{"image": images.sidecar}] * wish.hooks)
+    return annotations
+
+
+def _disks(wish: Wish, images: Images) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    disks: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    if wish.container_disk:
+        disks.append({"name": "image", "disk": {"bus": "virtio"}})
+        volumes.append({"name": "image", "containerDisk": {"image": images.disk}})
+    if wish.dedicated_iothread or (wish.iothreads_policy is not None and not disks):
+        disks.append({"name": "scratch", "disk": {"bus": "virtio"}})
+        volumes.append({"name": "scratch", "emptyDisk": {"capacity": "8Mi"}})
+    if wish.dedicated_iothread:
+        disks[-1]["dedicatedIOThread"] = True
+    return disks, volumes
+
+
+def _kernel_boot(images: Images) -> dict[str, Any]:
+    return {
+        "kernelArgs": "console=ttyS0",
+        "container": {
+            "image": images.guest,
+            "kernelPath": "/boot/vmlinux",
+            "initrdPath": "/boot/initrd",
+        },
+    }

@@ -1,0 +1,140 @@
+"""Derives from a VMI manifest alone what the promise says must happen to it.
+
+The oracle never looks at a cluster and shares no code with any stack that it judges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.matrix.reading import Placement, read_placement
+from conformance.matrix.rules import GENERATIONS, Rule, counts, rules
+from conformance.model.expectation import Expectation, Refusal, Sidecar
+
+SCHEMA = "schema"
+"""Rule id of a refusal for a value that the API's schema cannot hold. It may come from
+decoding, before causes exist: then the message alone names the field."""
+
+SIDECAR_CPU_MILLI = 200
+SIDECAR_MEMORY_BYTES = 64_000_000
+"""Defaults of a sidecar's CPU and memory: EN-SIDE-4, ZH-SIDE-5."""
+
+
+def expect(manifest: Mapping[str, Any], profile: str = "v1") -> Expectation:
+    """What must be seen of the VMI of this manifest.
+
+    Args:
+        manifest: a VirtualMachineInstance as the user writes it; any values are taken.
+        profile: ``v1`` or ``v1alpha2``, the generation of the promise.
+
+    Returns:
+        A refusal, or what the admitted VMI must show. When several rules are violated at
+        once, the refusal lists the fields of all and joins their ids with ``+``; its
+        fragment is then empty. A manifest that violates the schema is refused for that alone.
+
+    Raises:
+        ValueError: the profile does not exist.
+    """
+    if profile not in GENERATIONS:
+        raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(GENERATIONS)}")
+    vmi = read_placement(manifest)
+    refusal = _refusal(vmi, profile)
+    if refusal is not None:
+        return Expectation(refusal=refusal, dedicated=vmi.dedicated)
+    return _admitted(vmi, profile)
+
+
+def _refusal(vmi: Placement, profile: str) -> Refusal | None:
+    if vmi.misfits:
+        return Refusal(tuple(misfit.path for misfit in vmi.misfits), "", SCHEMA)
+    violated = [rule for rule in rules(profile) if rule.violated(vmi)]
+    if not violated:
+        return None
+    return Refusal(
+        fields=_fields(violated, vmi),
+        fragment=violated[0].fragment if len(violated) == 1 else "",
+        rule="+".join(rule.id for rule in violated),
+    )
+
+
+def _fields(violated: list[Rule], vmi: Placement) -> tuple[str, ...]:
+    """The fields of all rules; of counts only those that the manifest has."""
+    absent = {path for path, count in counts(vmi).items() if count is None}
+    named: dict[str, None] = {}
+    for rule in violated:
+        present = [field for field in rule.fields if field not in absent]
+        named.update(dict.fromkeys(present or rule.fields))
+    return tuple(named)
+
+
+def _admitted(vmi: Placement, profile: str) -> Expectation:
+    sockets, cores, threads, notes = _guest_topology(vmi)
+    vcpus = sockets * cores * threads
+    policy = _iothreads_policy(vmi)
+    supplemental = (vmi.supplemental_iothreads or 0) if policy == "supplementalPool" else 0
+    emulator = _emulator_cpus(vmi, vcpus + supplemental) if vmi.dedicated else 0
+    if vmi.hook_sidecars is None:
+        notes += ("the annotation of hook sidecars is not a JSON list: none are expected",)
+    return Expectation(
+        dedicated=vmi.dedicated,
+        vcpus=vcpus,
+        sockets=sockets,
+        cores=cores,
+        threads=threads,
+        isolate_emulator=vmi.isolate_emulator,
+        emulator_cpus=emulator,
+        iothreads=supplemental or None,
+        iothreads_policy=policy,
+        supplemental_iothreads=supplemental if vmi.dedicated else 0,
+        compute_cpus=vcpus + supplemental + emulator if vmi.dedicated else 0,
+        sidecars=_sidecars(vmi, profile),
+        numa_passthrough=vmi.numa_passthrough,
+        notes=notes,
+    )
+
+
+def _guest_topology(vmi: Placement) -> tuple[int, int, int, tuple[str, ...]]:
+    """Sockets, cores and threads that the guest must see (EN-REQ-4, ZH-REQ-7)."""
+    if vmi.has_topology:
+        # Zero is the API's way to say nothing, outside of dedicated CPUs.
+        notes: tuple[str, ...] = ()
+        if vmi.resources_cpu is not None and vmi.dedicated:
+            notes = ("a topology and CPU resources should not both be given; they agree, so be it",)
+        return vmi.sockets or 1, vmi.cores or 1, vmi.threads or 1, notes
+    cpus = vmi.resources_cpu
+    if not cpus:
+        return 1, 1, 1, ("no number of vCPUs is given: the API's default is one",)
+    return math.ceil(cpus), 1, 1, ("a number of vCPUs given by resources becomes sockets",)
+
+
+def _iothreads_policy(vmi: Placement) -> str:
+    """The policy in force: a disk with an IOThread of its own implies ``shared``."""
+    if vmi.iothreads_policy is not None:
+        return vmi.iothreads_policy
+    return "shared" if vmi.disks_with_iothread else "none"
+
+
+def _emulator_cpus(vmi: Placement, others: int) -> int:
+    """pCPUs of the isolated emulator thread (ZH-EMU-2), two where that makes the sum even."""
+    if not vmi.isolate_emulator:
+        return 0
+    return 2 if vmi.even_parity and others % 2 == 0 else 1
+
+
+def _sidecars(vmi: Placement, profile: str) -> tuple[Sidecar, ...]:
+    """The containers that the promise puts beside compute (EN-SIDE-2, ZH-SIDE-3).
+
+    Their defaults hold for VMIs with dedicated CPUs. The older guide gives them to the
+    container of a registry disk too; later releases let it cost less, so that for v1 only
+    those of hooks are fixed.
+    """
+    default = (SIDECAR_CPU_MILLI, SIDECAR_MEMORY_BYTES)
+    open_ = (None, None)
+    hooks = default if vmi.dedicated else open_
+    disks = default if vmi.dedicated and profile == "v1alpha2" else open_
+    return (
+        *(Sidecar(f"hook-sidecar-{index}", *hooks) for index in range(vmi.hook_sidecars or 0)),
+        *(Sidecar(f"volume{name}", *disks) for name in vmi.container_disks),
+    )

@@ -1,0 +1,320 @@
+"""What the oracle expects, against values written by hand from the two guides."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conformance.matrix.manifests import Wish, vmi
+from conformance.matrix.oracle import expect
+from conformance.model.expectation import Expectation, Sidecar
+
+CPU = "spec.domain.cpu"
+RESOURCES = "spec.domain.resources"
+DEDICATED = f"{CPU}.dedicatedCpuPlacement"
+
+
+def of(wish: Wish, profile: str = "v1") -> Expectation:
+    return expect(vmi("vmi", wish, profile=profile), profile)
+
+
+@pytest.mark.parametrize(
+    ("wish", "topology"),
+    [
+        (Wish(sockets=2), (2, 1, 1)),
+        (Wish(cores=3), (1, 3, 1)),
+        (Wish(threads=2), (1, 1, 2)),
+        (Wish(2, 2, 2), (2, 2, 2)),
+        (Wish(requests_cpu=3), (3, 1, 1)),
+        (Wish(limits_cpu=3), (3, 1, 1)),
+        (Wish(limits_cpu="2000m"), (2, 1, 1)),
+        (Wish(limits_cpu="1e0"), (1, 1, 1)),
+        (Wish(requests_cpu=2, limits_cpu="2"), (2, 1, 1)),
+        (Wish(cores=2, requests_cpu=2, limits_cpu=2), (1, 2, 1)),
+        (Wish(cores=2, limits_cpu=2), (1, 2, 1)),
+        (Wish(cores=2, requests_cpu=2), (1, 2, 1)),
+        (Wish(), (1, 1, 1)),
+    ],
+)
+def test_the_number_of_vcpus_comes_from_topology_or_else_resources(
+    wish: Wish, topology: tuple[int, int, int]
+) -> None:
+    expected = of(wish)
+    assert expected.admitted
+    assert (expected.sockets, expected.cores, expected.threads) == topology
+    assert expected.vcpus == expected.compute_cpus == topology[0] * topology[1] * topology[2]
+
+
+@pytest.mark.parametrize(
+    ("wish", "emulator", "supplemental", "compute"),
+    [
+        (Wish(cores=2), 0, 0, 2),
+        (Wish(cores=2, isolate=True), 1, 0, 3),
+        (Wish(cores=2, even_parity=True), 0, 0, 2),
+        (Wish(cores=2, isolate=True, even_parity=True), 2, 0, 4),
+        (Wish(cores=3, isolate=True, even_parity=True), 1, 0, 4),
+        (Wish(cores=2, iothreads_policy="supplementalPool", supplemental_iothreads=2), 0, 2, 4),
+        (
+            Wish(
+                cores=2,
+                isolate=True,
+                even_parity=True,
+                iothreads_policy="supplementalPool",
+                supplemental_iothreads=1,
+            ),
+            1,
+            1,
+            4,
+        ),
+        (Wish(cores=2, supplemental_iothreads=2), 0, 0, 2),
+    ],
+)
+def test_compute_gets_cpus_for_vcpus_emulator_and_supplemental_iothreads(
+    wish: Wish, emulator: int, supplemental: int, compute: int
+) -> None:
+    expected = of(wish)
+    assert expected.emulator_cpus == emulator
+    assert expected.supplemental_iothreads == supplemental
+    assert expected.compute_cpus == compute
+
+
+@pytest.mark.parametrize(
+    ("wish", "policy"),
+    [
+        (Wish(cores=1), "none"),
+        (Wish(cores=1, iothreads_policy="auto"), "auto"),
+        (Wish(cores=1, iothreads_policy="shared"), "shared"),
+        (Wish(cores=1, dedicated_iothread=True), "shared"),
+    ],
+)
+def test_the_policy_of_iothreads(wish: Wish, policy: str) -> None:
+    assert of(wish).iothreads_policy == policy
+
+
+def test_hook_sidecars_cost_what_the_guides_say() -> None:
+    assert of(Wish(cores=1, hooks=2)).sidecars == (
+        Sidecar("hook-sidecar-0", 200, 64_000_000),
+        Sidecar("hook-sidecar-1", 200, 64_000_000),
+    )
+
+
+def test_only_the_older_guide_fixes_what_a_container_disk_costs() -> None:
+    wish = Wish(cores=1, container_disk=True)
+    assert of(wish).sidecars == (Sidecar("volumeimage", None, None),)
+    assert of(wish, "v1alpha2").sidecars == (Sidecar("volumeimage", 200, 64_000_000),)
+
+
+def test_a_vmi_without_dedicated_cpus_owns_none() -> None:
+    expected = of(Wish(limits_cpu="1500m", dedicated=None, hooks=1))
+    assert expected.admitted
+    assert not expected.dedicated
+    assert (expected.vcpus, expected.compute_cpus) == (2, 0)
+    assert expected.sidecars == (Sidecar("hook-sidecar-0", None, None),)
+
+
+ALL_COUNTS = Wish(sockets=0, cores=0, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "rule", "fields"),
+    [
+        (
+            Wish(dedicated=None, isolate=True),
+            "isolate-needs-dedicated",
+            [f"{CPU}.isolateEmulatorThread"],
+        ),
+        (Wish(2, limits_memory=None), "memory-provided", [f"{RESOURCES}.limits.memory"]),
+        (Wish(2, limits_memory=0), "memory-provided", [f"{RESOURCES}.limits.memory"]),
+        (Wish(requests_cpu="1500m"), "requests-cpu-whole", [f"{RESOURCES}.requests.cpu"]),
+        (Wish(2, requests_cpu="1500m"), "requests-cpu-whole", [f"{RESOURCES}.requests.cpu"]),
+        (Wish(limits_cpu="0.5"), "limits-cpu-whole", [f"{RESOURCES}.limits.cpu"]),
+        (Wish(requests_cpu=-1), "requests-cpu-not-negative", [f"{RESOURCES}.requests.cpu"]),
+        (Wish(limits_cpu="-1"), "limits-cpu-not-negative", [f"{RESOURCES}.limits.cpu"]),
+        (
+            Wish(2, requests_memory="-1Mi", limits_memory=None),
+            "requests-memory-not-negative",
+            [f"{RESOURCES}.requests.memory"],
+        ),
+        (
+            Wish(2, limits_memory="-1Mi"),
+            "limits-memory-not-negative",
+            [f"{RESOURCES}.limits.memory"],
+        ),
+        (
+            Wish(2, requests_memory="1Mi"),
+            "requests-memory-equals-limits",
+            [f"{RESOURCES}.requests.memory"],
+        ),
+        (Wish(requests_cpu=1, limits_cpu=2), "requests-cpu-equals-limits", [DEDICATED]),
+        (Wish(2, requests_cpu=2, limits_cpu=3), "requests-cpu-equals-limits", [DEDICATED]),
+        (
+            Wish(dedicated=None, requests_cpu=2, limits_cpu="1500m"),
+            "requests-cpu-within-limits",
+            [f"{RESOURCES}.requests.cpu"],
+        ),
+        (Wish(cores=2, limits_cpu=3), "topology-agrees-with-resources", [DEDICATED]),
+        (Wish(cores=2, requests_cpu=1), "topology-agrees-with-resources", [DEDICATED]),
+        (Wish(cores=0), "vcpus-positive", [f"{CPU}.cores", DEDICATED]),
+        (Wish(cores=0, limits_cpu=2), "vcpus-positive", None),
+        (Wish(limits_cpu=0), "vcpus-positive", [f"{RESOURCES}.limits.cpu", DEDICATED]),
+        (Wish(limits_cpu="1e30"), "vcpus-representable", [f"{RESOURCES}.limits.cpu", DEDICATED]),
+        (Wish(1, 1, 3), "at-most-two-threads", [DEDICATED]),
+        (Wish(sockets=4, max_sockets=2), "sockets-within-maximum", [f"{CPU}.sockets"]),
+        (
+            Wish(1, numa_passthrough=True),
+            "numa-needs-hugepages",
+            [f"{CPU}.numa.guestMappingPassthrough"],
+        ),
+        (Wish(1, realtime=True), "realtime-needs-numa", [f"{CPU}.numa.guestMappingPassthrough"]),
+        (
+            Wish(1, iothreads_policy="lots"),
+            "iothreads-policy-known",
+            ["spec.domain.ioThreadsPolicy"],
+        ),
+        (
+            Wish(1, iothreads_policy="supplementalPool"),
+            "supplemental-iothreads-counted",
+            ["spec.domain.ioThreads.count", "spec.domain.ioThreads.supplementalPoolThreadCount"],
+        ),
+    ],
+)
+def test_an_inconsistent_vmi_is_refused_for_its_field(
+    wish: Wish, rule: str, fields: list[str] | None
+) -> None:
+    refusal = of(wish).refusal
+    assert refusal is not None
+    assert refusal.rule == rule
+    if fields is not None:
+        assert list(refusal.fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        (Wish(sockets="2"), f"{CPU}.sockets"),
+        (Wish(cores=1.5), f"{CPU}.cores"),
+        (Wish(threads=True), f"{CPU}.threads"),
+        (Wish(cores=-1), f"{CPU}.cores"),
+        (Wish(cores=2**32), f"{CPU}.cores"),
+        (Wish(1, dedicated="true"), DEDICATED),
+        (Wish(1, dedicated=1), DEDICATED),
+        (Wish(1, isolate="yes"), f"{CPU}.isolateEmulatorThread"),
+        (Wish(requests_cpu="two"), f"{RESOURCES}.requests.cpu"),
+        (Wish(requests_cpu=1.5), f"{RESOURCES}.requests.cpu"),
+        (Wish(limits_cpu=True), f"{RESOURCES}.limits.cpu"),
+        (Wish(1, limits_memory="64 Mi"), f"{RESOURCES}.limits.memory"),
+        (Wish(1, guest_memory="lots"), "spec.domain.memory.guest"),
+        (Wish(1, iothreads_policy=1), "spec.domain.ioThreadsPolicy"),
+    ],
+)
+def test_a_value_that_the_schema_cannot_hold_is_refused_for_its_path(
+    wish: Wish, field: str
+) -> None:
+    refusal = of(wish).refusal
+    assert refusal is not None
+    assert refusal.rule == "schema"
+    assert refusal.fields == (field,)
+
+
+def test_several_violations_name_the_fields_of_all() -> None:
+    refusal = of(Wish(requests_cpu="1500m", limits_memory=None)).refusal
+    assert refusal is not None
+    assert refusal.rule == "memory-provided+requests-cpu-whole"
+    assert refusal.fields == (f"{RESOURCES}.limits.memory", f"{RESOURCES}.requests.cpu")
+    assert refusal.fragment == ""
+
+
+def test_the_schema_is_asked_before_the_rules() -> None:
+    refusal = of(Wish(requests_cpu="two", limits_memory=None)).refusal
+    assert refusal is not None
+    assert refusal.rule == "schema"
+
+
+def test_only_the_older_generation_wants_a_number_of_vcpus() -> None:
+    assert of(Wish()).admitted
+    refusal = of(Wish(), "v1alpha2").refusal
+    assert refusal is not None
+    assert refusal.rule == "vcpus-given"
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"limits_memory": "64Mi"},
+        {"limits_memory": None, "requests_memory": "64Mi"},
+        {"limits_memory": None, "guest_memory": "64Mi"},
+        {"limits_memory": "65536Ki", "requests_memory": "64Mi"},
+    ],
+)
+def test_memory_may_be_given_in_any_of_its_fields(memory: Mapping[str, Any]) -> None:
+    assert of(replace(Wish(cores=1), **memory)).admitted
+
+
+@pytest.mark.parametrize(
+    ("manifest", "field"),
+    [
+        ({}, "spec"),
+        ({"spec": None}, "spec"),
+        ({"spec": []}, "spec"),
+        ({"spec": {}}, "spec.domain"),
+        ({"spec": {"domain": "small"}}, "spec.domain"),
+        ({"spec": {"domain": {"cpu": [1]}}}, CPU),
+        ({"spec": {"domain": {"resources": {"requests": "2"}}}}, f"{RESOURCES}.requests"),
+        ({"spec": {"domain": {"devices": {"disks": {}}}}}, "spec.domain.devices.disks"),
+        ({"spec": {"domain": {"devices": {"disks": [1]}}}}, "spec.domain.devices.disks[0]"),
+        ({"metadata": {"annotations": {"a": 1}}, "spec": {"domain": {}}}, "metadata.annotations.a"),
+    ],
+)
+def test_a_misshapen_manifest_is_refused_and_never_raises(
+    manifest: Mapping[str, Any], field: str
+) -> None:
+    refusal = expect(manifest).refusal
+    assert refusal is not None
+    assert field in refusal.fields
+
+
+def test_an_unknown_profile_is_an_error() -> None:
+    with pytest.raises(ValueError, match="choose one of v1, v1alpha2"):
+        expect({}, "v2")
+
+
+def test_hook_sidecars_that_are_no_json_are_noted() -> None:
+    manifest = vmi("vmi", Wish(cores=1))
+    manifest["metadata"]["annotations"] = {"hooks.kubevirt.io/hookSidecars": "[nonsense"}
+    expected = expect(manifest)
+    assert expected.sidecars == ()
+    assert "not a JSON list" in expected.notes[0]
+
+
+GUIDE_EXAMPLES = [
+    ("v1alpha2", {"cores": 2, "dedicatedCpuPlacement": True}, {"memory": "2Gi"}, (2, 2)),
+    ("v1alpha2", {"dedicatedCpuPlacement": True}, {"cpu": 2, "memory": "2Gi"}, (2, 2)),
+    (
+        "v1",
+        {"sockets": 2, "cores": 1, "threads": 1, "dedicatedCpuPlacement": True},
+        {"memory": "2Gi"},
+        (2, 2),
+    ),
+    ("v1", {"dedicatedCpuPlacement": True}, {"cpu": 2, "memory": "2Gi"}, (2, 2)),
+    (
+        "v1",
+        {"dedicatedCpuPlacement": True, "isolateEmulatorThread": True},
+        {"cpu": 2, "memory": "2Gi"},
+        (2, 3),
+    ),
+]
+
+
+@pytest.mark.parametrize(("profile", "cpu", "limits", "counts"), GUIDE_EXAMPLES)
+def test_the_examples_of_the_guides_are_admitted(
+    profile: str, cpu: Mapping[str, Any], limits: Mapping[str, Any], counts: tuple[int, int]
+) -> None:
+    manifest = {
+        "apiVersion": f"kubevirt.io/{profile}",
+        "kind": "VirtualMachineInstance",
+        "spec": {"domain": {"cpu": cpu, "resources": {"limits": limits}}},
+    }
+    expected = expect(manifest, profile)
+    assert expected.admitted
+    assert (expected.vcpus, expected.compute_cpus) == counts
