@@ -11,11 +11,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from reports.cpu_map import Layout, lay_out
@@ -65,6 +66,18 @@ class _Node:
 
 def render(document: Document) -> str:
     """The document as the text of a ``report.html``."""
+    style, script = _own("report.css"), _own("report.js")
+    page = _template().render(
+        **_view(document),
+        style=Markup(style),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    return page.lstrip()
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("reports", "."),
         autoescape=True,
@@ -80,13 +93,7 @@ def render(document: Document) -> str:
         "yaml": _yaml,
         "sign": SIGNS.__getitem__,
     }
-    style, script = _own("report.css"), _own("report.js")
-    return environment.get_template("report.html.j2").render(
-        **_view(document),
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
+    return environment.get_template("report.html.j2")
 
 
 def _view(document: Document) -> Mapping[str, Any]:

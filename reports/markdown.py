@@ -15,11 +15,12 @@ from reports.wording import (
     broken,
     duration,
     one_line,
+    some,
     words,
 )
 
 _FINDINGS = 20
-_PLACES = 5
+_NAMES = 5
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
 
 
@@ -54,10 +55,10 @@ def _facts(document: Document) -> str:
 
 def _counts(document: Document) -> str:
     return "**Findings:** " + ", ".join(
-        f"{SIGNS[verdict]} {count} {words(verdict)}"
+        _text(f"{SIGNS[verdict]} {count} {words(verdict)}")
         for verdict, count in document.counts.items()
         if count or verdict is Verdict.FAIL
-    ).replace("!", "\\!")
+    )
 
 
 def _problems(document: Document) -> list[str]:
@@ -81,11 +82,9 @@ def _broken(document: Document) -> list[str]:
 
 def _finding(group: Alike) -> list[str]:
     finding = group.finding
-    places = "; ".join(group.places[:_PLACES])
-    if len(group.places) > _PLACES:
-        places += f" and {len(group.places) - _PLACES} more"
-    head = f"**{SIGNS[finding.verdict]} {words(finding.verdict)}: {_text(finding.requirement)}**"
-    blocks = [f"{head.replace('!', chr(92) + '!')} ({_text(places)})", _text(finding.message)]
+    verdict = f"{SIGNS[finding.verdict]} {words(finding.verdict)}"
+    head = f"**{_text(verdict)}: {_text(some(group.requirements, _NAMES))}**"
+    blocks = [f"{head} ({_text(some(group.places, _NAMES, '; '))})", _text(finding.message)]
     if finding.compared:
         rows = [(c.what, c.value, c.source) for c in finding.compared]
         blocks.append(_table(("compared", "value", "source"), rows))

@@ -24,11 +24,12 @@ from reports.wording import (
     broken,
     duration,
     one_line,
+    some,
     words,
 )
 
 _FINDINGS = 5
-_PLACES = 3
+_NAMES = 4
 _OTHER_COLUMNS = 37
 """Columns of the table that neither an id nor a title takes, with four-digit counts."""
 _SHORT = {
@@ -117,10 +118,9 @@ def _requirements(document: Document, console: Console) -> Table:
 def _finding(group: Alike, console: Console) -> None:
     finding = group.finding
     head = Text(words(finding.verdict).upper(), style=_STYLES[finding.verdict])
-    places = "; ".join(group.places[:_PLACES])
-    if len(group.places) > _PLACES:
-        places += f" and {len(group.places) - _PLACES} more"
-    head.append(" ").append_text(_text(f"{finding.requirement} ({places})", console, "bold"))
+    head.append(" ").append_text(_text(some(group.requirements, _NAMES), console, "bold"))
+    head.append_text(Text(" (")).append_text(_text(some(group.places, _NAMES, "; "), console))
+    head.append(")")
     console.print(head)
     console.print(Padding(_text(finding.message, console), (0, 0, 0, 2)))
     if finding.compared:

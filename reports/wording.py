@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.document import WORST_FIRST, Document, Finding, Outcome, Verdict
@@ -56,7 +56,7 @@ def one_line(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them: ``0.4 s``, ``42 s``, ``3 min 48 s``, ``1 h 02 min``."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
@@ -77,9 +77,16 @@ def broken(document: Document) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Alike:
-    """Findings that say the same of several places, such as cases lost with their node."""
+    """Findings that say the same: of several cases, or of all that was lost with a node.
+
+    Attributes:
+        finding: the first of them.
+        requirements: their ids; only what was not observed or went wrong has several.
+        places: see `place`.
+    """
 
     finding: Finding
+    requirements: tuple[str, ...]
     places: tuple[str, ...]
 
 
@@ -87,9 +94,24 @@ def alike(findings: Iterable[Finding]) -> list[Alike]:
     """The findings in their order, those that say the same put together."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
-        key = (finding.verdict, finding.requirement, finding.message, finding.compared)
+        lost = finding.verdict in (Verdict.NOT_OBSERVED, Verdict.ERROR)
+        requirement = "" if lost else finding.requirement
+        key = (finding.verdict, requirement, finding.message, finding.compared)
         groups.setdefault(key, []).append(finding)
-    return [Alike(group[0], tuple(map(place, group))) for group in groups.values()]
+    return [
+        Alike(
+            group[0],
+            tuple(dict.fromkeys(finding.requirement for finding in group)),
+            tuple(dict.fromkeys(map(place, group))),
+        )
+        for group in groups.values()
+    ]
+
+
+def some(names: Sequence[str], limit: int, separator: str = ", ") -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return separator.join(names[:limit]) + more
 
 
 def place(finding: Finding) -> str:

@@ -264,6 +264,12 @@ def passing() -> Document:
     return finish(document, tuple(findings))
 
 
+def _colliding(right: CpuMap) -> CpuMap:
+    emulator = Owner(4, OwnerKind.EMULATOR, right.workload, "compute")
+    others = tuple(owner for owner in right.owners if owner.cpu != 6)
+    return replace(right, owners=(*others, emulator, Owner(6, OwnerKind.SHARED)))
+
+
 def failing() -> Document:
     """One vCPU runs where it must not, and the emulator beside a vCPU; one known divergence."""
     document = passing()
@@ -301,6 +307,9 @@ def failing() -> Document:
         same = finding.verdict, finding.message, finding.compared
         verdict, message, compared = broken.get((finding.requirement, finding.case), same)
         findings.append(replace(finding, verdict=verdict, message=message, compared=compared))
+    (only,) = document.nodes
+    maps = tuple(_colliding(m) if m.case == "isolate-1x2x2" else m for m in only.maps)
+    document = replace(document, nodes=(replace(only, maps=maps),))
     conclusion = Conclusion(
         Outcome.NOT_CONFORMANT,
         "2 mandatory requirements were broken: PIN-THREADS and EMU-ISOLATED.",

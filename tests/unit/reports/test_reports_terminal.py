@@ -1,0 +1,63 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reports import terminal
+from reports.document import Document
+
+Example = Callable[[str], Document]
+
+
+def shown(document: Document, width: int = 80, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, errors="strict")
+    paths = {"report.html": Path("reports-out/report.html")}
+    terminal.show(document, paths, Console(file=file, width=width, highlight=False))
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_it_fits(any_document: Document, width: int) -> None:
+    assert max(map(len, shown(any_document, width).splitlines())) <= width
+
+
+def test_it_needs_only_ascii(any_document: Document) -> None:
+    assert any_document.conclusion.outcome.upper() in shown(any_document, encoding="ascii").replace(
+        "NOT CONFORMANT", "NOT-CONFORMANT"
+    )
+
+
+def test_nothing_in_the_document_steers_the_terminal(example: Example) -> None:
+    assert "\x1b" not in shown(example("hostile"))
+    assert "[bold]" in shown(example("hostile"))
+
+
+def test_every_requirement_is_named_in_full(example: Example) -> None:
+    document = example("passing")
+    text = shown(document)
+    for requirement in document.requirements:
+        assert requirement.id in text
+
+
+def test_the_verdict_comes_after_the_sets_that_were_compared(example: Example) -> None:
+    text = shown(example("failing"))
+    places = [
+        text.index(part)
+        for part in ("FAIL PIN-THREADS", "3,7", "virDomainGetVcpuPinInfo", "NOT CONFORMANT")
+    ]
+    assert places == sorted(places)
+    assert "exit code 1" in text
+    assert "reports-out/report.html" in text.splitlines()[-1]
+
+
+def test_a_simulation_says_so(example: Example) -> None:
+    assert "SIMULATION" in shown(example("simulated"))
+    assert "SIMULATION" not in shown(example("passing"))
+
+
+def test_problems_are_shown(example: Example) -> None:
+    assert "PROBLEM during cleanup" in shown(example("inconclusive"))
