@@ -1,0 +1,332 @@
+"""What a virtual node boots from: kernel, initial RAM file system, root file system.
+
+Two layers, both kept in the cache. The *base* is made of Debian packages by mmdebstrap and
+takes a minute. The *image* is a copy of it into which the node's few own files and those of
+the caller are written; that takes a second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clusters.provider import ClusterError, Progress
+from clusters.virtual_node import cache, kernel
+
+FILES = Path(__file__).parent / "files"
+FALLBACK_SUITE = "bookworm"
+BASE_MIB = 3072
+IMAGE_MIB = 1536
+GUEST_KERNEL = "/usr/lib/virtual-node/vmlinux"
+"""Where the node has an uncompressed kernel for machines of its own."""
+
+PACKAGES = (
+    "busybox-static",
+    "crun",
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+    "linux-image-cloud-amd64",
+    "openssh-server",
+    "qemu-system-x86",
+    "util-linux",
+)
+
+APT_SOURCE = "$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
+
+ETC: Mapping[str, bytes] = {
+    "/etc/passwd": b"""\
+root:x:0:0:root:/root:/bin/sh
+nobody:x:65534:65534:nobody:/:/bin/false
+sshd:x:100:65534::/run/sshd:/bin/false
+libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/false
+""",
+    "/etc/group": b"""\
+root:x:0:
+tty:x:5:
+kvm:x:106:
+libvirt:x:108:
+libvirt-qemu:x:64055:
+nogroup:x:65534:
+""",
+    "/etc/shadow": b"root:*:19000::::::\n",
+    "/etc/nsswitch.conf": b"passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
+    "/etc/hosts": b"127.0.0.1 localhost\n",
+    "/etc/ssh/sshd_config": b"""\
+HostKey /etc/ssh/host_key
+AuthorizedKeysFile /etc/ssh/authorized_keys
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+UsePAM no
+UseDNS no
+StrictModes no
+PrintMotd no
+PrintLastLog no
+MaxSessions 100000
+MaxStartups 1000
+AllowStreamLocalForwarding yes
+Subsystem sftp internal-sftp
+""",
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a virtual node boots from, in the cache; never modified.
+
+    Attributes:
+        directory: where it is.
+        key: hash of everything that went in.
+    """
+
+    directory: Path
+    key: str
+
+    @property
+    def root(self) -> Path:
+        """The root file system, an ext4 image that is mounted read-only."""
+        return self.directory / "root.img"
+
+    @property
+    def kernel(self) -> Path:
+        """The uncompressed kernel, entered by PVH."""
+        return self.directory / "vmlinux"
+
+    @property
+    def initrd(self) -> Path:
+        """The initial RAM file system."""
+        return self.directory / "initrd"
+
+    @property
+    def identity_file(self) -> Path:
+        """The ssh private key that the node accepts."""
+        return self.directory / "client_key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The node's host key, for the host alias ``virtual-node``."""
+        return self.directory / "known_hosts"
+
+
+def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Image:
+    """The image with these files in it, from the cache or made now.
+
+    Args:
+        extra_files: content, or a file of this host, by absolute path in the node. A file
+            keeps its mode; bytes are executable when they start with ``#!`` or are ELF.
+        progress: is told what is being made.
+
+    Raises:
+        ClusterError: a tool is missing, the disk is full, packages could not be fetched.
+    """
+    base = _base(progress)
+    files: dict[str, tuple[bytes | Path, int]] = {
+        **{path: (data, 0o644) for path, data in ETC.items()},
+        "/init": (FILES / "init.sh", 0o755),
+        GUEST_KERNEL: (base / "vmlinux", 0o644),
+    }
+    for path, source in extra_files.items():
+        if not re.fullmatch(r"(/[\w.@+-]+)+", path) or {".", ".."} & set(path.split("/")):
+            raise ValueError(f"not a plain absolute path of a file in the node: {path!r}")
+        files[path] = (source, _mode(source))
+    parts: list[str | bytes] = [base.name]
+    for path, (source, mode) in sorted(files.items()):
+        parts += [path, oct(mode), source if isinstance(source, bytes) else source.read_bytes()]
+    name = f"image-{cache.key(parts)}"
+
+    def make(directory: Path) -> None:
+        progress("putting the node's image together")
+        for kind in ("vmlinux", "initrd"):
+            (directory / kind).hardlink_to(base / kind)
+        _copy(base / "root.img", directory / "root.img")
+        for kind in ("client", "host"):
+            _run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / f"{kind}_key"],
+                package="openssh-client",
+            )
+        public = (directory / "host_key.pub").read_text()
+        (directory / "known_hosts").write_text(f"virtual-node {public}")
+        keys: dict[str, tuple[bytes | Path, int]] = {
+            "/etc/ssh/host_key": (directory / "host_key", 0o600),
+            "/etc/ssh/authorized_keys": (directory / "client_key.pub", 0o600),
+        }
+        _inject(directory / "root.img", files | keys)
+
+    kept = cache.kept(name, make, what="the node's image", need_mib=IMAGE_MIB, progress=progress)
+    return Image(kept, name.removeprefix("image-"))
+
+
+def _base(progress: Progress) -> Path:
+    suite, sources = _debian()
+    scripts = [_text(f"files/{name}") for name in ("assemble.sh", "initramfs.sh")]
+    name = f"base-{cache.key([suite, *PACKAGES, *scripts, _text('kernel.py')])}"
+
+    def make(directory: Path) -> None:
+        progress(f"building the node's root file system from Debian {suite} (about a minute)")
+        _mmdebstrap(directory, suite, sources, progress)
+        image = (directory / "vmlinuz").read_bytes()
+        (directory / "vmlinux").write_bytes(kernel.uncompressed(image))
+
+    return cache.kept(
+        name, make, what="the node's root file system", need_mib=BASE_MIB, progress=progress
+    )
+
+
+def _debian() -> tuple[str, list[str]]:
+    """The suite to build from and apt's own sources of it, none where mmdebstrap knows better."""
+    release = Path("/etc/os-release").read_text()
+    found = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
+    if not re.search(r"^ID=debian$", release, re.MULTILINE) or found is None:
+        return FALLBACK_SUITE, []
+    suite = found[1]
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", APT_SOURCE, "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    sources = {
+        source
+        for origin, _, source in (line.partition("|") for line in listed.splitlines())
+        if origin == "Debian" and re.search(rf" {suite}(-updates|-security)? ", source)
+    }
+    # Without an index of the suite itself, apt has not been updated here.
+    complete = any(f" {suite} main" in source for source in sources)
+    return suite, sorted(sources) if complete else []
+
+
+def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progress) -> None:
+    # Without root the packages are unpacked by other user ids, which need a way in.
+    with tempfile.TemporaryDirectory(prefix="virtual-node-") as work:
+        work_path = Path(work)
+        work_path.chmod(0o755)
+        room = work_path / "room"
+        room.mkdir()
+        room.chmod(0o1777)
+        for script in ("assemble.sh", "initramfs.sh"):
+            shutil.copy(FILES / script, work_path / script)
+        merged = "; ".join(
+            ['set -e; cd "$1"; mkdir -p usr/bin usr/sbin usr/lib usr/lib64']
+            + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
+        )
+        command = [
+            "mmdebstrap",
+            # Unpacked, not configured: nothing here runs a maintainer's script.
+            "--variant=extract",
+            "--format=null",
+            "--architectures=amd64",
+            f"--include={','.join(PACKAGES)}",
+            "--aptopt=Apt::Install-Recommends false",
+            f"--setup-hook={merged}",
+            f'--extract-hook=sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2',
+            f'--extract-hook=mv "$1".img {work}/room/root.img',
+            *(f"--extract-hook=download /out/{name} {directory}/{name}" for name in OUT),
+            suite,
+            # The target is none; after it come sources of packages, here from standard input.
+            "-",
+            *(["-"] if sources else []),
+        ]
+        _run(
+            command,
+            package="mmdebstrap",
+            stdin="\n".join(sources) + "\n",
+            environment={**os.environ, "TMPDIR": str(room)},
+            progress=progress,
+        )
+        _copy(room / "root.img", directory / "root.img")
+
+
+OUT = ("vmlinuz", "initrd", "packages")
+
+
+def _mode(source: bytes | Path) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_mode & 0o777
+    return 0o755 if source.startswith((b"#!", b"\x7fELF")) else 0o644
+
+
+def _inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
+    """Writes the files into the file system image, without mounting it."""
+    with tempfile.TemporaryDirectory(prefix="virtual-node-") as staging:
+        script = []
+        directories = {
+            str(parent) for path in files for parent in Path(path).parents if str(parent) != "/"
+        }
+        script += [f"mkdir {directory}" for directory in sorted(directories)]
+        for number, (path, (source, mode)) in enumerate(files.items()):
+            staged = Path(staging) / str(number)
+            if isinstance(source, bytes):
+                staged.write_bytes(source)
+            else:
+                staged.symlink_to(source.absolute())
+            script += [
+                f"rm {path}",
+                f"write {staged} {path}",
+                f"set_inode_field {path} mode 0100{mode:03o}",
+                f"set_inode_field {path} uid 0",
+                f"set_inode_field {path} gid 0",
+            ]
+        said = _run(
+            ["debugfs", "-w", "-f", "-", root], package="e2fsprogs", stdin="\n".join(script)
+        )
+    # debugfs always exits with 0; new files and old directories are the harmless complaints.
+    harmless = re.compile(r"debugfs \d|rm: File not found|mkdir: Ext2 directory already exists")
+    failures = [line for line in said.splitlines() if line and not harmless.search(line)]
+    if failures:
+        raise ClusterError(f"the node's image could not be completed: {failures[0]}")
+
+
+def _copy(source: Path, destination: Path) -> None:
+    _run(
+        ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=all", source, destination],
+        package="coreutils",
+    )
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text()
+
+
+def _run(
+    command: Sequence[str | Path],
+    *,
+    package: str,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Runs a tool to its end; returns what it wrote to stderr. Raises ClusterError."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+        )
+    except FileNotFoundError:
+        raise ClusterError(
+            f"{command[0]} is missing on this host: install the Debian package {package}"
+        ) from None
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with process:
+        process.stdin.write(stdin)
+        process.stdin.close()
+        lines = []
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if progress is not None and line.startswith("I: "):
+                progress(f"{command[0]}: {line[3:].rstrip()}")
+    if process.returncode:
+        tail = "\n".join(lines[-8:])
+        raise ClusterError(f"{command[0]} failed:\n{tail}")
+    return "\n".join(lines)

@@ -1,0 +1,325 @@
+"""A shell on a virtual node: run, read, write, forward; from any process of this host.
+
+All of it goes through one OpenSSH connection (ControlMaster) that is opened when the node
+has booted, so that a command costs one fork on the node and no handshake.
+
+The node's CPUs are slow and each fork is dear. Its ``sh`` is busybox, which runs ``cat``,
+``printf``, ``mkdir``, ``rm`` and the like without a fork: one script of a hundred such lines
+costs little more than one command. Pipes and ``$(...)`` do fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clusters.access import AccessError, Reading
+
+CONTROL_SOCKET = "ssh"
+PROXY_TROUBLE = re.compile(
+    r"^(ssh: |mux_client|muxclient|Control socket|kex_exchange|Connection |client_loop|"
+    r"Received disconnect|Read from remote|Host key verification|Timeout, server)",
+    re.MULTILINE,
+)
+
+
+class CommandError(AccessError):
+    """A command on the node ended with another status than 0."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended.
+
+    Attributes:
+        returncode: its exit status; 128 plus the signal when one ended it.
+        stdout: what it wrote, as bytes.
+        stderr: as text.
+    """
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Its standard output as text."""
+        return decode(self.stdout)
+
+
+def decode(data: bytes) -> str:
+    """UTF-8; any other byte is shown as ``\\xNN``."""
+    return data.decode(errors="backslashreplace")
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Builds what is run here to run something there. Does no I/O itself.
+
+    Attributes:
+        node: names the node in messages.
+        control_path: the ControlMaster's socket.
+        identity_file: private key.
+        known_hosts: with the node's key under ``virtual-node``.
+        port: of sshd, on this host's loopback.
+    """
+
+    node: str
+    control_path: str
+    identity_file: str
+    known_hosts: str
+    port: int
+
+    def ssh(self, *options: str) -> list[str]:
+        """The ssh command line up to the destination, these options among it."""
+        return [
+            "ssh",
+            *("-F", "none"),
+            *("-S", self.control_path),
+            *("-i", self.identity_file),
+            *("-p", str(self.port)),
+            *("-o", "IdentitiesOnly=yes"),
+            *("-o", "BatchMode=yes"),
+            *("-o", f"UserKnownHostsFile={self.known_hosts}"),
+            *("-o", "HostKeyAlias=virtual-node"),
+            *("-o", "StrictHostKeyChecking=yes"),
+            *("-o", "LogLevel=ERROR"),
+            *options,
+            "root@127.0.0.1",
+        ]
+
+    def run(self, command: str | Sequence[str]) -> list[str]:
+        """Runs a script, or a command given as its arguments."""
+        return [*self.ssh("-T"), command if isinstance(command, str) else shlex.join(command)]
+
+    def done(
+        self, command: str | Sequence[str], returncode: int, out: bytes, err: bytes, *, check: bool
+    ) -> Done:
+        """Judges what ssh returned. Raises AccessError, CommandError when checked."""
+        errors = decode(err)
+        if returncode == 255 and PROXY_TROUBLE.search(errors):
+            raise AccessError(f"node {self.node} does not answer: {errors.strip()}")
+        if check and returncode:
+            shown = command if isinstance(command, str) else shlex.join(command)
+            raise CommandError(
+                f"on node {self.node}, `{_shortened(shown)}` ended with {returncode}: "
+                f"{_shortened(errors.strip() or decode(out).strip())}"
+            )
+        return Done(returncode, out, errors)
+
+
+def _shortened(text: str, limit: int = 500) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def globs(patterns: Sequence[str]) -> str:
+    """The patterns as words of a script: ``*``, ``?``, ``[...]`` live, all else quoted."""
+    for pattern in patterns:
+        if not pattern.startswith("/") or "\n" in pattern or "\0" in pattern:
+            raise ValueError(f"not an absolute path or glob: {pattern!r}")
+    return " ".join(re.sub(r"([^\w/.*?\[\]!^,:@%+=-])", r"\\\1", pattern) for pattern in patterns)
+
+
+def read_script(patterns: Sequence[str], mark: str) -> str:
+    """A script that writes each matching file followed by ``MARK STATUS PATH NUL``.
+
+    When the status is not 0 the reason is the last line of the content.
+    """
+    return (
+        f"for f in {globs(patterns)}; do "
+        f'[ -f "$f" ] && {{ cat "$f" 2>&1; printf "{mark} $? %s\\0" "$f"; }}; done; true'
+    )
+
+
+def parse_read(output: bytes, mark: str) -> Reading:
+    """Reads what `read_script` wrote."""
+    files: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
+    start = 0
+    for found in re.finditer(rb"%s (\d+) ([^\0]*)\0" % mark.encode(), output):
+        content = decode(output[start : found.start()])
+        path = decode(found[2])
+        start = found.end()
+        if found[1] == b"0":
+            files[path] = content
+            continue
+        reason = content.rstrip("\n").rpartition("\n")[2].rpartition(": ")[2]
+        if reason not in {"No such file or directory", "No such process"}:
+            unreadable[path] = reason
+    return Reading(files, unreadable)
+
+
+def list_script(patterns: Sequence[str]) -> str:
+    """A script that writes each matching path, NUL-terminated."""
+    return (
+        f'for f in {globs(patterns)}; do [ -e "$f" -o -L "$f" ] && printf "%s\\0" "$f"; done; true'
+    )
+
+
+def write_script(path: str) -> str:
+    """A script that writes its standard input into a file, in one write where it is short."""
+    return f"cat >{shlex.quote(path)}"
+
+
+class Shell:
+    """A node's shell for synchronous callers; a `clusters.access.NodeShell`.
+
+    Args:
+        commands: how to reach the node.
+    """
+
+    def __init__(self, commands: Commands) -> None:
+        self.commands = commands
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        stdin: bytes = b"",
+        check: bool = True,
+        timeout_seconds: float | None = None,
+    ) -> Done:
+        """Runs a script (str) or a command (list of arguments) to its end.
+
+        Raises:
+            CommandError: it ended with another status than 0 and `check` is set.
+            AccessError: the node does not answer, or not in time.
+        """
+        try:
+            ended = subprocess.run(
+                self.commands.run(command),
+                input=stdin,
+                capture_output=True,
+                timeout=timeout_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _late(self.commands, command, timeout_seconds) from None
+        return self.commands.done(
+            command, ended.returncode, ended.stdout, ended.stderr, check=check
+        )
+
+    def read(self, patterns: Sequence[str]) -> Reading:
+        """As `clusters.access.NodeShell.read`."""
+        mark = secrets.token_hex(12)
+        return parse_read(self.run(read_script(patterns, mark)).stdout, mark)
+
+    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """As `clusters.access.NodeShell.list`."""
+        return tuple(sorted(decode(self.run(list_script(patterns)).stdout).split("\0")[:-1]))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Writes a file, also one of /proc or /sys. Raises CommandError when it is refused."""
+        self.run(write_script(path), stdin=data)
+
+    def spawn(
+        self, command: str | Sequence[str], *, stdin: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """Starts a command whose output is read while it runs."""
+        return subprocess.Popen(
+            self.commands.run(command),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    @contextlib.contextmanager
+    def forward(self, local: Path, remote: str) -> Iterator[None]:
+        """While it lasts, a unix socket of this host leads to one of the node.
+
+        Raises:
+            AccessError: the node does not answer, or the local path is taken or too long.
+        """
+        forwarding = f"{local}:{remote}"
+        self._control("forward", "-L", forwarding)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(AccessError):
+                self._control("cancel", "-L", forwarding)
+            local.unlink(missing_ok=True)
+
+    def _control(self, request: str, *options: str) -> None:
+        command = self.commands.ssh("-O", request, *options)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise AccessError(
+                f"node {self.commands.node}: ssh -O {request} {' '.join(options)} "
+                f"failed: {ended.stderr.strip()}"
+            )
+
+
+class AsyncShell:
+    """The same for asyncio; each method as its namesake in `Shell`."""
+
+    def __init__(self, commands: Commands) -> None:
+        self.commands = commands
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        stdin: bytes = b"",
+        check: bool = True,
+        timeout_seconds: float | None = None,
+    ) -> Done:
+        """As `Shell.run`; the ssh client is killed when the caller is cancelled."""
+        process = await asyncio.create_subprocess_exec(
+            *self.commands.run(command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                out, err = await process.communicate(stdin)
+        except TimeoutError:
+            raise _late(self.commands, command, timeout_seconds) from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        return self.commands.done(command, process.returncode, out, err, check=check)
+
+    async def read(self, patterns: Sequence[str]) -> Reading:
+        """As `Shell.read`."""
+        mark = secrets.token_hex(12)
+        return parse_read((await self.run(read_script(patterns, mark))).stdout, mark)
+
+    async def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """As `Shell.list`."""
+        done = await self.run(list_script(patterns))
+        return tuple(sorted(done.text.split("\0")[:-1]))
+
+    async def write(self, path: str, data: bytes) -> None:
+        """As `Shell.write`."""
+        await self.run(write_script(path), stdin=data)
+
+    async def spawn(
+        self, command: str | Sequence[str], *, stdin: bool = False
+    ) -> asyncio.subprocess.Process:
+        """As `Shell.spawn`."""
+        return await asyncio.create_subprocess_exec(
+            *self.commands.run(command),
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+
+def _late(
+    commands: Commands, command: str | Sequence[str], timeout_seconds: float | None
+) -> AccessError:
+    shown = command if isinstance(command, str) else shlex.join(command)
+    return AccessError(
+        f"node {commands.node}: `{_shortened(shown)}` took longer than {timeout_seconds} s"
+    )
