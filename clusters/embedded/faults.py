@@ -1,0 +1,69 @@
+"""Switches that break the stack on purpose, so that checks can be proven.
+
+Each is consulted in exactly one place. All are off in every normal run; a self-proof turns
+one on and expects the harness to name the requirement that it violates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Which behaviours are switched off or spoilt.
+
+    Attributes:
+        admit_field: causes for this field are dropped: the API accepts what it must refuse.
+        refuse_everything: admission refuses every VMI, for a field of its own.
+        qos_broken: the compute container's memory request differs from its limit.
+        emulator_cpu_missing: the launcher pod asks for no CPU for the emulator.
+        sidecar_without_resources: hook sidecars express no resources.
+        sidecar_pinned: hook sidecars ask for a whole CPU, so that they get it exclusively.
+        quota_kept: exclusive containers keep their CFS quota.
+        reserved_handed_out: the CPU manager gives reserved pCPUs to containers.
+        overlapping_sets: the CPU manager forgets what it gave away before.
+        siblings_scattered: the CPU manager takes one thread of each core first.
+        shared_pool_not_updated: running shared containers keep their old cpuset.
+        shared_on_exclusive: shared containers start on every pCPU of the node.
+        entry_leaked: the checkpoint keeps the entries of pods that are gone.
+        assignment_lost_on_restart: a restarted kubelet forgets the assignments.
+        vcpu_pinned_to_neighbour: vCPU 0 is pinned where vCPU 1 is.
+        vcpus_not_pinned: the domain has no vcpupin at all.
+        emulator_not_isolated: no emulatorpin and no housekeeping cgroup.
+        housekeeping_missing: threads stay in the container's own cgroup.
+        iothreads_on_vcpus: IOThreads are pinned to the vCPUs' pCPUs in spite of isolation.
+        guest_topology_flat: the guest sees sockets instead of cores and threads.
+        label_missing: the CPU manager labels are never written.
+        label_always_true: the labels ignore policy and feature gate.
+        selector_missing: dedicated launcher pods go to unlabelled nodes too.
+        nodes_overcommitted: the scheduler does not count CPUs.
+    """
+
+    admit_field: str = ""
+    refuse_everything: bool = False
+    qos_broken: bool = False
+    emulator_cpu_missing: bool = False
+    sidecar_without_resources: bool = False
+    sidecar_pinned: bool = False
+    quota_kept: bool = False
+    reserved_handed_out: bool = False
+    overlapping_sets: bool = False
+    siblings_scattered: bool = False
+    shared_pool_not_updated: bool = False
+    shared_on_exclusive: bool = False
+    entry_leaked: bool = False
+    assignment_lost_on_restart: bool = False
+    vcpu_pinned_to_neighbour: bool = False
+    vcpus_not_pinned: bool = False
+    emulator_not_isolated: bool = False
+    housekeeping_missing: bool = False
+    iothreads_on_vcpus: bool = False
+    guest_topology_flat: bool = False
+    label_missing: bool = False
+    label_always_true: bool = False
+    selector_missing: bool = False
+    nodes_overcommitted: bool = False
+
+
+NONE = Faults()
