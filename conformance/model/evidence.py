@@ -35,20 +35,41 @@ class RawDomain:
 
 
 @dataclass(frozen=True)
+class Former:
+    """What a workload was before it was deleted: all that can be looked for afterwards.
+
+    Attributes:
+        container_ids: without their scheme.
+        exclusive: text of its CPU list in the kubelet's checkpoint.
+    """
+
+    pod_namespace: str
+    pod_name: str
+    pod_uid: str
+    container_ids: tuple[str, ...]
+    exclusive: str
+
+
+@dataclass(frozen=True)
 class RawSnapshot:
     """Everything recorded of one workload at one moment, unparsed.
 
     Attributes:
         case: id of the case; scenario: id of the scenario it belongs to.
-        moment: what had just happened, such as ``running`` or ``deleted``.
+        moment: the stage of the scenario, named for what should have happened by then:
+            ``running``, ``refused``, ``deleted``. A VMI that the API refused although it
+            should run has its snapshot at ``running``, with a `rejection`.
         began, ended: UTC, ISO 8601 with milliseconds: when reading began and ended.
         manifest: the VMI as the user wrote it.
         vmi, pod, node: API objects, None when there is none.
         pods: every pod bound to the node at that time.
         events: API events about the VMI and its pod.
         rejection: the API's ``Status`` when creation was refused, with ``code``.
-        files: node files by absolute path.
+        hardware: node files that never change while it is up, by absolute path:
+            ``/sys/devices/system/{cpu,node}``. Kept apart so that snapshots share them.
+        files: other node files by absolute path, and the kubelet's configz by its API path.
         unreadable: reason by path.
+        former: the workload before its deletion, at the moment ``deleted``.
         domain: libvirt's answers.
         console: what the guest printed.
         not_observed: reason by layer: ``vmi pod node files domain console ...``.
@@ -68,10 +89,12 @@ class RawSnapshot:
     pods: tuple[Json, ...] = ()
     events: tuple[Json, ...] = ()
     rejection: Json | None = None
+    hardware: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     domain: RawDomain | None = None
     console: str | None = None
+    former: Former | None = None
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
 
@@ -91,6 +114,8 @@ class Thread:
     Attributes:
         affinity: ``Cpus_allowed_list`` of /proc/PID/task/TID/status.
         cgroup: its cgroup v2 path below the mount point.
+        parent: parent process id, as the node counts; None when the node does not say.
+        inner_pid: its id in the innermost PID namespace.
     """
 
     pid: int
@@ -98,6 +123,8 @@ class Thread:
     name: str
     affinity: CpuSet
     cgroup: str
+    parent: int | None = None
+    inner_pid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,13 +203,16 @@ class Kubelet:
     """What the node's kubelet is configured to do with CPUs.
 
     Attributes:
-        reserved: explicitly reserved CPUs (``reservedSystemCPUs``), None when unknown.
+        reserved: explicitly reserved CPUs (``reservedSystemCPUs``), None when the
+            configuration names none (it may reserve a number of CPUs instead).
+        topology_policy: of the topology manager.
     """
 
     policy: str | None
     reserved: CpuSet | None
     options: Mapping[str, str]
     source: str
+    topology_policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -212,8 +242,11 @@ class Domain:
 
     Attributes:
         type: ``kvm`` or ``qemu``.
-        enabled_vcpus: ``<vcpu current=>`` or, without it, the number of vCPUs.
+        enabled: ids of the enabled vCPUs: those that ``<vcpus>`` calls enabled, without it
+            as many as ``<vcpu current=>`` or ``<vcpu>`` says. With CPU hotplug the domain
+            has more vCPUs than are enabled.
         vcpu_pins: CPUs by vCPU, from ``<vcpupin>``.
+        source: how the XML was read.
         emulator_pin: from ``<emulatorpin>``, None without one.
         iothreads: ids of the domain's IOThreads.
         numa_cells: vCPUs by guest NUMA cell.
@@ -221,13 +254,14 @@ class Domain:
 
     type: str
     name: str
-    enabled_vcpus: int
+    enabled: CpuSet
     vcpu_pins: Mapping[int, CpuSet]
     emulator_pin: CpuSet | None
     iothreads: frozenset[int]
     iothread_pins: Mapping[int, CpuSet]
     topology: DomainTopology | None
     numa_cells: Mapping[int, CpuSet]
+    source: str
 
 
 @dataclass(frozen=True)
@@ -266,7 +300,11 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Vmi:
-    """The VMI's status."""
+    """The VMI's status.
+
+    Attributes:
+        conditions: ``STATUS REASON: MESSAGE`` by condition type.
+    """
 
     namespace: str
     name: str
@@ -278,7 +316,14 @@ class Vmi:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Facts about one workload at one moment; see RawSnapshot for what is raw in it."""
+    """Facts about one workload at one moment; see RawSnapshot for what is raw in it.
+
+    Attributes:
+        pod: the workload's launcher pod, with what the node says of its containers.
+        pods: every pod on the node, `pod` included.
+        events: one line an event, oldest first.
+        leftovers: cgroups on the node that belong to the `former` workload.
+    """
 
     case: str
     scenario: str
@@ -294,6 +339,8 @@ class Snapshot:
     live: LivePins | None = None
     guest: Guest | None = None
     rejection: Rejection | None = None
+    events: tuple[str, ...] = ()
+    former: Former | None = None
     leftovers: tuple[str, ...] = ()
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None

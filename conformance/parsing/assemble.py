@@ -1,0 +1,259 @@
+"""From everything that was recorded of a moment to the facts that checks see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import (
+    Checkpoint,
+    Container,
+    Domain,
+    Guest,
+    Kubelet,
+    LivePins,
+    Node,
+    Pod,
+    RawSnapshot,
+    Snapshot,
+    Thread,
+)
+from conformance.model.topology import Topology
+from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes, proc
+from conformance.parsing.cpulist import cpulist
+from conformance.parsing.errors import ParseError
+from conformance.parsing.topology import topology
+
+T = TypeVar("T")
+
+CHECKPOINT = "cpu_manager_state"
+"""Name of the kubelet's checkpoint, below its root."""
+CONFIGZ = "/configz"
+"""How the API path of a kubelet's running configuration ends."""
+
+
+class _Layers:
+    """Runs parsers; what one of them does not understand becomes not observed."""
+
+    def __init__(self, not_observed: Mapping[str, str]) -> None:
+        self.not_observed = dict(not_observed)
+
+    def read(self, layer: str, parse: Callable[[], T]) -> T | None:
+        try:
+            return parse()
+        except ParseError as error:
+            self.not_observed.setdefault(layer, str(error))
+        except (AttributeError, KeyError, TypeError) as error:
+            # Evidence may come from anywhere; an object of another shape is no reason to crash.
+            self.not_observed.setdefault(layer, f"{layer} is not what was expected: {error!r}")
+        return None
+
+
+def assemble(raw: RawSnapshot) -> Snapshot:
+    """Parses a recording. Pure.
+
+    A layer that cannot be parsed is absent from the snapshot, and `Snapshot.not_observed`
+    says why, quoting the text: the layers are ``vmi pod pods node topology kubelet
+    checkpoint cgroups threads domain live guest rejection``.
+    """
+    layers = _Layers(raw.not_observed)
+    pods = _pods(raw, layers)
+    pod = layers.read("pod", lambda: kubernetes.pod(raw.pod) if raw.pod else None)
+    if pod is not None:
+        pod = next((other for other in pods if other.uid == pod.uid), pod)
+    rejection = raw.rejection
+    xml, live = _domain(raw, layers)
+    return Snapshot(
+        case=raw.case,
+        scenario=raw.scenario,
+        moment=raw.moment,
+        began=raw.began,
+        ended=raw.ended,
+        manifest=raw.manifest,
+        vmi=layers.read("vmi", lambda: kubernetes.vmi(raw.vmi) if raw.vmi else None),
+        pod=pod,
+        node=_node(raw, layers),
+        pods=pods,
+        domain=xml,
+        live=live,
+        guest=_guest(raw, layers),
+        rejection=layers.read(
+            "rejection", lambda: kubernetes.rejection(rejection) if rejection else None
+        ),
+        events=layers.read("events", lambda: kubernetes.events(raw.events)) or (),
+        former=raw.former,
+        leftovers=_leftovers(raw),
+        not_observed=layers.not_observed,
+        torn=raw.torn,
+    )
+
+
+def _pods(raw: RawSnapshot, layers: _Layers) -> tuple[Pod, ...]:
+    objects = {obj.get("metadata", {}).get("uid"): obj for obj in (*raw.pods, raw.pod) if obj}
+    containers = _Containers(raw.files, layers)
+    if objects and not containers.tree.files:
+        layers.not_observed.setdefault("cgroups", _why(raw, cgroups.MOUNT))
+    pods = []
+    for obj in objects.values():
+        pod = layers.read("pods", partial(kubernetes.pod, obj))
+        if pod is not None:
+            pods.append(replace(pod, containers=tuple(map(containers.complete, pod.containers))))
+    return tuple(pods)
+
+
+class _Containers:
+    """What the node's files say of containers."""
+
+    def __init__(self, files: Mapping[str, str], layers: _Layers) -> None:
+        self.tree = cgroups.tree(files)
+        self._files = files
+        self._layers = layers
+        self._status_paths = {
+            int(parts[4]): path
+            for path in files
+            if path.startswith("/proc/") and len(parts := path.split("/")) == 6
+        }
+
+    def complete(self, container: Container) -> Container:
+        """The container with what its cgroup and its threads say."""
+        path = self.tree.containers.get(container.id or "")
+        if path is None:
+            return container
+        files = self.tree.files.get(path, {})
+        children = sorted(self.tree.children.get(container.id or "", ()))
+        threads = self._layers.read("threads", lambda: tuple(self._threads([path, *children])))
+        return replace(
+            container,
+            cgroup=path,
+            cpuset=self._cpus(path, "cpuset.cpus.effective"),
+            configured=self._cpus(path, "cpuset.cpus"),
+            children={
+                child[len(path) + 1 :]: cpus
+                for child in children
+                if (cpus := self._cpus(child, "cpuset.cpus.effective")) is not None
+            },
+            cpu_max=files["cpu.max"].strip() if "cpu.max" in files else None,
+            threads=threads or (),
+        )
+
+    def _cpus(self, path: str, name: str) -> CpuSet | None:
+        text = self.tree.files.get(path, {}).get(name)
+        if text is None:
+            return None
+        return self._layers.read("cgroups", lambda: cpulist(text, f"{cgroups.MOUNT}{path}/{name}"))
+
+    def _threads(self, paths: list[str]) -> Iterator[Thread]:
+        """The threads that ``cgroup.threads`` names and whose status was read.
+
+        A thread that ended in between has no status, and is none.
+        """
+        members: dict[int, str] = {}
+        for path in paths:
+            text = self.tree.files.get(path, {}).get("cgroup.threads", "")
+            for tid in proc.ids(text, f"{cgroups.MOUNT}{path}/cgroup.threads"):
+                members[tid] = path
+        for tid, path in sorted(members.items()):
+            source = self._status_paths.get(tid)
+            if source is not None:
+                status = proc.status(self._files[source], source)
+                yield Thread(
+                    pid=status.pid,
+                    tid=status.tid,
+                    name=status.name,
+                    affinity=status.affinity,
+                    cgroup=path,
+                    parent=status.parent,
+                    inner_pid=status.inner_pid,
+                )
+
+
+def _node(raw: RawSnapshot, layers: _Layers) -> Node | None:
+    obj = raw.node
+    if obj is None:
+        layers.not_observed.setdefault("node", "no node was recorded")
+        return None
+    node = layers.read("node", lambda: kubernetes.node(obj))
+    if node is None:
+        return None
+    return Node(
+        name=node.name,
+        labels=node.labels,
+        allocatable_cpu_milli=node.allocatable_cpu_milli,
+        topology=_topology(raw, layers),
+        kubelet=_kubelet(raw, layers),
+        checkpoint=_checkpoint(raw, layers),
+    )
+
+
+def _topology(raw: RawSnapshot, layers: _Layers) -> Topology | None:
+    if not raw.hardware:
+        layers.not_observed.setdefault("topology", _why(raw, "/sys/devices/system/cpu"))
+        return None
+    return layers.read("topology", lambda: topology(raw.hardware))
+
+
+def _checkpoint(raw: RawSnapshot, layers: _Layers) -> Checkpoint | None:
+    paths = [path for path in raw.files if path.endswith("/" + CHECKPOINT)]
+    if len(paths) != 1:
+        why = f"{len(paths)} checkpoints were read: {', '.join(paths)}" if paths else ""
+        layers.not_observed.setdefault("checkpoint", why or _why(raw, CHECKPOINT))
+        return None
+    return layers.read("checkpoint", lambda: kubelet.checkpoint(raw.files[paths[0]], paths[0]))
+
+
+def _kubelet(raw: RawSnapshot, layers: _Layers) -> Kubelet | None:
+    """The running configuration where the API shows it, else the file that it was read from."""
+    paths = [path for path in raw.files if path.endswith(CONFIGZ)] or [
+        path for path in raw.files if path.endswith("/config.yaml")
+    ]
+    if not paths:
+        layers.not_observed.setdefault("kubelet", _why(raw, "the kubelet's configuration"))
+        return None
+    return layers.read("kubelet", lambda: kubelet.kubelet(raw.files[paths[0]], paths[0]))
+
+
+def _why(raw: RawSnapshot, wanted: str) -> str:
+    """Why a file is missing."""
+    reasons = [
+        f"{path}: {why}" for path, why in sorted(raw.unreadable.items()) if wanted in path
+    ] or [raw.not_observed[layer] for layer in ("files",) if layer in raw.not_observed]
+    return reasons[0] if reasons else f"{wanted} was not found on the node"
+
+
+def _domain(raw: RawSnapshot, layers: _Layers) -> tuple[Domain | None, LivePins | None]:
+    recorded = raw.domain
+    if recorded is None:
+        why = raw.not_observed.get("domain", "libvirt was not asked")
+        layers.not_observed.setdefault("domain", why)
+        layers.not_observed.setdefault("live", why)
+        return None, None
+    return (
+        layers.read("domain", lambda: domain.domain(recorded.xml, recorded.source)),
+        layers.read("live", lambda: domain.live(recorded)),
+    )
+
+
+def _guest(raw: RawSnapshot, layers: _Layers) -> Guest | None:
+    console = raw.console
+    if console is None:
+        why = raw.not_observed.get("console", "the guest's console was not read")
+        layers.not_observed.setdefault("guest", why)
+        return None
+    found = layers.read("guest", lambda: guest.guest(console, "the guest's console"))
+    if found is None:
+        ending = console.strip()[-200:]
+        layers.not_observed.setdefault(
+            "guest",
+            f"no complete line {guest.MARK} on the guest's console, which ends with {ending!r}",
+        )
+    return found
+
+
+def _leftovers(raw: RawSnapshot) -> tuple[str, ...]:
+    if raw.former is None:
+        return ()
+    tree = cgroups.tree(raw.files)
+    return cgroups.leftovers(tree, raw.former.pod_uid, raw.former.container_ids)

@@ -1,0 +1,125 @@
+"""libvirt's domain: its XML and its live answers.
+
+Source of the form: https://libvirt.org/formatdomain.html, CPU allocation, IOThreads
+allocation, CPU tuning, CPU model and topology.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from xml.etree import ElementTree as ET
+
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Domain, DomainTopology, LivePins, RawDomain
+from conformance.parsing.cpulist import cpulist
+from conformance.parsing.errors import ParseError
+
+
+@lru_cache(maxsize=4096)
+def domain(xml: str, source: str) -> Domain:
+    """Reads a domain's XML.
+
+    Raises:
+        ParseError: not a domain, or a number or CPU list in it is none, or a vCPU or
+            IOThread is pinned twice.
+    """
+    try:
+        root = ET.fromstring(xml)
+    except ET.ParseError as error:
+        raise ParseError("XML", xml, source) from error
+    if root.tag != "domain" or not root.get("type"):
+        raise ParseError("<domain type=...>", xml, source)
+    emulator = root.find("cputune/emulatorpin")
+    return Domain(
+        type=root.get("type", ""),
+        name=(root.findtext("name") or "").strip(),
+        enabled=_enabled(root, source),
+        vcpu_pins=_pins(root, "cputune/vcpupin", "vcpu", source),
+        emulator_pin=None if emulator is None else _cpuset(emulator, source),
+        iothreads=_iothreads(root, source),
+        iothread_pins=_pins(root, "cputune/iothreadpin", "iothread", source),
+        topology=_topology(root, source),
+        numa_cells=dict(_numa_cells(root, source)),
+        source=source,
+    )
+
+
+def _enabled(root: ET.Element, source: str) -> CpuSet:
+    listed = root.findall("vcpus/vcpu")
+    if listed:
+        return CpuSet(_number(v, "id", source) for v in listed if v.get("enabled") == "yes")
+    vcpu = root.find("vcpu")
+    if vcpu is None:
+        raise ParseError("<vcpu>", ET.tostring(root, "unicode"), source)
+    text = vcpu.get("current", (vcpu.text or "").strip())
+    if not text.isdecimal():
+        raise ParseError("a number of vCPUs", ET.tostring(vcpu, "unicode"), source)
+    return CpuSet(range(int(text)))
+
+
+def _pins(root: ET.Element, path: str, key: str, source: str) -> Mapping[int, CpuSet]:
+    pins: dict[int, CpuSet] = {}
+    for element in root.findall(path):
+        number = _number(element, key, source)
+        if number in pins:
+            raise ParseError(f"one pin for {key} {number}", ET.tostring(element, "unicode"), source)
+        pins[number] = _cpuset(element, source)
+    return pins
+
+
+def _iothreads(root: ET.Element, source: str) -> frozenset[int]:
+    listed = root.findall("iothreadids/iothread")
+    if listed:
+        return frozenset(_number(element, "id", source) for element in listed)
+    text = (root.findtext("iothreads") or "0").strip()
+    if not text.isdecimal():
+        raise ParseError("a number of IOThreads", text, source)
+    return frozenset(range(1, int(text) + 1))
+
+
+def _topology(root: ET.Element, source: str) -> DomainTopology | None:
+    element = root.find("cpu/topology")
+    if element is None:
+        return None
+    return DomainTopology(
+        sockets=_number(element, "sockets", source) * int(element.get("dies", "1")),
+        cores=_number(element, "cores", source),
+        threads=_number(element, "threads", source),
+    )
+
+
+def _numa_cells(root: ET.Element, source: str) -> Iterator[tuple[int, CpuSet]]:
+    for position, cell in enumerate(root.findall("cpu/numa/cell")):
+        number = _number(cell, "id", source) if "id" in cell.attrib else position
+        yield number, cpulist(cell.get("cpus", ""), f"{source} <cell cpus>")
+
+
+def _cpuset(element: ET.Element, source: str) -> CpuSet:
+    cpus = cpulist(element.get("cpuset", ""), f"{source} <{element.tag} cpuset>")
+    if not cpus:
+        raise ParseError("a CPU list in cpuset", ET.tostring(element, "unicode"), source)
+    return cpus
+
+
+def _number(element: ET.Element, key: str, source: str) -> int:
+    text = element.get(key, "")
+    if not text.isdecimal():
+        raise ParseError(f"a number in {key}", ET.tostring(element, "unicode"), source)
+    return int(text)
+
+
+def live(raw: RawDomain) -> LivePins:
+    """Reads libvirt's live answers. Raises ParseError."""
+    return LivePins(
+        vcpu_pins=_live(raw.vcpu_pins, f"{raw.source}, pin of vCPU"),
+        emulator_pin=cpulist(raw.emulator_pin, f"{raw.source}, pin of the emulator"),
+        iothread_pins=_live(raw.iothread_pins, f"{raw.source}, pin of IOThread"),
+        source=raw.source,
+    )
+
+
+def _live(pins: Mapping[str, str], source: str) -> Mapping[int, CpuSet]:
+    if not all(number.isdecimal() for number in pins):
+        raise ParseError("numbers", str(sorted(pins)), source)
+    return {int(number): cpulist(text, f"{source} {number}") for number, text in pins.items()}

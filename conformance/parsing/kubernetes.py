@@ -1,0 +1,200 @@
+"""API objects: pods, nodes, VMIs, events, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.model.evidence import Container, Json, Pod, Rejection, Resources, Vmi
+from conformance.parsing.errors import ParseError
+from conformance.parsing.quantity import milli, whole
+
+SCHEMES = ("containerd://", "cri-o://", "docker://")
+"""What container ids of the API begin with."""
+
+
+@dataclass(frozen=True)
+class NodeObject:
+    """What the API says of a node."""
+
+    name: str
+    labels: Mapping[str, str]
+    allocatable_cpu_milli: int | None
+
+
+def pod(obj: Json) -> Pod:
+    """Reads a pod.
+
+    Raises:
+        ParseError: a member is missing or is not what the API promises.
+    """
+    source = f"pod {_name(obj)}"
+    meta, spec, status = _part(obj, "metadata"), _part(obj, "spec"), obj.get("status") or {}
+    states = {
+        state["name"]: state
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for state in status.get(kind) or ()
+    }
+    containers = [
+        _container(item, role, states.get(item.get("name"), {}), source)
+        for kind, role in (("initContainers", "init"), ("containers", "container"))
+        for item in spec.get(kind) or ()
+    ]
+    if not containers:
+        raise ParseError("at least one container", str(spec), source)
+    return Pod(
+        namespace=_text(meta, "namespace", source),
+        name=_text(meta, "name", source),
+        uid=_text(meta, "uid", source),
+        phase=status.get("phase", ""),
+        qos_class=status.get("qosClass"),
+        reason=_pod_reason(status),
+        node=spec.get("nodeName"),
+        labels=meta.get("labels") or {},
+        node_selector=spec.get("nodeSelector") or {},
+        containers=tuple(containers),
+    )
+
+
+def _pod_reason(status: Mapping[str, Any]) -> str | None:
+    """Why the pod is not well: its reason, its scheduling, what its containers wait for."""
+    parts = [status[key] for key in ("reason", "message") if status.get(key)]
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            parts += [condition.get("reason", ""), condition.get("message", "")]
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for state in status.get(kind) or ():
+            waiting = (state.get("state") or {}).get("waiting")
+            ended = (state.get("state") or {}).get("terminated")
+            if waiting and waiting.get("reason") not in {None, "PodInitializing"}:
+                parts.append(f"container {state['name']} waits: {waiting['reason']}")
+            elif ended and ended.get("exitCode"):
+                parts.append(f"container {state['name']} ended with {ended['exitCode']}")
+    return ": ".join(part for part in parts if part) or None
+
+
+def _container(item: Json, role: str, state: Json, source: str) -> Container:
+    name = _text(item, "name", source)
+    if role == "init" and item.get("restartPolicy") == "Always":
+        role = "restartable-init"
+    resources = item.get("resources") or {}
+    full_id = state.get("containerID") or ""
+    return Container(
+        name=name,
+        role=role,
+        image=item.get("image", ""),
+        requests=_resources(resources.get("requests"), f"{source} {name} requests"),
+        limits=_resources(resources.get("limits"), f"{source} {name} limits"),
+        id=container_id(full_id, f"{source} {name} containerID") if full_id else None,
+        running="running" in (state.get("state") or {}),
+        restarts=state.get("restartCount", 0),
+    )
+
+
+def container_id(text: str, source: str) -> str:
+    """The id without its scheme.
+
+    Raises:
+        ParseError: a runtime that is not known.
+    """
+    for scheme in SCHEMES:
+        if text.startswith(scheme) and len(text) > len(scheme):
+            return text[len(scheme) :]
+    raise ParseError(f"a container id with one of {', '.join(SCHEMES)}", text, source)
+
+
+def _resources(values: Json | None, source: str) -> Resources:
+    values = values or {}
+    return Resources(
+        cpu_milli=milli(values["cpu"], f"{source}.cpu") if "cpu" in values else None,
+        memory_bytes=whole(values["memory"], f"{source}.memory") if "memory" in values else None,
+    )
+
+
+def node(obj: Json) -> NodeObject:
+    """Reads a node. Raises ParseError."""
+    source = f"node {_name(obj)}"
+    meta = _part(obj, "metadata")
+    cpu = ((obj.get("status") or {}).get("allocatable") or {}).get("cpu")
+    return NodeObject(
+        name=_text(meta, "name", source),
+        labels=meta.get("labels") or {},
+        allocatable_cpu_milli=None if cpu is None else milli(cpu, f"{source} allocatable.cpu"),
+    )
+
+
+def vmi(obj: Json) -> Vmi:
+    """Reads a VirtualMachineInstance. Raises ParseError."""
+    source = f"VMI {_name(obj)}"
+    meta, status = _part(obj, "metadata"), obj.get("status") or {}
+    return Vmi(
+        namespace=_text(meta, "namespace", source),
+        name=_text(meta, "name", source),
+        uid=_text(meta, "uid", source),
+        phase=status.get("phase", ""),
+        node=status.get("nodeName"),
+        conditions={
+            condition.get("type", ""): _condition(condition)
+            for condition in status.get("conditions") or ()
+        },
+    )
+
+
+def _condition(condition: Json) -> str:
+    words = [condition.get("status", ""), condition.get("reason", "")]
+    head = " ".join(word for word in words if word)
+    return f"{head}: {condition['message']}" if condition.get("message") else head
+
+
+def rejection(obj: Json) -> Rejection:
+    """Reads a ``Status`` of kind Failure.
+
+    Raises:
+        ParseError: it is no refusal.
+    """
+    if obj.get("kind") != "Status" or not isinstance(obj.get("code"), int):
+        raise ParseError("a Status with a code", str(dict(obj)), "the API's refusal")
+    causes = (obj.get("details") or {}).get("causes") or ()
+    return Rejection(
+        code=obj["code"],
+        reason=obj.get("reason", ""),
+        message=obj.get("message", ""),
+        causes=tuple((cause.get("field", ""), cause.get("message", "")) for cause in causes),
+    )
+
+
+def events(objects: Iterable[Json]) -> tuple[str, ...]:
+    """One line an event, oldest first: ``KIND NAME REASON: MESSAGE``."""
+    lines = sorted(
+        (
+            event.get("lastTimestamp") or event.get("eventTime") or "",
+            f"{_involved(event)} {event.get('reason', '')}: {event.get('message', '')}",
+        )
+        for event in objects
+    )
+    return tuple(line for _time, line in lines)
+
+
+def _involved(event: Json) -> str:
+    about = event.get("involvedObject") or {}
+    return f"{about.get('kind', '')} {about.get('name', '')}"
+
+
+def _name(obj: Json) -> str:
+    meta = obj.get("metadata") or {}
+    return "/".join(str(meta[key]) for key in ("namespace", "name") if meta.get(key)) or "?"
+
+
+def _part(obj: Json, key: str) -> Json:
+    value = obj.get(key)
+    if not isinstance(value, dict):
+        raise ParseError(f"an object with {key}", str(dict(obj)), _name(obj))
+    return value
+
+
+def _text(obj: Json, key: str, source: str) -> str:
+    value = obj.get(key)
+    if not isinstance(value, str) or not value:
+        raise ParseError(f"{key} as text", str(dict(obj)), source)
+    return value

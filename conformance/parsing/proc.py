@@ -1,0 +1,86 @@
+"""Threads, from ``/proc/PID/task/TID/status`` (proc_pid_status(5))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from conformance.model.cpuset import CpuSet
+from conformance.parsing.cpulist import cpulist
+from conformance.parsing.errors import ParseError
+
+KEPT = ("Name", "Tgid", "Pid", "PPid", "NSpid", "Cpus_allowed_list")
+"""The lines that are read; all others may be left out of a recording."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What one status file says.
+
+    Attributes:
+        parent: None when the file has no PPid.
+        inner_pid: id in the innermost PID namespace, None when the file has no NSpid.
+    """
+
+    name: str
+    pid: int
+    tid: int
+    affinity: CpuSet
+    parent: int | None
+    inner_pid: int | None
+
+
+def excerpt(text: str) -> str:
+    """The lines of a status file that `status` reads: 100 bytes instead of 1400."""
+    return "\n".join(line for line in text.splitlines() if line.split(":", 1)[0] in KEPT)
+
+
+def status(text: str, source: str) -> Status:
+    """Reads the status of one thread.
+
+    Raises:
+        ParseError: a line that is needed is missing or not understood.
+    """
+    try:
+        return _status(text)
+    except ParseError as error:
+        raise ParseError(error.what, error.text, source) from error
+
+
+@lru_cache(maxsize=65536)
+def _status(text: str) -> Status:
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    missing = [key for key in ("Name", "Tgid", "Pid", "Cpus_allowed_list") if key not in lines]
+    if missing:
+        raise ParseError(f"the lines {', '.join(missing)}", text, "")
+    inner = lines.get("NSpid", "").split()
+    affinity = cpulist(lines["Cpus_allowed_list"], "")
+    if not affinity:
+        raise ParseError("a thread that may run somewhere", text, "")
+    return Status(
+        name=lines["Name"].strip(),
+        pid=_number(lines["Tgid"]),
+        tid=_number(lines["Pid"]),
+        affinity=affinity,
+        parent=_number(lines["PPid"]) if "PPid" in lines else None,
+        inner_pid=_number(inner[-1]) if inner else None,
+    )
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ParseError("a number", text, "") from None
+
+
+def ids(text: str, source: str) -> tuple[int, ...]:
+    """The ids in ``cgroup.procs`` or ``cgroup.threads``, one a line.
+
+    Raises:
+        ParseError: a line is not a number.
+    """
+    try:
+        return tuple(int(line) for line in text.split())
+    except ValueError:
+        raise ParseError("one id a line", text, source) from None
