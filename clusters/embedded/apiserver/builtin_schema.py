@@ -121,9 +121,10 @@ def model(name: str) -> Schema:
     cls: Any = getattr(kubernetes.client, name)
     properties: dict[str, Schema] = {}
     required = set()
+    fields = {info.serialization_alias or name: info for name, info in cls.model_fields.items()}
     for attribute, type_ in cls.openapi_types.items():
         key = cls.attribute_map[attribute]
-        info = cls.model_fields[attribute]
+        info = fields[key]
         text = re.sub(r"\s+", " ", info.description or "")
         properties[key] = _attribute(f"{name}.{key}", type_, text)
         if info.is_required():
