@@ -1,1 +1,241 @@
-"""Being written by the lead right now (14:50): leave collecting/, settling.py and bundle to the lead; do checks, selfproof and judge.py."""
+"""Takes a snapshot of one workload: every layer, between two looks at its identity."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from clusters.access import AccessError, ClusterAccess
+from conformance.collecting import api as paths
+from conformance.collecting.api import Api, ApiError, Json
+from conformance.collecting.node import NodeReader
+from conformance.model.evidence import Former, RawDomain, RawSnapshot
+from conformance.settling import TransientError
+
+T = TypeVar("T")
+
+TORN_TRIES = 3
+"""A pod that changes each time it is looked at is not settled; then the last try is kept."""
+
+
+def utc_now() -> str:
+    """Now, as evidence writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Collector:
+    """Takes snapshots on one cluster, for one process."""
+
+    def __init__(self, api: Api, access: ClusterAccess, version: str) -> None:
+        """`version` is the API version in which VMIs are read, such as ``v1``."""
+        self.api = api
+        self._access = access
+        self._version = version
+        self._nodes: dict[str, NodeReader] = {}
+
+    def refused(self, case: str, manifest: Json, status: Json, moment: str) -> RawSnapshot:
+        """The record of a creation that the API refused."""
+        now = utc_now()
+        return RawSnapshot(case, "", moment, now, now, manifest, rejection=status)
+
+    def running(self, case: str, manifest: Json, namespace: str, moment: str) -> RawSnapshot:
+        """Everything about the VMI of that manifest, whatever its state."""
+        raw = self._running(case, manifest, namespace, moment)
+        for _ in range(TORN_TRIES - 1):
+            if raw.torn is None:
+                break
+            raw = self._running(case, manifest, namespace, moment)
+        return raw
+
+    def deleted(self, case: str, manifest: Json, node: str, former: Former) -> RawSnapshot:
+        """What there still is of a workload that has been deleted."""
+        began = utc_now()
+        layers = _Layers()
+        pod = layers.read("pod", lambda: self._pod_by_name(former))
+        node_object = layers.read("node", lambda: self.api.find(paths.core("nodes", name=node)))
+        pods = layers.read("pods", lambda: self._pods_on(node)) or ()
+        files, unreadable, hardware = self._files(node, layers)
+        return RawSnapshot(
+            case,
+            "",
+            "deleted",
+            began,
+            utc_now(),
+            manifest,
+            pod=pod,
+            node=node_object,
+            pods=tuple(pods),
+            hardware=hardware,
+            files=files,
+            unreadable=unreadable,
+            former=former,
+            not_observed=layers.not_observed,
+        )
+
+    def _running(self, case: str, manifest: Json, namespace: str, moment: str) -> RawSnapshot:
+        began = utc_now()
+        layers = _Layers()
+        name = manifest["metadata"]["name"]
+        vmi = layers.read("vmi", lambda: self._vmi(namespace, name))
+        pod = layers.read("pod", lambda: self._pod(namespace, vmi)) if vmi else None
+        raw = RawSnapshot(case, "", moment, began, began, manifest, vmi=vmi, pod=pod)
+        raw = replace(raw, events=tuple(layers.read("events", lambda: self._events(raw)) or ()))
+        node = ((pod or {}).get("spec") or {}).get("nodeName")
+        if vmi is None:
+            layers.missing("vmi", f"there is no VMI {namespace}/{name}")
+        elif pod is None:
+            layers.missing("pod", f"VMI {namespace}/{name} has no launcher pod")
+        elif node is None:
+            layers.missing("node", f"pod {pod['metadata']['name']} is not bound to a node")
+        else:
+            raw = self._on_node(raw, node, namespace, name, layers)
+        torn = self._identity_changed(raw, namespace, name) if pod is not None else None
+        return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
+
+    def _on_node(
+        self, raw: RawSnapshot, node: str, namespace: str, name: str, layers: _Layers
+    ) -> RawSnapshot:
+        node_object = layers.read("node", lambda: self.api.find(paths.core("nodes", name=node)))
+        pods = layers.read("pods", lambda: self._pods_on(node)) or ()
+        files, unreadable, hardware = self._files(node, layers)
+        domain = layers.read("domain", lambda: self._domain(namespace, name))
+        console = layers.read("console", lambda: self._access.guest_console.text(namespace, name))
+        return replace(
+            raw,
+            node=node_object,
+            pods=tuple(pods),
+            hardware=hardware,
+            files=files,
+            unreadable=unreadable,
+            domain=domain,
+            console=console,
+        )
+
+    def _files(
+        self, node: str, layers: _Layers
+    ) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
+        if node not in self._nodes:
+            shell = layers.read("files", lambda: self._access.node_shell(node))
+            if shell is None:
+                return {}, {}, {}
+            self._nodes[node] = NodeReader(shell)
+        reader = self._nodes[node]
+        files, unreadable = layers.read("files", reader.files) or ({}, {})
+        configz = f"/api/v1/nodes/{node}/proxy/configz"
+        answer = layers.read("configz", lambda: self.api.find(configz))
+        if answer is not None:
+            files[configz] = json.dumps(answer, sort_keys=True)
+        return files, unreadable, layers.read("files", reader.hardware) or {}
+
+    def _vmi(self, namespace: str, name: str) -> Json | None:
+        return self.api.find(paths.vmis(self._version, namespace, name))
+
+    def _pod(self, namespace: str, vmi: Json) -> Json | None:
+        """The launcher pod: the youngest one that was created by this VMI."""
+        pods = self.api.get(
+            paths.core("pods", namespace),
+            labelSelector=f"kubevirt.io/created-by={vmi['metadata']['uid']}",
+        )["items"]
+        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")] or pods
+        return max(alive, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+    def _pod_by_name(self, former: Former) -> Json | None:
+        pod = self.api.find(paths.core("pods", former.pod_namespace, former.pod_name))
+        return pod if pod and pod["metadata"]["uid"] == former.pod_uid else None
+
+    def _pods_on(self, node: str) -> list[Json]:
+        pods: list[Json] = self.api.get(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")[
+            "items"
+        ]
+        return pods
+
+    def _events(self, raw: RawSnapshot) -> Iterable[Json]:
+        subjects = {obj["metadata"]["name"] for obj in (raw.vmi, raw.pod) if obj}
+        namespace = (raw.vmi or {}).get("metadata", {}).get("namespace", "")
+        if not subjects:
+            return ()
+        events = self.api.get(paths.core("events", namespace))["items"]
+        return [event for event in events if event["involvedObject"].get("name") in subjects]
+
+    def _domain(self, namespace: str, name: str) -> RawDomain:
+        view = self._access.libvirt.view(namespace, name)
+        return RawDomain(
+            xml=view.xml,
+            vcpu_pins={str(vcpu): _cpus(pins) for vcpu, pins in view.vcpu_pins.items()},
+            emulator_pin=_cpus(view.emulator_pin),
+            iothread_pins={str(thread): _cpus(pins) for thread, pins in view.iothread_pins.items()},
+            source=view.source,
+        )
+
+    def _identity_changed(self, raw: RawSnapshot, namespace: str, name: str) -> str | None:
+        """What of the workload's identity is no longer what it was when reading began."""
+        try:
+            vmi = self._vmi(namespace, name)
+            pod = self._pod(namespace, vmi) if vmi else None
+        except (ApiError, TransientError) as error:
+            return f"the identity could not be read again: {error}"
+        before, after = _identity(raw.vmi, raw.pod), _identity(vmi, pod)
+        changed = [
+            f"{what} was {before[what]}, then {after[what]}"
+            for what in before
+            if before[what] != after[what]
+        ]
+        return "; ".join(changed) or None
+
+
+def former(raw: RawSnapshot, exclusive: str) -> Former | None:
+    """What must be looked for when this workload is gone; None when it never had a pod."""
+    if raw.pod is None:
+        return None
+    metadata = raw.pod["metadata"]
+    return Former(
+        pod_namespace=metadata["namespace"],
+        pod_name=metadata["name"],
+        pod_uid=metadata["uid"],
+        container_ids=tuple(sorted(_container_ids(raw.pod).values())),
+        exclusive=exclusive,
+    )
+
+
+def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
+    return {
+        "the VMI's uid": vmi and vmi["metadata"]["uid"],
+        "the pod's uid": pod and pod["metadata"]["uid"],
+        "the node": pod and pod["spec"].get("nodeName"),
+        "the container ids": pod and _container_ids(pod),
+    }
+
+
+def _container_ids(pod: Mapping[str, Any]) -> dict[str, str]:
+    status = pod.get("status") or {}
+    return {
+        item["name"]: re.sub("^.*://", "", item["containerID"])
+        for key in ("initContainerStatuses", "containerStatuses")
+        for item in status.get(key) or ()
+        if item.get("containerID")
+    }
+
+
+class _Layers:
+    """Reads layers; one that cannot be read is not observed, and says why."""
+
+    def __init__(self) -> None:
+        self.not_observed: dict[str, str] = {}
+
+    def read(self, layer: str, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except (AccessError, ApiError, TransientError) as error:
+            self.missing(layer, str(error))
+            return None
+
+    def missing(self, layer: str, why: str) -> None:
+        self.not_observed.setdefault(layer, why)
+
+
+def _cpus(cpus: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(cpus)))
