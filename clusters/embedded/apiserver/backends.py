@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from clusters.embedded.apiserver.resources import ResourceType
 from clusters.embedded.apiserver.store import Object
 from clusters.embedded.machine import ExecSession
 
@@ -30,9 +29,9 @@ class InvalidError(Exception):
 
 
 class Admission(Protocol):
-    """Defaulting and validation of one resource type."""
+    """Defaulting and validation of one kind."""
 
-    def admit(self, type_: ResourceType, obj: Object, old: Object | None) -> Object:
+    def admit(self, obj: Object, old: Object | None) -> Object:
         """The object to be stored, with defaults filled in; `old` is None on creation.
 
         Raises InvalidError.

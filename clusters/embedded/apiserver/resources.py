@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -109,3 +110,25 @@ ALL = (
     KUBEVIRT,
     CRD,
 )
+
+
+def served(profile: str) -> tuple[ResourceType, ...]:
+    """The types that a server of a KubeVirt generation serves.
+
+    With profile ``v1alpha2`` kubevirt.io/v1alpha2 is the preferred version, beside the
+    others; with ``v1`` it does not exist, as in current releases.
+    """
+    if profile != "v1alpha2":
+        return ALL
+    return tuple(
+        replace(type_, versions=("v1alpha2", *type_.versions))
+        if type_.group == VMI.group
+        else type_
+        for type_ in ALL
+    )
+
+
+def versions_of(group: str, types: Sequence[ResourceType]) -> tuple[str, ...]:
+    """Every version in which a group is served, the preferred one first."""
+    versions = (version for type_ in types if type_.group == group for version in type_.versions)
+    return tuple(dict.fromkeys(versions))
