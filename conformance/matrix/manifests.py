@@ -37,7 +37,7 @@ class Wish:
     Attributes:
         sockets, cores, threads: ``spec.domain.cpu``.
         requests_cpu, limits_cpu, requests_memory, limits_memory: ``spec.domain.resources``.
-        guest_memory: ``spec.domain.memory.guest``.
+        guest_memory, hugepages: ``guest`` and ``hugepages.pageSize`` of ``spec.domain.memory``.
         dedicated, isolate: ``dedicatedCpuPlacement`` and ``isolateEmulatorThread``.
         even_parity: the annotation that completes the CPUs to an even number.
         iothreads_policy, supplemental_iothreads: IOThreads.
@@ -55,6 +55,7 @@ class Wish:
     requests_memory: object = None
     limits_memory: object = SMALL_MEMORY
     guest_memory: object = None
+    hugepages: object = None
     dedicated: object = True
     isolate: object = None
     even_parity: bool = False
@@ -86,7 +87,7 @@ def vmi(
             requests=_given(cpu=wish.requests_cpu, memory=wish.requests_memory),
             limits=_given(cpu=wish.limits_cpu, memory=wish.limits_memory),
         ),
-        "memory": _given(guest=wish.guest_memory),
+        "memory": _given(guest=wish.guest_memory, hugepages=_given(pageSize=wish.hugepages)),
         "ioThreadsPolicy": wish.iothreads_policy,
         "ioThreads": _given(supplementalPoolThreadCount=wish.supplemental_iothreads),
     }

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from conformance.matrix.cases import Case
+from conformance.matrix.axes import FULL, STANDARD, Breadth, axes, case_id, constraints, title, wish
+from conformance.matrix.cases import Case, case
+from conformance.matrix.covering import covering_array
 from conformance.matrix.manifests import Images
 from conformance.matrix.smoke import smoke
+from conformance.matrix.violations import paired, single
 
-MATRICES: dict[str, Callable[[str, Images | None], tuple[Case, ...]]] = {"smoke": smoke}
+NAMES = ("smoke", "standard", "full")
+
+DEFAULT_CPUS = 10
+"""Exclusive CPUs of the default node: 2 sockets x 3 cores x 2 threads, 2 reserved."""
 
 
-def matrix(name: str, profile: str = "v1", images: Images | None = None) -> tuple[Case, ...]:
-    """The cases of a matrix, the same in the same order every time.
+def matrix(
+    name: str, profile: str = "v1", images: Images | None = None, *, cpus: int = DEFAULT_CPUS
+) -> tuple[Case, ...]:
+    """The cases of a matrix, the same in the same order every time; admitted ones first.
+
+    Args:
+        name: ``smoke``: one example of everything; ``standard``: every pair of values, every
+            rule violated alone and with another; ``full``: every triple of values, every
+            pair of rules.
+        profile: the generation of the API.
+        images: names that the manifests refer to.
+        cpus: exclusive CPUs of the largest node; no generated VMI needs more.
 
     Raises:
         ValueError: there is no such matrix.
     """
-    if name not in MATRICES:
-        raise ValueError(f"there is no matrix {name!r}; choose one of {', '.join(MATRICES)}")
-    return MATRICES[name](profile, images)
+    if name == "smoke":
+        return smoke(profile, images)
+    if name == "standard":
+        return (*_covering(STANDARD, profile, images, cpus), *_invalid(profile, images, all=False))
+    if name == "full":
+        return (*_covering(FULL, profile, images, cpus), *_invalid(profile, images, all=True))
+    raise ValueError(f"there is no matrix {name!r}; choose one of {', '.join(NAMES)}")
+
+
+def _covering(breadth: Breadth, profile: str, images: Images | None, cpus: int) -> tuple[Case, ...]:
+    rows = covering_array(
+        axes(profile, breadth, cpus), constraints(profile, cpus), strength=breadth.strength
+    )
+    return tuple(
+        case(case_id(row), title(row), wish(row), profile=profile, images=images) for row in rows
+    )
+
+
+def _invalid(profile: str, images: Images | None, *, all: bool) -> tuple[Case, ...]:
+    return (*single(profile, images), *paired(profile, images, all=all))

@@ -39,7 +39,7 @@ def expect(manifest: Mapping[str, Any], profile: str = "v1") -> Expectation:
     """
     if profile not in GENERATIONS:
         raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(GENERATIONS)}")
-    vmi = read_placement(manifest)
+    vmi = read_placement(manifest, profile)
     refusal = _refusal(vmi, profile)
     if refusal is not None:
         return Expectation(refusal=refusal, dedicated=vmi.dedicated)

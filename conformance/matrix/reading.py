@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -92,9 +92,16 @@ class Placement:
         return self.requests_cpu if self.limits_cpu is None else self.limits_cpu
 
 
-def read_placement(manifest: Mapping[str, Any]) -> Placement:
-    """Reads a VMI manifest; never raises, whatever its values are."""
-    return _Reader().placement(manifest)
+def read_placement(manifest: Mapping[str, Any], profile: str = "v1") -> Placement:
+    """Reads a VMI manifest; never raises, whatever its values are.
+
+    Of the topology, the profile ``v1alpha2`` knows cores alone; what it does not know is not
+    read, as unknown fields are not.
+    """
+    placement = _Reader().placement(manifest)
+    if profile != "v1alpha2":
+        return placement
+    return replace(placement, sockets=None, threads=None, max_sockets=None, isolate_emulator=False)
 
 
 class _Reader:

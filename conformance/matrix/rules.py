@@ -72,6 +72,10 @@ def counts(vmi: Placement) -> dict[str, int | Fraction | None]:
     }
 
 
+def _is_fraction(cpus: Fraction | None) -> bool:
+    return cpus is not None and cpus > 0 and not is_whole(cpus)
+
+
 def _rule(
     id: str,
     *fields: str,
@@ -118,7 +122,7 @@ def memory_provided(vmi: Placement) -> bool:
 )
 def requests_cpu_whole(vmi: Placement) -> bool:
     """The CPU request of dedicated CPUs is not a whole number."""
-    return vmi.dedicated and vmi.requests_cpu is not None and not is_whole(vmi.requests_cpu)
+    return vmi.dedicated and _is_fraction(vmi.requests_cpu)
 
 
 @_rule(
@@ -129,7 +133,7 @@ def requests_cpu_whole(vmi: Placement) -> bool:
 )
 def limits_cpu_whole(vmi: Placement) -> bool:
     """The CPU limit of dedicated CPUs is not a whole number."""
-    return vmi.dedicated and vmi.limits_cpu is not None and not is_whole(vmi.limits_cpu)
+    return vmi.dedicated and _is_fraction(vmi.limits_cpu)
 
 
 @_rule(
@@ -215,8 +219,9 @@ def requests_cpu_within_limits(vmi: Placement) -> bool:
 @_rule(
     "topology-agrees-with-resources",
     DEDICATED,
-    source="EN-REQ-5, EN-REQ-7, ZH-REQ-5, ZH-REQ-8",
+    source="ZH-REQ-5, ZH-REQ-8",
     fragment="must not be provided at the same time",
+    profiles=("v1",),
 )
 def topology_agrees_with_resources(vmi: Placement) -> bool:
     """The topology and the CPU resources ask for different numbers of vCPUs."""
@@ -225,6 +230,23 @@ def topology_agrees_with_resources(vmi: Placement) -> bool:
         return False
     comparable = asked > 0 and is_whole(asked) and not requests_cpu_equals_limits(vmi)
     return comparable and asked != vmi.topology_vcpus
+
+
+@_rule(
+    "topology-or-resources",
+    DEDICATED,
+    source="EN-REQ-5, EN-REQ-7",
+    fragment="must not be provided at the same time",
+    profiles=("v1alpha2",),
+)
+def topology_or_resources(vmi: Placement) -> bool:
+    """Cores and CPU resources are both given.
+
+    The older guide lists this among what is inconsistent, whether or not they agree, and its
+    releases refused it (kubevirt vmi-create-admitter.go of 2018).
+    """
+    asked = vmi.resources_cpu
+    return vmi.dedicated and vmi.topology_vcpus > 0 and vmi.has_topology and (asked or 0) > 0
 
 
 @_rule(
@@ -256,7 +278,7 @@ def vcpus_representable(vmi: Placement) -> bool:
 @_rule(
     "vcpus-given",
     DEDICATED,
-    source="EN-REQ-4: the number is expressed by cores, requests or limits",
+    source="EN-REQ-4, EN-REQ-7: the number is expressed by cores, requests or limits",
     fragment="must be provided when DedicatedCPUPlacement is true",
     profiles=("v1alpha2",),
 )

@@ -29,7 +29,11 @@ _COMMON: tuple[tuple[str, str, Wish], ...] = (
         "a memory request that differs from the limit is refused",
         Wish(cores=1, requests_memory="64Mi"),
     ),
-    ("no-memory", "dedicated CPUs without any memory are refused", Wish(1, limits_memory=None)),
+    (
+        "no-memory",
+        "dedicated CPUs without any memory are refused",
+        Wish(cores=1, limits_memory=None),
+    ),
     (
         "no-disagree",
         "cores and a CPU limit that disagree are refused",

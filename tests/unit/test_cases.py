@@ -4,10 +4,11 @@ import pytest
 
 from conformance.matrix.cases import Case, case, vmi_name
 from conformance.matrix.manifests import Images, Wish, vmi
-from conformance.matrix.matrices import matrix
+from conformance.matrix.matrices import NAMES, matrix
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 PROFILES = ("v1", "v1alpha2")
+EVERY = [(name, profile) for name in NAMES for profile in PROFILES]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -26,9 +27,9 @@ def test_smoke_fits_a_small_node(profile: str) -> None:
     assert max(each.compute_cpus for each in expectations) <= 10
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_titles_tell_which_cases_are_refused(profile: str) -> None:
-    for each in matrix("smoke", profile):
+@pytest.mark.parametrize(("name", "profile"), EVERY)
+def test_titles_tell_which_cases_are_refused(name: str, profile: str) -> None:
+    for each in matrix(name, profile):
         assert ("refused" in each.title) is ("refused" in each.tags), each.id
 
 
@@ -40,9 +41,9 @@ def test_smoke_refusals_violate_one_rule_each(profile: str) -> None:
     assert not any("+" in rule for rule in rules)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_ids_and_names_are_unique_labels_without_a_namespace(profile: str) -> None:
-    cases = matrix("smoke", profile)
+@pytest.mark.parametrize(("name", "profile"), EVERY)
+def test_ids_and_names_are_unique_labels_without_a_namespace(name: str, profile: str) -> None:
+    cases = matrix(name, profile)
     assert len({each.id for each in cases}) == len({each.name for each in cases}) == len(cases)
     for each in cases:
         assert DNS_LABEL.fullmatch(each.name), each.name
@@ -50,8 +51,9 @@ def test_ids_and_names_are_unique_labels_without_a_namespace(profile: str) -> No
         assert "namespace" not in each.manifest["metadata"]
 
 
-def test_a_matrix_is_the_same_every_time() -> None:
-    assert matrix("smoke") == matrix("smoke")
+@pytest.mark.parametrize("name", ["smoke", "standard"])
+def test_a_matrix_is_the_same_every_time(name: str) -> None:
+    assert matrix(name) == matrix(name)
 
 
 def test_an_unknown_matrix_is_an_error() -> None:
