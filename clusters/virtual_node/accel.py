@@ -34,7 +34,7 @@ class Accel:
         kind: ``kvm`` or ``tcg``.
         cpu: QEMU's CPU model; it always has the extensions that a nested KVM needs.
         reason: why this kind, for people.
-        qemu: version of QEMU, such as ``7.2.22``.
+        qemu: version of QEMU and of its package, such as ``7.2.22 (Debian ...)``.
     """
 
     kind: str
@@ -127,4 +127,4 @@ def _qemu_version() -> str:
         raise ClusterError(
             f"{QEMU} is missing on this host: install the Debian package qemu-system-x86"
         ) from None
-    return said.stdout.split("version ", 1)[1].split()[0]
+    return said.stdout.splitlines()[0].partition("version ")[2]

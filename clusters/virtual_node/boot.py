@@ -1,22 +1,42 @@
-"""Brings a virtual node up: booted, or from a saved state."""
+"""Brings a virtual node up: booted, or restored from a machine that was saved before."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shlex
 import subprocess
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.access import AccessError
 from clusters.provider import Progress
 from clusters.shape import NodeShape
+from clusters.virtual_node import cache, saved
 from clusters.virtual_node import machine as machines
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.image import Image
 from clusters.virtual_node.machine import Machine, MachineError
+from clusters.virtual_node.shell import MARK, MARK_BYTES
 
 BOOT_SECONDS = 180.0
 READY = "virtual node ready"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done once on a booted node before it is saved, such as starting services.
+
+    Attributes:
+        key: changes whenever what `run` does changes.
+        run: is given the booted machine. Its shell must not be used any more afterwards.
+    """
+
+    key: str
+    run: Callable[[Machine], None]
 
 
 def boot(
@@ -28,8 +48,9 @@ def boot(
     *,
     tied: bool,
     progress: Progress,
+    preparation: Preparation | None = None,
 ) -> Machine:
-    """Boots a node and returns when its shell answers.
+    """Brings a node up and returns when its shell answers.
 
     Args:
         name: the node's name, also its host name.
@@ -39,15 +60,88 @@ def boot(
         accel: from `clusters.virtual_node.accel.choose`.
         tied: the machine dies with this process, even when that is killed.
         progress: is told what is being waited for.
+        preparation: when given, a machine is booted, prepared and saved once, and this and
+            later nodes start from it.
 
     Raises:
         MachineError: it did not come up; nothing is left running.
+        ClusterError: there is no room to save it, or the preparation raised it.
     """
-    command = machines.command_line(image, shape, accel)
+    if preparation is not None:
+        state = _saved(image, shape, accel, preparation, progress)
+        progress(f"restoring node {name}: {shape}, {accel.kind}")
+        try:
+            command = machines.command_line(image, shape, accel, memory=state)
+            return _restore(name, directory, image, command, state=state, tied=tied)
+        except MachineError as error:
+            cache.discard(state.name)
+            progress(f"the saved machine is of no use and was removed, booting instead: {error}")
     progress(f"booting node {name}: {shape}, {accel.kind} ({accel.reason})")
+    command = machines.command_line(image, shape, accel)
+    machine = _boot(name, directory, image, command, tied=tied)
+    if preparation is not None:
+        _prepare(machine, preparation)
+    return machine
+
+
+def _saved(
+    image: Image, shape: NodeShape, accel: Accel, preparation: Preparation, progress: Progress
+) -> Path:
+    """The directory of the saved machine, from the cache or made now."""
+    command = machines.command_line(image, shape, accel)
+    name = f"state-{cache.key([*command, accel.qemu, _host_cpu(), preparation.key])}"
+
+    def make(memory: Path) -> None:
+        progress(f"booting a node to be saved: {shape}, {accel.kind} ({accel.reason})")
+        # Sockets want a shorter path than the cache may have.
+        with tempfile.TemporaryDirectory(prefix="virtual-node-") as directory:
+            machine = _boot(
+                "node",
+                Path(directory),
+                image,
+                machines.command_line(image, shape, accel, memory=memory, memory_shared=True),
+                tied=True,
+            )
+            try:
+                progress("preparing the node to be saved")
+                _prepare(machine, preparation)
+                _disconnect(machine)
+                saved.save(machine, memory)
+            finally:
+                machine.stop()
+
+    return cache.kept(
+        name, make, what="a saved node", need_mib=shape.memory_mib + 64, progress=progress
+    )
+
+
+def _prepare(machine: Machine, preparation: Preparation) -> None:
+    try:
+        preparation.run(machine)
+    except BaseException:
+        machine.stop()
+        raise
+
+
+def _boot(name: str, directory: Path, image: Image, command: list[str], *, tied: bool) -> Machine:
     machine = machines.start(name, directory, image, command, tied=tied)
     try:
         _await_ready(machine)
+        _connect(machine)
+        _settle_in(machine)
+    except BaseException:
+        machine.stop()
+        raise
+    return machine
+
+
+def _restore(
+    name: str, directory: Path, image: Image, command: list[str], *, state: Path, tied: bool
+) -> Machine:
+    extra = ["-incoming", "defer"]
+    machine = machines.start(name, directory, image, command, tied=tied, extra=extra)
+    try:
+        saved.resume(machine, state)
         _connect(machine)
         _settle_in(machine)
     except BaseException:
@@ -86,10 +180,26 @@ def _connect(machine: Machine) -> None:
         )
 
 
+def _disconnect(machine: Machine) -> None:
+    """Closes that connection and waits until the node has noticed."""
+    subprocess.run(machine.commands.ssh("-O", "exit"), capture_output=True, check=False)
+
+
 def _settle_in(machine: Machine) -> None:
-    """What is this start's own: the time, the name, entropy of its own."""
-    script = f"date -s @{time.time():.0f} >/dev/null; hostname {machine.name}; cat >/dev/urandom"
+    """What is this start's own: the time, the name, entropy, the shell's separator."""
+    script = (
+        f"date -s @{time.time():.0f} >/dev/null && hostname {shlex.quote(machine.name)} && "
+        f"printf {secrets.token_hex(MARK_BYTES // 2)} >{MARK} && cat >/dev/urandom"
+    )
     try:
         machine.shell.run(script, stdin=os.urandom(64))
     except AccessError as error:
         raise MachineError(f"{error}\n{machine.last_words()}") from error
+
+
+def _host_cpu() -> str:
+    """The host's CPU model; a saved machine is at home on one model only."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line
+    return ""

@@ -13,6 +13,8 @@ import filelock
 
 from clusters.provider import ClusterError, Progress
 
+KEPT = 8
+
 
 def directory() -> Path:
     """``$XDG_CACHE_HOME/cpu-conformance``, made when it is missing."""
@@ -32,17 +34,12 @@ def key(parts: Iterable[str | bytes]) -> str:
 
 
 def kept(
-    name: str,
-    make: Callable[[Path], None],
-    *,
-    what: str,
-    need_mib: int,
-    progress: Progress,
-    stale: Callable[[Path], bool] = lambda _: False,
+    name: str, make: Callable[[Path], None], *, what: str, need_mib: int, progress: Progress
 ) -> Path:
     """The directory of that name in the cache, made first if it is not there.
 
     A directory appears whole or not at all, and is made once even when several runs want it.
+    Of each kind the `KEPT` that were used last remain.
 
     Args:
         name: ``KIND-KEY``.
@@ -50,13 +47,12 @@ def kept(
         what: names it in messages, such as ``the node's image``.
         need_mib: free space without which making it is not even tried.
         progress: is told when another run is making it.
-        stale: whether an existing directory cannot be used; it is then made again.
 
     Raises:
         ClusterError: there is not enough space, or `make` raised it.
     """
     path = directory() / name
-    if path.exists() and not stale(path):
+    if _used(path):
         return path
     lock = filelock.FileLock(directory() / f".{name}.lock")
     try:
@@ -65,17 +61,15 @@ def kept(
         progress(f"waiting for another run that makes {what}")
         lock.acquire()
     try:
-        if path.exists():
-            if not stale(path):
-                return path
-            shutil.rmtree(path)
+        if _used(path):
+            return path
+        _make_room(name)
         free = shutil.disk_usage(directory()).free >> 20
         if free < need_mib:
             raise ClusterError(
                 f"{what} needs {need_mib} MiB, and {directory()} has {free} MiB free: "
                 "make room, or point XDG_CACHE_HOME to another disk"
             )
-        _remove_leftovers(name)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=directory()))
         try:
             make(unfinished)
@@ -93,8 +87,22 @@ def discard(name: str) -> None:
     shutil.rmtree(directory() / name, ignore_errors=True)
 
 
-def _remove_leftovers(name: str) -> None:
-    """Removes what a killed run left half made; the caller holds the lock of that name."""
-    for path in directory().glob(f".{name}.*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+def _used(path: Path) -> bool:
+    """Whether it is there; notes that it was used now."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _make_room(name: str) -> None:
+    """Removes what a killed run left half made under that name, and the oldest of its kind.
+
+    The caller holds the lock of that name. What a machine runs from may be removed: it has
+    its files open.
+    """
+    kind = name.partition("-")[0]
+    finished = sorted(directory().glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
+    for path in [*directory().glob(f".{name}.*/"), *finished[: -(KEPT - 1)]]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -28,6 +28,7 @@ GUEST_KERNEL = "/usr/lib/virtual-node/vmlinux"
 
 PACKAGES = (
     "busybox-static",
+    "coreutils",
     "crun",
     "libvirt-clients",
     "libvirt-daemon",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -35,7 +36,9 @@ KERNEL_COMMAND_LINE = (
     "lpj=4000000 "
     # The clock of software emulation: reading the TSC costs nothing, the HPET an exit.
     "tsc=reliable clocksource=tsc no_timer_check "
-    "nokaslr mitigations=off nowatchdog rcupdate.rcu_expedited=1 "
+    # Translated code is found again by its virtual address: programs must always lie at the same.
+    "nokaslr norandmaps "
+    "mitigations=off nowatchdog rcupdate.rcu_expedited=1 "
     "random.trust_cpu=on cryptomgr.notests"
 )
 
@@ -197,6 +200,9 @@ def start(
     longest = directory / "ssh.0123456789abcdef"
     if len(str(longest)) > 100:
         raise MachineError(f"{directory} is too long a path for sockets: use a shorter one")
+    for key in (image.identity_file, image.known_hosts):
+        # The image may be gone from the cache while the machine still runs.
+        shutil.copy(key, directory)
     for _ in range(PORT_TRIES):
         port = _free_port()
         process = _spawn(
@@ -213,8 +219,8 @@ def start(
         commands = Commands(
             node=name,
             control_path=str(directory / "ssh"),
-            identity_file=str(image.identity_file),
-            known_hosts=str(image.known_hosts),
+            identity_file=str(directory / image.identity_file.name),
+            known_hosts=str(directory / image.known_hosts.name),
             port=port,
         )
         machine = Machine(name, directory, processes.identity(process.pid), commands)

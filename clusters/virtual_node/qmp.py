@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ class Qmp:
             self._socket.close()
             raise QmpError(f"QEMU does not answer on {path}: {error}") from None
         self._file = self._socket.makefile("rw")
+        self._events: deque[dict[str, Any]] = deque()
         self._receive()
         self.execute("qmp_capabilities")
 
@@ -39,6 +41,7 @@ class Qmp:
                     return message["return"]
                 if "error" in message:
                     raise QmpError(f"{command}: {message['error']['desc']}")
+                self._events.append(message)
         except OSError as error:
             raise QmpError(f"{command}: {error}") from None
 
@@ -46,7 +49,7 @@ class Qmp:
         """Waits for an event that carries one of these states, and returns the state."""
         try:
             while True:
-                message = self._receive()
+                message = self._events.popleft() if self._events else self._receive()
                 if message.get("event") == event and message["data"].get("status") in status:
                     return str(message["data"]["status"])
         except OSError as error:

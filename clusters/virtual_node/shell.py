@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import secrets
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,15 @@ PROXY_TROUBLE = re.compile(
     r"Received disconnect|Read from remote|Host key verification|Timeout, server)",
     re.MULTILINE,
 )
+
+CAT = "/usr/lib/virtual-node/cat"
+"""GNU's, which names the file in every error."""
+MARK = "/run/virtual-node.mark"
+"""A file of the node with `MARK_BYTES` random characters."""
+MARK_BYTES = 32
+
+NOT_THERE = frozenset({"No such file or directory", "No such process", "Is a directory"})
+"""Why nothing is said about a path: it vanished, never was, or is no file."""
 
 
 class CommandError(AccessError):
@@ -127,33 +135,38 @@ def globs(patterns: Sequence[str]) -> str:
     return " ".join(re.sub(r"([^\w/.*?\[\]!^,:@%+=-])", r"\\\1", pattern) for pattern in patterns)
 
 
-def read_script(patterns: Sequence[str], mark: str) -> str:
-    """A script that writes each matching file followed by ``MARK STATUS PATH NUL``.
+def read_script(patterns: Sequence[str]) -> str:
+    """A script that writes all matching files by one ``cat``: its start is what costs.
 
-    When the status is not 0 the reason is the last line of the content.
+    A file of the node with random content stands between the files as a separator that none
+    of them can contain. The output is the paths, each NUL-terminated, one NUL, the
+    separator, and then the files, each followed by the separator.
     """
     return (
-        f"for f in {globs(patterns)}; do "
-        f'[ -f "$f" ] && {{ cat "$f" 2>&1; printf "{mark} $? %s\\0" "$f"; }}; done; true'
+        f"set -- {globs(patterns)}; printf '%s\\0' \"$@\" ''; "
+        # Words are split at a character that no path has.
+        f"IFS='\036'; set -f; exec {CAT} {MARK} $(printf '%s\\036{MARK}\\036' \"$@\")"
     )
 
 
-def parse_read(output: bytes, mark: str) -> Reading:
-    """Reads what `read_script` wrote."""
-    files: dict[str, str] = {}
-    unreadable: dict[str, str] = {}
-    start = 0
-    for found in re.finditer(rb"%s (\d+) ([^\0]*)\0" % mark.encode(), output):
-        content = decode(output[start : found.start()])
-        path = decode(found[2])
-        start = found.end()
-        if found[1] == b"0":
-            files[path] = content
-            continue
-        reason = content.rstrip("\n").rpartition("\n")[2].rpartition(": ")[2]
-        if reason not in {"No such file or directory", "No such process"}:
-            unreadable[path] = reason
-    return Reading(files, unreadable)
+def parse_read(output: bytes, errors: str) -> Reading:
+    """Reads what `read_script` wrote; raises AccessError when it did not end well."""
+    listed, _, rest = output.partition(b"\0\0")
+    mark = rest[:MARK_BYTES]
+    paths = decode(listed).split("\0")
+    contents = rest[MARK_BYTES:].split(mark) if len(mark) == MARK_BYTES else []
+    if len(contents) != len(paths) + 1 or contents[-1]:
+        raise AccessError(f"files could not be read, the answer breaks off: {errors.strip()}")
+    failed = {}
+    for line in errors.splitlines():
+        subject, _, reason = line.removeprefix(f"{CAT}: ").rpartition(": ")
+        failed[subject.strip("'")] = reason
+    files = {
+        path: decode(content)
+        for path, content in zip(paths, contents, strict=False)
+        if path not in failed
+    }
+    return Reading(files, {path: why for path, why in failed.items() if why not in NOT_THERE})
 
 
 def list_script(patterns: Sequence[str]) -> str:
@@ -208,8 +221,8 @@ class Shell:
 
     def read(self, patterns: Sequence[str]) -> Reading:
         """As `clusters.access.NodeShell.read`."""
-        mark = secrets.token_hex(12)
-        return parse_read(self.run(read_script(patterns, mark)).stdout, mark)
+        done = self.run(read_script(patterns), check=False)
+        return parse_read(done.stdout, done.stderr)
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `clusters.access.NodeShell.list`."""
@@ -292,8 +305,8 @@ class AsyncShell:
 
     async def read(self, patterns: Sequence[str]) -> Reading:
         """As `Shell.read`."""
-        mark = secrets.token_hex(12)
-        return parse_read((await self.run(read_script(patterns, mark))).stdout, mark)
+        done = await self.run(read_script(patterns), check=False)
+        return parse_read(done.stdout, done.stderr)
 
     async def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `Shell.list`."""

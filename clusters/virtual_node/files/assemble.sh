@@ -10,13 +10,17 @@ mkdir -p "$root/out" "$root/proc" "$root/sys" "$root/run" "$root/root" "$root/va
 ls "$root/var/cache/apt/archives" | grep '\.deb$' >"$root/out/packages"
 mv "$root/boot/vmlinuz-$version" "$root/out/vmlinuz"
 
-# Every command that Debian's own tools do not bring is busybox; /bin/sh always is, since it
-# runs cat, printf and the like without a fork, and forks are what is expensive here.
+# A static program starts three times as fast there as one with libraries: /bin/sh and the
+# coreutils are busybox, and so is every command that no other package brings.
+mkdir -p "$root/usr/lib/virtual-node"
+mv "$root/usr/bin/cat" "$root/usr/lib/virtual-node/cat"
+rm -f "$root/usr/bin/sh"
+dpkg-deb --contents "$root"/var/cache/apt/archives/coreutils_*.deb |
+    sed -n "s,.* \./\(usr/\)\{0,1\}bin/\([^ ]*\).*,$root/usr/bin/\2,p" | xargs rm -f
 for applet in $("$root/usr/bin/busybox" --list); do
     [ -e "$root/usr/bin/$applet" ] || [ -L "$root/usr/bin/$applet" ] ||
         [ -e "$root/usr/sbin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"
 done
-ln -sf busybox "$root/usr/bin/sh"
 
 chroot "$root" depmod "$version"
 ldconfig -r "$root"
