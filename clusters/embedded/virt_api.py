@@ -11,12 +11,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 
-from clusters.embedded import quantity, vmi_schema
+from clusters.embedded import quantity
 from clusters.embedded.apiserver.backends import Cause, InvalidError
 from clusters.embedded.apiserver.store import Object
-from clusters.embedded.cluster_config import NUMA_GATE, V1ALPHA2, ClusterConfig
+from clusters.embedded.cluster_config import NUMA_GATE, SIDECAR_GATE, V1ALPHA2, ClusterConfig
 from clusters.embedded.faults import Faults
 from clusters.embedded.vmi import (
+    HOOK_SIDECARS,
     cpu_of,
     domain_of,
     is_dedicated,
@@ -29,6 +30,9 @@ INVALID = "FieldValueInvalid"
 REQUIRED = "FieldValueRequired"
 WEBHOOK = "virtualmachineinstances-create-validator.kubevirt.io"
 
+FINALIZER = "kubevirt.io/foregroundDeleteVirtualMachine"
+"""Keeps a VMI until its launcher pod has gone."""
+
 _DOMAIN = "spec.domain"
 _CPU = f"{_DOMAIN}.cpu"
 _DEDICATED = f"{_CPU}.dedicatedCpuPlacement"
@@ -40,7 +44,10 @@ _IOTHREADS_POLICIES = ("shared", "auto", "supplementalPool")
 
 
 class VmiAdmission:
-    """Defaulting and validation of VirtualMachineInstances."""
+    """Defaulting and validation of VirtualMachineInstances.
+
+    Types and quantities have been checked before, by the API server's schemas.
+    """
 
     def __init__(self, config: ClusterConfig, faults: Faults) -> None:
         self._config = config
@@ -51,10 +58,12 @@ class VmiAdmission:
         if old is not None:
             return self._admit_update(obj, old)
         vmi = copy.deepcopy(obj)
-        self._refuse(vmi, list(vmi_schema.causes(vmi)), schema=True)
         self._default(vmi)
+        finalizers = vmi["metadata"].setdefault("finalizers", [])
+        if FINALIZER not in finalizers:
+            finalizers.append(FINALIZER)
         causes = [cause for rule in self._rules for cause in rule(vmi)]
-        self._refuse(vmi, causes, schema=False)
+        self._refuse(causes)
         vmi["status"] = {"phase": "Pending", **_initial_status(vmi)}
         return vmi
 
@@ -64,17 +73,13 @@ class VmiAdmission:
             raise InvalidError(_denied(message, "update"), [Cause(INVALID, message, "spec")])
         return obj
 
-    def _refuse(self, vmi: Object, causes: list[Cause], *, schema: bool) -> None:
+    def _refuse(self, causes: list[Cause]) -> None:
         if self._faults.refuse_everything:
             causes = [Cause(INVALID, "everything is refused", "spec")]
         causes = [cause for cause in causes if cause.field != self._faults.admit_field]
-        if not causes:
-            return
-        told = ", ".join(cause.message for cause in causes)
-        if schema:
-            name = vmi.get("metadata", {}).get("name", "")
-            told = f'VirtualMachineInstance.kubevirt.io "{name}" is invalid: {told}'
-        raise InvalidError(told if schema else _denied(told, "create"), causes)
+        if causes:
+            told = ", ".join(cause.message for cause in causes)
+            raise InvalidError(_denied(told, "create"), causes)
 
     def _default(self, vmi: Object) -> None:
         spec = vmi["spec"]
@@ -120,7 +125,21 @@ class VmiAdmission:
             _realtime_rules,
             _iothreads_rules,
             _volume_rules,
+            self._sidecar_rules,
         )
+
+    def _sidecar_rules(self, vmi: Object) -> Iterator[Cause]:
+        annotated = (vmi["metadata"].get("annotations") or {}).get(HOOK_SIDECARS)
+        if (
+            self._config.profile != V1ALPHA2
+            and annotated
+            and not self._config.enabled(SIDECAR_GATE)
+        ):
+            message = (
+                "sidecar feature gate is not enabled in kubevirt-config, invalid entry "
+                f"metadata.annotations.{HOOK_SIDECARS}"
+            )
+            yield Cause(INVALID, message, "metadata.annotations")
 
     def _dedicated_rules(self, vmi: Object) -> Iterator[Cause]:
         if not is_dedicated(vmi):

@@ -103,6 +103,7 @@ class Kernel:
         self.root = Cgroup("/", None, self.online, controllers=set(CONTROLLERS))
         self.processes: dict[int, Process] = {}
         self._threads: dict[int, Thread] = {}
+        self._owners: dict[int, Process] = {}
         self._ids = itertools.count(1)
         self._files: dict[str, str] = {}
         self._directories: dict[str, set[str]] = {"/": set()}
@@ -132,7 +133,7 @@ class Kernel:
         """Ends a process; one that has gone is no error."""
         process = self.processes.pop(pid, None)
         for thread in process.threads if process else ():
-            del self._threads[thread.tid]
+            del self._threads[thread.tid], self._owners[thread.tid]
 
     def set_affinity(self, thread: Thread, cpus: CpuSet) -> None:
         """sched_setaffinity. Raises KernelError when none of the CPUs is allowed."""
@@ -144,6 +145,7 @@ class Kernel:
         thread = Thread(tid, comm[:_COMM_LENGTH], cgroup)
         process.threads.append(thread)
         self._threads[tid] = thread
+        self._owners[tid] = process
         return thread
 
     # cgroups
@@ -285,7 +287,7 @@ class Kernel:
         return names + self._names_in_proc(parts[1:])
 
     def _names_in_proc(self, parts: list[str]) -> list[str]:
-        process = self.processes.get(int(parts[0])) if parts[0].isdigit() else None
+        process = self._owners.get(int(parts[0])) if parts[0].isdigit() else None
         if process is None:
             return []
         if len(parts) == 1:
@@ -304,10 +306,10 @@ class Kernel:
         name = parts[-1]
         if name not in self._names_in_proc(parts[:-1]) or name.isdigit() or name == "task":
             raise KernelError(errno.ENOENT, path)
-        process = self.processes[int(parts[0])]
+        process = self._owners[int(parts[0])]
         if name == "cmdline":
             return "\0".join(process.arguments) + "\0"
-        tid = int(parts[2]) if len(parts) == 4 else process.pid
+        tid = int(parts[2] if len(parts) == 4 else parts[0])
         return _PROC_FILES[name](self, process, self._threads[tid])
 
     def _cgroup_files(self, group: Cgroup) -> dict[str, str]:

@@ -1,0 +1,114 @@
+"""virt-launcher: starts the domain of one VMI in its compute container and watches it."""
+
+from __future__ import annotations
+
+import shlex
+
+from clusters.embedded import cpuset, vmi
+from clusters.embedded.apiserver.store import Object
+from clusters.embedded.cpuset import CpuSet
+from clusters.embedded.faults import Faults
+from clusters.embedded.kubelet import cgroups
+from clusters.embedded.launcher.domain_xml import (
+    GuestSettings,
+    domain_name,
+    guest_files,
+    render,
+)
+from clusters.embedded.launcher.pinning import PinningRequest, pin
+from clusters.embedded.launcher_pod import COMPUTE
+from clusters.embedded.machine import Machine, MachineError
+from clusters.embedded.node_topology import NodeTopology
+
+DISK_SIZE = "4M"
+
+
+class Launcher:
+    """The launcher of one VMI, in the compute container of its pod."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        topology: NodeTopology,
+        pod: Object,
+        settings: GuestSettings,
+        faults: Faults,
+    ) -> None:
+        self._machine = machine
+        self._topology = topology
+        self._settings = settings
+        self._faults = faults
+        self.container_id = container_id(pod, COMPUTE)
+        uid, qos = pod["metadata"]["uid"], pod["status"]["qosClass"]
+        self.cgroup = cgroups.container_cgroup(uid, qos, self.container_id)
+        self.emulator_cpus: CpuSet = frozenset()
+        self.domain = ""
+
+    async def start(self, instance: Object) -> None:
+        """Pins and creates the domain.
+
+        Raises PinningError when the container's CPUs do not suffice, MachineError when
+        libvirt refuses or the container has ended.
+        """
+        await self._machine.wait_libvirt(self.container_id)
+        pinning = None
+        if vmi.is_dedicated(instance):
+            pinning = pin(self._request(instance, await self._own_cpus()), self._cells)
+            self.emulator_cpus = frozenset(pinning.emulator)
+        await self._prepare(instance)
+        xml = render(instance, pinning, self._settings, self._faults)
+        await self._machine.create_domain(self.container_id, xml)
+        self.domain = domain_name(instance)
+
+    async def wait_end(self) -> str:
+        """Returns the reason when the domain has ended."""
+        return await self._machine.wait_domain_end(self.container_id, self.domain)
+
+    async def stop(self) -> None:
+        """Ends the domain; one that has ended is fine."""
+        await self._machine.destroy_domain(self.container_id, self.domain)
+
+    @property
+    def _cells(self) -> list[list[list[int]]]:
+        return self._topology.numa_cells
+
+    async def _own_cpus(self) -> CpuSet:
+        path = f"{cgroups.MOUNT}{self.cgroup}/cpuset.cpus.effective"
+        files = (await self._machine.read([path])).files
+        if path not in files:
+            raise MachineError(f"failed to read pod cpuset: there is no {path}")
+        return cpuset.parse(files[path])
+
+    async def _prepare(self, instance: Object) -> None:
+        """Makes the files that QEMU opens, in one round trip."""
+        files = guest_files(instance)
+        script = f"mkdir -p {shlex.join(files.directories)}"
+        if files.disks:
+            script += f" && truncate -s {DISK_SIZE} {shlex.join(files.disks)}"
+        result = await self._machine.execute_to_end(self.container_id, ["sh", "-c", script])
+        if result.returncode:
+            raise MachineError(f"cannot prepare the guest's files: {result.stderr.strip()}")
+
+    @staticmethod
+    def _request(instance: Object, cpus: CpuSet) -> PinningRequest:
+        sockets, cores, threads = vmi.topology(instance)
+        uses = vmi.uses_iothreads(instance)
+        numa = vmi.cpu_of(instance).get("numa") or {}
+        return PinningRequest(
+            cpus=sorted(cpus),
+            cores=sockets * cores,
+            threads=threads,
+            isolate_emulator=vmi.isolates_emulator(instance),
+            even_parity=vmi.completes_to_even(instance),
+            iothreads=vmi.iothread_counts(instance)[0] if uses else None,
+            supplemental_iothreads=vmi.supplemental_iothreads(instance),
+            strict_numa=numa.get("guestMappingPassthrough") is not None,
+        )
+
+
+def container_id(pod: Object, name: str) -> str:
+    """Runtime id of a container of a pod. Raises MachineError when it has none yet."""
+    for status in pod["status"].get("containerStatuses") or ():
+        if status["name"] == name and status.get("containerID"):
+            return str(status["containerID"]).rpartition("//")[2]
+    raise MachineError(f"container {name} of pod {pod['metadata']['name']} has not started")

@@ -1,0 +1,129 @@
+"""How other processes look into simulated nodes: one JSON request a connection.
+
+A real node is looked into over ssh, or by an exec; one that exists in memory can only be
+asked of the process that simulates it, over a unix socket of its run directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clusters.access import AccessError, LibvirtView, Reading
+from clusters.embedded.apiserver.resources import POD, VMI
+from clusters.embedded.apiserver.store import NotFoundError, Object, Store
+from clusters.embedded.launcher.launcher import container_id
+from clusters.embedded.launcher_pod import COMPUTE, CREATED_BY
+from clusters.embedded.machine import MachineError
+from clusters.simulated.machine import SimulatedMachine
+
+ANSWER_SECONDS = 30.0
+SOCKET = "nodes.sock"
+
+
+async def serve(
+    path: Path, machines: Mapping[str, SimulatedMachine], store: Store
+) -> asyncio.Server:
+    """Answers `ask` on a unix socket until the server is closed."""
+
+    def answer(request: Mapping[str, Any]) -> object:
+        match request:
+            case {"read": patterns, "node": node}:
+                return asdict(machines[node].read_now(patterns))
+            case {"list": patterns, "node": node}:
+                return machines[node].list_now(patterns)
+            case {"domain": [namespace, vmi]}:
+                pod = _launcher_pod(store, namespace, vmi)
+                machine = machines[pod["spec"]["nodeName"]]
+                view = machine.domain_view_now(container_id(pod, COMPUTE), f"{namespace}_{vmi}")
+                return {
+                    "xml": view.xml,
+                    "vcpu_pins": {cpu: sorted(pins) for cpu, pins in view.vcpu_pins.items()},
+                    "emulator_pin": sorted(view.emulator_pin),
+                    "iothread_pins": {id: sorted(pins) for id, pins in view.iothread_pins.items()},
+                    "source": view.source,
+                }
+        raise MachineError(f"a simulated node cannot answer {request}")
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = json.loads(await reader.readline())
+        try:
+            reply = {"answer": answer(request)}
+        except (MachineError, NotFoundError) as error:
+            reply = {"error": str(error)}
+        except KeyError as error:
+            reply = {"error": f"there is no {error}"}
+        writer.write(json.dumps(reply).encode())
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_unix_server(on_connection, path)
+
+
+def _launcher_pod(store: Store, namespace: str, vmi: str) -> Object:
+    uid = store.get(VMI, vmi, namespace)["metadata"]["uid"]
+    for pod in store.list(POD, namespace):
+        if (pod["metadata"].get("labels") or {}).get(CREATED_BY) == uid and pod["spec"].get(
+            "nodeName"
+        ):
+            return pod
+    raise NotFoundError(f"VMI {namespace}/{vmi} has no launcher on a node")
+
+
+def ask(path: Path, request: Mapping[str, object]) -> Any:
+    """One answer. Raises AccessError."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(str(path))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                reply = json.loads(stream.read() or b"{}")
+    except (OSError, ValueError) as error:
+        raise AccessError(f"the simulated cluster does not answer: {error}") from error
+    if "answer" not in reply:
+        raise AccessError(reply.get("error", "the simulated cluster broke off"))
+    return reply["answer"]
+
+
+class SimulatedShell:
+    """NodeShell of a node in memory."""
+
+    def __init__(self, path: Path, node: str) -> None:
+        self._path = path
+        self._node = node
+
+    def read(self, patterns: Sequence[str]) -> Reading:
+        """As `clusters.access.NodeShell.read`."""
+        return Reading(**ask(self._path, {"node": self._node, "read": list(patterns)}))
+
+    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """As `clusters.access.NodeShell.list`."""
+        return tuple(ask(self._path, {"node": self._node, "list": list(patterns)}))
+
+
+class SimulatedLibvirt:
+    """Libvirt of domains in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def view(self, namespace: str, vmi: str) -> LibvirtView:
+        """As `clusters.access.Libvirt.view`."""
+        answer = ask(self._path, {"domain": [namespace, vmi]})
+        return LibvirtView(
+            xml=answer["xml"],
+            vcpu_pins=_pins(answer["vcpu_pins"]),
+            emulator_pin=frozenset(answer["emulator_pin"]),
+            iothread_pins=_pins(answer["iothread_pins"]),
+            source=answer["source"],
+        )
+
+
+def _pins(answer: Mapping[str, list[int]]) -> dict[int, frozenset[int]]:
+    return {int(id): frozenset(cpus) for id, cpus in answer.items()}
