@@ -109,7 +109,7 @@ class SimulatedCluster:
         (pod,) = [
             pod
             for pod in self.store.list(POD, "default")
-            if pod["metadata"]["labels"].get("vm.kubevirt.io/name") == name
+            if pod["metadata"].get("labels", {}).get("vm.kubevirt.io/name") == name
         ]
         return pod
 
