@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.matrix.reading import Placement, read_placement
-from conformance.matrix.rules import GENERATIONS, Rule, counts, rules
+from conformance.matrix.rules import GENERATIONS, rules
 from conformance.model.expectation import Expectation, Refusal, Sidecar
 
 SCHEMA = "schema"
@@ -53,20 +53,10 @@ def _refusal(vmi: Placement, profile: str) -> Refusal | None:
     if not violated:
         return None
     return Refusal(
-        fields=_fields(violated, vmi),
+        fields=tuple(dict.fromkeys(field for rule in violated for field in rule.fields)),
         fragment=violated[0].fragment if len(violated) == 1 else "",
         rule="+".join(rule.id for rule in violated),
     )
-
-
-def _fields(violated: list[Rule], vmi: Placement) -> tuple[str, ...]:
-    """The fields of all rules; of counts only those that the manifest has."""
-    absent = {path for path, count in counts(vmi).items() if count is None}
-    named: dict[str, None] = {}
-    for rule in violated:
-        present = [field for field in rule.fields if field not in absent]
-        named.update(dict.fromkeys(present or rule.fields))
-    return tuple(named)
 
 
 def _admitted(vmi: Placement, profile: str) -> Expectation:

@@ -61,17 +61,6 @@ def rules(profile: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in _RULES if profile in rule.profiles)
 
 
-def counts(vmi: Placement) -> dict[str, int | Fraction | None]:
-    """Every field that can say how many CPUs are asked for, by JSON path."""
-    return {
-        f"{CPU}.sockets": vmi.sockets,
-        f"{CPU}.cores": vmi.cores,
-        f"{CPU}.threads": vmi.threads,
-        REQUESTS_CPU: vmi.requests_cpu,
-        LIMITS_CPU: vmi.limits_cpu,
-    }
-
-
 def _is_fraction(cpus: Fraction | None) -> bool:
     return cpus is not None and cpus > 0 and not is_whole(cpus)
 
@@ -249,30 +238,40 @@ def topology_or_resources(vmi: Placement) -> bool:
     return vmi.dedicated and vmi.topology_vcpus > 0 and vmi.has_topology and (asked or 0) > 0
 
 
-@_rule(
-    "vcpus-positive",
-    *(f"{CPU}.{count}" for count in ("sockets", "cores", "threads")),
-    REQUESTS_CPU,
-    LIMITS_CPU,
-    DEDICATED,
-    source="EN-REQ-4 (1, 2, etc), ZH-REQ-4 ([1-9]+)",
-)
-def vcpus_positive(vmi: Placement) -> bool:
-    """Dedicated CPUs are asked for with a count of zero."""
-    return vmi.dedicated and any(count == 0 for count in counts(vmi).values())
+def _number_rules(name: str, path: str) -> None:
+    """The rules of one field that says how many CPUs are asked for."""
+
+    def positive(vmi: Placement) -> bool:
+        return vmi.dedicated and getattr(vmi, name) == 0
+
+    def representable(vmi: Placement) -> bool:
+        return vmi.dedicated and (getattr(vmi, name) or 0) > UINT32_MAX
+
+    positive.__doc__ = f"Dedicated CPUs are asked for with zero in {path}."
+    _rule(
+        f"{name.replace('_', '-')}-positive",
+        path,
+        DEDICATED,
+        source="EN-REQ-4 (1, 2, etc), ZH-REQ-4 ([1-9]+); KubeVirt API: at least 1",
+    )(positive)
+    if path.startswith(RESOURCES):  # the schema itself bounds the topology
+        representable.__doc__ = f"{path} asks for more dedicated CPUs than a topology can hold."
+        _rule(
+            f"{name.replace('_', '-')}-representable",
+            path,
+            DEDICATED,
+            source="kubevirt API: the fields of the topology are 32 bits wide",
+        )(representable)
 
 
-@_rule(
-    "vcpus-representable",
-    REQUESTS_CPU,
-    LIMITS_CPU,
-    DEDICATED,
-    source="kubevirt API: the topology fields are 32 bits wide",
-)
-def vcpus_representable(vmi: Placement) -> bool:
-    """Dedicated CPUs are asked for in a number that no topology can hold."""
-    asked = (count for count in counts(vmi).values() if count is not None)
-    return vmi.dedicated and any(count > UINT32_MAX for count in asked)
+for _name, _path in (
+    ("sockets", f"{CPU}.sockets"),
+    ("cores", f"{CPU}.cores"),
+    ("threads", f"{CPU}.threads"),
+    ("requests_cpu", REQUESTS_CPU),
+    ("limits_cpu", LIMITS_CPU),
+):
+    _number_rules(_name, _path)
 
 
 @_rule(

@@ -104,18 +104,25 @@ VIOLATIONS: tuple[Violation, ...] = (
     Violation(
         "both-request", "topology-or-resources", "cores beside a request", {"requests_cpu": 3}
     ),
-    Violation("zero-cores", "vcpus-positive", "zero cores", {"cores": 0}),
-    Violation("zero-sockets", "vcpus-positive", "zero sockets", {"sockets": 0}),
-    Violation("zero-threads", "vcpus-positive", "zero threads", {"threads": 0}),
-    Violation("zero-request", "vcpus-positive", "a CPU request of 0", _resources(requests_cpu=0)),
-    Violation("zero-limit", "vcpus-positive", "a CPU limit of 0m", _resources(limits_cpu="0m")),
+    Violation("zero-cores", "cores-positive", "zero cores", {"cores": 0}),
+    Violation("zero-sockets", "sockets-positive", "zero sockets", {"sockets": 0}),
+    Violation("zero-threads", "threads-positive", "zero threads", {"threads": 0}),
+    Violation(
+        "zero-request", "requests-cpu-positive", "a CPU request of 0", _resources(requests_cpu=0)
+    ),
+    Violation(
+        "zero-limit", "limits-cpu-positive", "a CPU limit of 0m", _resources(limits_cpu="0m")
+    ),
     Violation("no-number", "vcpus-given", "no number of vCPUs", _resources()),
     Violation(
-        "huge-limit", "vcpus-representable", "a CPU limit of 1e30", _resources(limits_cpu="1e30")
+        "huge-limit",
+        "limits-cpu-representable",
+        "a CPU limit of 1e30",
+        _resources(limits_cpu="1e30"),
     ),
     Violation(
         "huge-request",
-        "vcpus-representable",
+        "requests-cpu-representable",
         "a CPU request of 8Ei",
         _resources(requests_cpu="8Ei"),
     ),

@@ -87,14 +87,14 @@ class KnownDivergence:
         description: what it does instead.
         reference: issue or source file.
         profile: the only profile concerned; None for every one.
-        rule: the only rule of refusal concerned; None when it is about no refusal.
+        rules: the only rules of refusal concerned; empty when it is about no refusal.
     """
 
     releases: str
     description: str
     reference: str
     profile: str | None = None
-    rule: str | None = None
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,10 @@ class _Entry:
         return value
 
     def optional_text(self, field: str) -> str | None:
-        return self.text(field) if field in self._rest else None
+        return self.text(field) if self.has(field) else None
+
+    def has(self, field: str) -> bool:
+        return field in self._rest
 
     def id(self) -> str:
         value = self.text("id")
@@ -358,7 +361,7 @@ def _divergence(entry: _Entry) -> KnownDivergence:
         description=entry.text("description"),
         reference=entry.text("reference"),
         profile=entry.optional_text("profile"),
-        rule=entry.optional_text("rule"),
+        rules=entry.texts("rules", bool) if entry.has("rules") else (),
     )
     entry.done()
     if divergence.profile not in (None, *PROFILES):

@@ -47,7 +47,7 @@ def _requirement(requirement: Requirement) -> str:
         *(
             f"- Known divergence: {each.releases}"
             f"{f', profile {each.profile}' if each.profile else ''}"
-            f"{f', rule `{each.rule}`' if each.rule else ''}: {each.description} "
+            f"{', rules ' + ', '.join(each.rules) if each.rules else ''}: {each.description} "
             f"({each.reference})"
             for each in requirement.known_divergences
         ),
