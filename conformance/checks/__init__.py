@@ -1,0 +1,1 @@
+"""One module a family; each check a pure function from a snapshot to a finding."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
-from conformance.model.finding import Finding
+from conformance.model.finding import Finding, Verdict
 
-Judge = Callable[[Snapshot, Expectation], Finding]
-"""Judges one snapshot; pure."""
+Judge = Callable[[Snapshot, Expectation, Comparison], str]
+"""Compares; returns the sentence that holds when there was nothing to object to. Pure."""
 
 Applies = Callable[[Expectation], bool]
 """Whether a requirement has anything to say about a case, from its expectation alone."""
@@ -23,24 +24,44 @@ class Check:
     Attributes:
         moment: the moment of the snapshots that it judges: ``running``, ``refused``,
             ``deleted``, ...
+        settles: what it requires comes true after a while (labels, housekeeping, the
+            guest's report), so that the last snapshot counts. Otherwise it must hold at
+            every moment, and a violation in any snapshot counts.
+        look: what to look at next when it fails; one sentence.
     """
 
     requirement: str
     moment: str
     applies: Applies
-    judge: Judge
+    settles: bool
+    look: str
+    compare: Judge
+
+    def judge(self, snapshot: Snapshot, expectation: Expectation) -> Finding:
+        """Judges one snapshot: exactly one finding, whatever the snapshot holds."""
+        comparison = Comparison()
+        try:
+            kept = self.compare(snapshot, expectation, comparison)
+        except NotApplicable as reason:
+            return Finding(self.requirement, Verdict.NOT_APPLICABLE, str(reason))
+        except Unobserved as reason:
+            comparison.missing(str(reason))
+            kept = ""
+        return comparison.finding(self.requirement, kept, self.look)
 
 
 _CHECKS: dict[str, Check] = {}
 
 
-def check(requirement: str, *, moment: str, applies: Applies) -> Callable[[Judge], Judge]:
-    """Registers the decorated function as the judge of a requirement."""
+def check(
+    requirement: str, *, moment: str, applies: Applies, look: str, settles: bool = False
+) -> Callable[[Judge], Judge]:
+    """Registers the decorated function as the judge of a requirement; see `Check`."""
 
     def register(judge: Judge) -> Judge:
         if requirement in _CHECKS:
             raise ValueError(f"two checks judge {requirement}")
-        _CHECKS[requirement] = Check(requirement, moment, applies, judge)
+        _CHECKS[requirement] = Check(requirement, moment, applies, settles, look, judge)
         return judge
 
     return register
@@ -49,3 +70,18 @@ def check(requirement: str, *, moment: str, applies: Applies) -> Callable[[Judge
 def registered() -> Mapping[str, Check]:
     """Every registered check by requirement id; import `conformance.checks.all` first."""
     return dict(_CHECKS)
+
+
+def admitted(expectation: Expectation) -> bool:
+    """For cases that must be admitted."""
+    return expectation.admitted
+
+
+def dedicated(expectation: Expectation) -> bool:
+    """For VMIs with dedicated CPUs."""
+    return expectation.admitted and expectation.dedicated
+
+
+def isolated(expectation: Expectation) -> bool:
+    """For VMIs with dedicated CPUs and an isolated emulator thread."""
+    return dedicated(expectation) and expectation.isolate_emulator

@@ -225,6 +225,7 @@ class Node:
     topology: Topology | None
     kubelet: Kubelet | None
     checkpoint: Checkpoint | None
+    kubelet_version: str = ""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def assemble(raw: RawSnapshot) -> Snapshot:
 def _pods(raw: RawSnapshot, layers: _Layers) -> tuple[Pod, ...]:
     objects = {obj.get("metadata", {}).get("uid"): obj for obj in (*raw.pods, raw.pod) if obj}
     containers = _Containers(raw.files, layers)
-    if objects and not containers.tree.files:
+    if (objects or raw.former) and not containers.tree.files:
         layers.not_observed.setdefault("cgroups", _why(raw, cgroups.MOUNT))
     pods = []
     for obj in objects.values():
@@ -185,6 +185,7 @@ def _node(raw: RawSnapshot, layers: _Layers) -> Node | None:
         topology=_topology(raw, layers),
         kubelet=_kubelet(raw, layers),
         checkpoint=_checkpoint(raw, layers),
+        kubelet_version=node.kubelet_version,
     )
 
 

@@ -21,6 +21,7 @@ class NodeObject:
     name: str
     labels: Mapping[str, str]
     allocatable_cpu_milli: int | None
+    kubelet_version: str
 
 
 def pod(obj: Json) -> Pod:
@@ -116,11 +117,13 @@ def node(obj: Json) -> NodeObject:
     """Reads a node. Raises ParseError."""
     source = f"node {_name(obj)}"
     meta = _part(obj, "metadata")
-    cpu = ((obj.get("status") or {}).get("allocatable") or {}).get("cpu")
+    status = obj.get("status") or {}
+    cpu = (status.get("allocatable") or {}).get("cpu")
     return NodeObject(
         name=_text(meta, "name", source),
         labels=meta.get("labels") or {},
         allocatable_cpu_milli=None if cpu is None else milli(cpu, f"{source} allocatable.cpu"),
+        kubelet_version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
     )
 
 

@@ -1,0 +1,117 @@
+"""The emulator thread and everything else of QEMU, kept off the vCPUs' pCPUs."""
+
+from __future__ import annotations
+
+from conformance.checks.comparison import Comparison
+from conformance.checks.registry import check, isolated
+from conformance.checks.vcpu_pinning import refuse_swept
+from conformance.checks.witnesses import (
+    CGROUPS,
+    compute,
+    domain,
+    exclusive_pins,
+    live,
+    saw_cpuset,
+    thread_source,
+    threads,
+)
+from conformance.model.evidence import Snapshot
+from conformance.model.expectation import Expectation
+
+HOUSEKEEPING = "housekeeping"
+
+
+@check(
+    "EMU-ISOLATED",
+    moment="running",
+    applies=isolated,
+    settles=True,
+    look="Look at virsh emulatorpin and at /proc/PID/task/*/status of QEMU.",
+)
+def emulator_has_its_own_pcpu(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """The emulator's pCPUs are as many as asked and its alone; its threads stay there."""
+    pins = live(snapshot)
+    emulator, vcpus = pins.emulator_pin, exclusive_pins(pins.vcpu_pins)
+    allowed = saw_cpuset(snapshot, seen)
+    source = pins.source
+    seen.saw("emulator", emulator, f"emulatorpin, {source}")
+    seen.saw("vCPUs", vcpus, f"vcpupin, {source}")
+    if len(emulator) != expectation.emulator_cpus:
+        seen.wrong(
+            f"the emulator is pinned to {len(emulator)} pCPUs ({emulator}) instead of "
+            f"{expectation.emulator_cpus} ({source})"
+        )
+    if emulator & vcpus:
+        seen.wrong(
+            f"the emulator is pinned to {emulator}, which shares pCPU {emulator & vcpus} with "
+            f"vCPUs ({source})"
+        )
+    if not emulator <= allowed:
+        seen.wrong(f"the emulator is pinned to {emulator}, outside of compute's cpuset {allowed}")
+    found = threads(snapshot)
+    if not found.emulator:
+        seen.missing("no thread of QEMU besides vCPUs and IOThreads was seen")
+    for thread in found.emulator:
+        seen.saw(f"thread {thread.name}", thread.affinity, thread_source(thread))
+        if not thread.affinity <= emulator:
+            shared = thread.affinity & vcpus
+            seen.wrong(
+                f"thread {thread.name!r} of QEMU may run on {thread.affinity}, outside of the "
+                f"emulator's {emulator}"
+                + (f" and on pCPU {shared} of vCPUs" if shared else "")
+                + f" ({thread_source(thread)})"
+            )
+    return f"{len(found.emulator)} threads of QEMU stay on {emulator}, away from vCPUs on {vcpus}"
+
+
+@check(
+    "EMU-HOUSEKEEPING",
+    moment="running",
+    applies=isolated,
+    settles=True,
+    look="Look at cgroup.threads of the container and of its child housekeeping, then at "
+    "virt-handler's log.",
+)
+def only_vcpus_stay_in_the_root(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """Child ``housekeeping`` has the emulator's cpuset; the root holds only vCPU threads."""
+    container, found, pins = compute(snapshot), threads(snapshot), live(snapshot)
+    domain(snapshot)
+    root = f"{CGROUPS}{container.cgroup}"
+    seen.saw("emulator", pins.emulator_pin, f"emulatorpin, {pins.source}")
+    cpus = container.children.get(HOUSEKEEPING)
+    if cpus is None:
+        names = ", ".join(sorted(container.children)) or "none"
+        seen.saw("children of the container's cgroup", names, root)
+        seen.wrong(f"{root} has no child {HOUSEKEEPING}; its children: {names}")
+    else:
+        source = f"{root}/{HOUSEKEEPING}/cpuset.cpus.effective"
+        seen.saw(HOUSEKEEPING, cpus, source)
+        if cpus != pins.emulator_pin:
+            seen.wrong(
+                f"the cpuset of {HOUSEKEEPING} is {cpus} ({source}) instead of the emulator's "
+                f"{pins.emulator_pin}"
+            )
+    refuse_swept(found, snapshot, expectation)
+    if not found.vcpus:
+        seen.missing("no vCPU thread was seen, so that nothing says who belongs in the root")
+    rest = [*found.iothreads.values(), *found.emulator, *found.others]
+    stayed = [thread for thread in rest if thread.cgroup == container.cgroup]
+    seen.saw(
+        "threads in the root besides vCPUs",
+        ", ".join(f"{t.name} ({t.tid})" for t in stayed) or "none",
+        f"{root}/cgroup.threads",
+    )
+    if stayed:
+        names = ", ".join(f"{thread.name!r} ({thread.tid})" for thread in stayed[:5])
+        seen.wrong(
+            f"{len(stayed)} threads that are no vCPUs sit in the root of compute's cgroup, such "
+            f"as {names} ({root}/cgroup.threads)"
+        )
+    swept = sorted(v for v, t in found.vcpus.items() if t.cgroup != container.cgroup)
+    if swept:
+        seen.wrong(f"the threads of vCPUs {swept} were moved out of the root ({root})")
+    return f"only {len(found.vcpus)} vCPU threads are in the root, {HOUSEKEEPING} has {cpus}"

@@ -1,0 +1,98 @@
+"""IOThreads: inside the container's pCPUs, and beside the isolated emulator."""
+
+from __future__ import annotations
+
+from conformance.checks.comparison import Comparison
+from conformance.checks.registry import check, dedicated, isolated
+from conformance.checks.witnesses import (
+    domain,
+    exclusive_pins,
+    live,
+    saw_cpuset,
+    thread_source,
+    threads,
+)
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Snapshot
+from conformance.model.expectation import Expectation
+
+
+def _has_iothreads(expectation: Expectation) -> bool:
+    return dedicated(expectation) and expectation.iothreads_policy != "none"
+
+
+def _isolated_auto(expectation: Expectation) -> bool:
+    return isolated(expectation) and expectation.iothreads_policy == "auto"
+
+
+def _judge(
+    snapshot: Snapshot, expectation: Expectation, allowed: CpuSet, name: str, seen: Comparison
+) -> int:
+    """Objects to pins and affinities of IOThreads that leave a set; their number."""
+    xml, pins, found = domain(snapshot), live(snapshot), threads(snapshot)
+    ids = sorted(xml.iothreads | set(pins.iothread_pins) | set(found.iothreads))
+    wanted = expectation.iothreads
+    if not ids or (wanted is not None and len(ids) != wanted):
+        seen.saw("IOThreads", len(ids), f"domain XML <iothreads>, {xml.source}")
+        seen.wrong(
+            f"the domain has {len(ids)} IOThreads instead of {wanted or 'at least one'}, with "
+            f"ioThreadsPolicy {expectation.iothreads_policy} ({xml.source})"
+        )
+    for number in ids:
+        thread = found.iothreads.get(number)
+        places = [
+            (pins.iothread_pins.get(number), f"IOThread {number} by libvirt", pins.source),
+            (
+                xml.iothread_pins.get(number),
+                f"IOThread {number} by XML",
+                "domain XML <iothreadpin>",
+            ),
+        ]
+        if thread is None:
+            seen.missing(f"no thread of IOThread {number} was seen in QEMU")
+        else:
+            places.append((thread.affinity, f"thread {thread.name}", thread_source(thread)))
+        for cpus, what, source in places:
+            if cpus is not None:
+                seen.saw(what, cpus, source)
+                if not cpus <= allowed:
+                    seen.wrong(
+                        f"{what} is on {cpus}, of which {cpus - allowed} is outside of {name} "
+                        f"{allowed} ({source})"
+                    )
+    return len(ids)
+
+
+@check(
+    "IOT-WITHIN",
+    moment="running",
+    applies=_has_iothreads,
+    look="Look at virsh iothreadinfo and at the cpuset of the container.",
+)
+def iothreads_stay_inside(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
+    """Pins and affinities of IOThreads are within compute's cpuset."""
+    allowed = saw_cpuset(snapshot, seen)
+    number = _judge(snapshot, expectation, allowed, "compute's cpuset", seen)
+    return f"{number} IOThreads stay within compute's cpuset {allowed}"
+
+
+@check(
+    "IOT-ISOLATED",
+    moment="running",
+    applies=_isolated_auto,
+    settles=True,
+    look="Look at virsh iothreadinfo and emulatorpin.",
+)
+def iothreads_join_the_emulator(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """IOThreads are on the emulator's pCPUs, away from those of vCPUs."""
+    pins = live(snapshot)
+    emulator, vcpus = pins.emulator_pin, exclusive_pins(pins.vcpu_pins)
+    seen.saw("emulator", emulator, f"emulatorpin, {pins.source}")
+    seen.saw("vCPUs", vcpus, f"vcpupin, {pins.source}")
+    number = _judge(snapshot, expectation, emulator, "the emulator's", seen)
+    for iothread, cpus in sorted(pins.iothread_pins.items()):
+        if cpus & vcpus:
+            seen.wrong(f"IOThread {iothread} shares pCPU {cpus & vcpus} with vCPUs ({pins.source})")
+    return f"{number} IOThreads run on the emulator's {emulator}, away from vCPUs on {vcpus}"

@@ -1,0 +1,83 @@
+"""The shared pool: everybody without exclusive CPUs lives on what is left."""
+
+from __future__ import annotations
+
+from conformance.checks.comparison import Comparison, NotApplicable
+from conformance.checks.registry import admitted, check
+from conformance.checks.witnesses import checkpoint, cpuset_source, node, title, topology
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Checkpoint, Snapshot
+from conformance.model.expectation import Expectation
+
+STRICT = "strict-cpu-reservation"
+"""Policy option that keeps the reserved CPUs out of the shared pool."""
+
+
+@check(
+    "CPU-POOL",
+    moment="running",
+    applies=admitted,
+    # The kubelet moves running containers when it reconciles, every ten seconds.
+    settles=True,
+    look="Look at defaultCpuSet in the kubelet's checkpoint and at its log of reconciling.",
+)
+def pool_holds_what_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+    """Pool and entries divide the online CPUs; nobody else leaves the pool."""
+    state = checkpoint(snapshot)
+    if state.policy != "static":
+        raise NotApplicable(f"{state.path} says policy {state.policy}: there is no shared pool")
+    _divides(snapshot, state, seen)
+    number = _confined(snapshot, state, seen)
+    if not number:
+        seen.missing("no container without exclusive CPUs was seen on the node")
+    return f"{number} containers without exclusive CPUs live within the shared pool {state.default}"
+
+
+def _divides(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> None:
+    online = topology(snapshot).online
+    given = CpuSet.union_of(state.entries.values())
+    pool = f"{state.path} defaultCpuSet"
+    seen.saw("shared pool", state.default, pool)
+    seen.saw("all exclusive CPUs", given, f"{state.path} entries")
+    seen.saw("online CPUs", online, "/sys/devices/system/cpu/online")
+    if state.default & given:
+        seen.wrong(f"pCPU {state.default & given} is in the shared pool ({pool}) and given away")
+    outside = _kept_out(snapshot)
+    lost = online - state.default - given - outside
+    if lost:
+        seen.wrong(
+            f"online pCPU {lost} is neither in the shared pool {state.default} nor given to "
+            f"anybody ({given}): it has leaked ({state.path})"
+        )
+    strange = (state.default | given) - online
+    if strange:
+        seen.wrong(f"pCPU {strange} is in {state.path} and not online ({online})")
+
+
+def _kept_out(snapshot: Snapshot) -> CpuSet:
+    """Reserved CPUs that a policy option keeps out of the pool."""
+    kubelet = node(snapshot).kubelet
+    if kubelet is None or kubelet.options.get(STRICT, "").lower() != "true":
+        return CpuSet()
+    return kubelet.reserved or CpuSet()
+
+
+def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
+    number = 0
+    for pod in snapshot.pods:
+        for container in pod.containers:
+            if not container.running or (pod.uid, container.name) in state.entries:
+                continue
+            name = title(pod, container)
+            if container.cpuset is None:
+                seen.missing(f"the cpuset of {name} was not read")
+                continue
+            number += 1
+            source = cpuset_source(container)
+            seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
+            if not container.cpuset <= state.default:
+                seen.wrong(
+                    f"{name} may run on {container.cpuset - state.default}, outside of the "
+                    f"shared pool {state.default}: its cpuset is {container.cpuset} ({source})"
+                )
+    return number

@@ -1,0 +1,110 @@
+"""Containers beside compute: they cost CPU and memory, and nobody pins them."""
+
+from __future__ import annotations
+
+from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.qos import saw_resources, unequal
+from conformance.checks.registry import check, dedicated
+from conformance.checks.witnesses import checkpoint, cpuset_source, launcher, thread_source
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Container, Pod, Snapshot
+from conformance.model.expectation import Expectation, Sidecar
+
+
+def _has_sidecars(expectation: Expectation) -> bool:
+    return dedicated(expectation) and bool(expectation.sidecars)
+
+
+def _find(pod: Pod, sidecar: Sidecar) -> list[Container]:
+    name = sidecar.name
+    if name.endswith("*"):
+        return [each for each in pod.containers if each.name.startswith(name[:-1])]
+    return [each for each in pod.containers if each.name == name]
+
+
+@check(
+    "SIDE-RESOURCES",
+    moment="running",
+    applies=_has_sidecars,
+    look="Look at the sidecar's resources in the launcher pod and at supportContainerResources "
+    "of the KubeVirt CR.",
+)
+def sidecars_cost_what_is_promised(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """Every expected sidecar is there, Guaranteed, with the promised CPU and memory."""
+    pod = launcher(snapshot)
+    for sidecar in expectation.sidecars:
+        containers = _find(pod, sidecar)
+        if not containers:
+            names = ", ".join(each.name for each in pod.containers)
+            seen.saw("containers", names, f"pod {pod.name} .spec")
+            seen.wrong(f"pod {pod.name} has no sidecar {sidecar.name}, only {names}")
+        for container in containers:
+            saw_resources(container, pod.name, seen)
+            for clause in unequal(container):
+                seen.wrong(f"sidecar {container.name} of pod {pod.name} {clause}")
+            for what, wanted, found in (
+                ("m CPU", sidecar.cpu_milli, container.requests.cpu_milli),
+                (" bytes", sidecar.memory_bytes, container.requests.memory_bytes),
+            ):
+                if wanted is not None and found is not None and found != wanted:
+                    seen.wrong(
+                        f"sidecar {container.name} of pod {pod.name} requests {found}{what} "
+                        f"instead of {wanted}{what}",
+                        # A containerDisk costs less in later releases.
+                        known=container.name.startswith("volume"),
+                    )
+    return f"{len(expectation.sidecars)} sidecars have the CPU and memory that is promised"
+
+
+@check(
+    "SIDE-UNPINNED",
+    moment="running",
+    applies=_has_sidecars,
+    # The kubelet moves running containers when it reconciles, every ten seconds.
+    settles=True,
+    look="Look at the sidecar's CPU request: only whole numbers get exclusive CPUs.",
+)
+def sidecars_live_in_the_shared_pool(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """No sidecar has exclusive CPUs, and those that run are in the shared pool."""
+    pod, state = launcher(snapshot), checkpoint(snapshot)
+    given = CpuSet.union_of(state.entries.values())
+    sidecars = [each for sidecar in expectation.sidecars for each in _find(pod, sidecar)]
+    if not sidecars:
+        raise Unobserved(f"pod {pod.name} has none of the expected sidecars")
+    seen.saw("shared pool", state.default, f"{state.path} defaultCpuSet")
+    for sidecar in sidecars:
+        name = f"sidecar {sidecar.name} of pod {pod.name}"
+        entry = state.entries.get((pod.uid, sidecar.name))
+        source = f"{state.path} entries.{pod.uid}.{sidecar.name}"
+        seen.saw(f"exclusive CPUs of {sidecar.name}", entry or "none", source)
+        if entry:
+            seen.wrong(f"{name} was given exclusive CPUs {entry} ({source})")
+        if sidecar.running:
+            _lives_in_the_pool(sidecar, name, state.default, given, seen)
+    names = ", ".join(sidecar.name for sidecar in sidecars)
+    return f"{names} have no exclusive CPUs and live in the shared pool {state.default}"
+
+
+def _lives_in_the_pool(
+    sidecar: Container, name: str, pool: CpuSet, given: CpuSet, seen: Comparison
+) -> None:
+    if sidecar.cpuset is None:
+        seen.missing(f"the cpuset of {name} was not read")
+        return
+    source = cpuset_source(sidecar)
+    seen.saw(f"cpuset of {sidecar.name}", sidecar.cpuset, source)
+    if sidecar.cpuset != pool:
+        seen.wrong(
+            f"the cpuset of {name} is {sidecar.cpuset} ({source}) instead of the shared pool {pool}"
+        )
+    for thread in sidecar.threads:
+        if thread.affinity & given:
+            seen.wrong(
+                f"thread {thread.name!r} of {name} may run on {thread.affinity}, of which "
+                f"{thread.affinity & given} is exclusive to others ({thread_source(thread)})"
+            )
+            break

@@ -1,0 +1,806 @@
+"""What is done to a good recording, and which requirement has to notice.
+
+One module for all checks: a check without a mutation that breaks it and one that blinds it
+is a check that nobody has seen fail.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance.model.evidence import RawSnapshot
+from conformance.model.expectation import Expectation
+from tests.selfproof import recording as good
+
+Change = Callable[[RawSnapshot], RawSnapshot]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A good recording with what is expected of it."""
+
+    record: Callable[[], RawSnapshot]
+    expectation: Expectation
+
+
+RUNNING = Base(good.running, good.EXPECTATION)
+DELETED = Base(good.deleted, good.EXPECTATION)
+REFUSED = Base(good.refused, good.EXPECTED_REFUSAL)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One way to break or to blind a requirement.
+
+    Attributes:
+        says: what the message of the finding must contain.
+        also: requirements that fail too, because the same promise is in them.
+    """
+
+    name: str
+    change: Change
+    says: tuple[str, ...]
+    also: frozenset[str] = frozenset()
+    base: Base = RUNNING
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What shows that a check works."""
+
+    breaks: tuple[Mutation, ...]
+    blinds: tuple[Mutation, ...]
+
+
+# How to change a recording
+
+
+def files(changes: Mapping[str, str]) -> Change:
+    """Replaces texts of node files; each must be there."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        assert set(changes) <= set(raw.files), sorted(set(changes) - set(raw.files))
+        return replace(raw, files={**raw.files, **changes})
+
+    return change
+
+
+def without(*parts: str) -> Change:
+    """Drops the node files whose path contains one of these."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        kept = {p: t for p, t in raw.files.items() if not any(part in p for part in parts)}
+        assert len(kept) < len(raw.files)
+        return replace(raw, files=kept)
+
+    return change
+
+
+def pod(edit: Callable[[Any], None]) -> Change:
+    """Edits the launcher pod."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        edited = copy.deepcopy(raw.pod)
+        edit(edited)
+        others = raw.pods[1:]
+        assert edited != raw.pod
+        return replace(raw, pod=edited, pods=(edited, *others) if edited else others)
+
+    return change
+
+
+def container(kind: str, position: int, **resources: Mapping[str, str]) -> Change:
+    """Edits resources of one container of the launcher pod."""
+
+    def edit(obj: Any) -> None:
+        obj["spec"][kind][position]["resources"].update(resources)
+
+    return pod(edit)
+
+
+def set_path(attribute: str, *path: str, value: Any) -> Change:
+    """Sets a member of an API object."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        obj = copy.deepcopy(getattr(raw, attribute))
+        inner = obj
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        return replace(raw, **{attribute: obj})
+
+    return change
+
+
+def checkpoint(edit: Callable[[Any], None]) -> Change:
+    """Edits the kubelet's checkpoint."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        state = json.loads(raw.files[good.CHECKPOINT])
+        edit(state)
+        return files({good.CHECKPOINT: json.dumps(state)})(raw)
+
+    return change
+
+
+def affinity(pid: int, tid: int, cpus: str) -> Change:
+    """Moves a thread to other CPUs."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        path = good.status_path(pid, tid)
+        head, _tab, _old = raw.files[path].rstrip().rpartition("\t")
+        return files({path: f"{head}\t{cpus}\n"})(raw)
+
+    return change
+
+
+def cpuset(path: str, cpus: str) -> Change:
+    """Changes the effective cpuset of a cgroup."""
+    return files({f"{good.CGROUPS}{path}/cpuset.cpus.effective": cpus + "\n"})
+
+
+def members(groups: Mapping[str, tuple[int, ...]]) -> Change:
+    """Changes which threads sit in cgroups."""
+    return files(
+        {
+            f"{good.CGROUPS}{path}/cgroup.threads": "".join(f"{tid}\n" for tid in tids)
+            for path, tids in groups.items()
+        }
+    )
+
+
+def libvirt(**changes: Any) -> Change:
+    """Changes libvirt's answers."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        assert raw.domain is not None
+        return replace(raw, domain=replace(raw.domain, **changes))
+
+    return change
+
+
+def edit_xml(old: str, new: str) -> Change:
+    """Replaces a part of the domain XML."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        assert raw.domain is not None
+        assert old in raw.domain.xml
+        return libvirt(xml=raw.domain.xml.replace(old, new))(raw)
+
+    return change
+
+
+def console(edit: Callable[[Any], None]) -> Change:
+    """Edits the guest's report."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        report = good.guest()
+        edit(report)
+        return replace(raw, console=good.guest_line(report) + "\n")
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    """One change after the other."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        for each in changes:
+            raw = each(raw)
+        return raw
+
+    return change
+
+
+def lost(layer: str, reason: str, **fields: Any) -> Change:
+    """A layer could not be read, for a reason."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        return replace(raw, **fields, not_observed={**raw.not_observed, layer: reason})
+
+    return change
+
+
+def _drop_label(obj: Any) -> None:
+    del obj["spec"]["nodeSelector"]["kubevirt.io/cpumanager"]
+
+
+def _third_cpu(report: Any) -> None:
+    report["cpus"].append({"cpu": 2, "socket": 0, "core": 1, "siblings": "2", "node": 0})
+    report |= {"online": "0-2", "nodes": {"0": "0-2"}}
+
+
+def _flat(report: Any) -> None:
+    report |= {"sockets": 2, "threads_per_core": 1}
+    for cpu in report["cpus"]:
+        cpu |= {"socket": cpu["cpu"], "siblings": str(cpu["cpu"])}
+
+
+def _refusal(**changes: Any) -> Change:
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        assert raw.rejection is not None
+        return replace(raw, rejection={**raw.rejection, **changes})
+
+    return change
+
+
+def _cause(field: str, message: str) -> Change:
+    return _refusal(details={"causes": [{"field": field, "message": message}]})
+
+
+REFUSAL = {
+    "kind": "Status",
+    "code": 422,
+    "reason": "Invalid",
+    "message": "denied: no room for threads",
+    "details": {"causes": [{"field": "spec.domain.cpu.threads", "message": "no"}]},
+}
+ISOLATE = "spec.domain.cpu.isolateEmulatorThread"
+NO_LIBVIRT = lost("domain", "the socket did not answer", domain=None)
+NO_CONSOLE = lost("console", "the console is closed", console=None)
+NO_VMI = lost("vmi", "the API did not answer", vmi=None)
+NO_POD = lost("pod", "the API did not answer", pod=None, pods=())
+NO_CHECKPOINT = without("cpu_manager_state")
+NO_CGROUPS = without(good.CGROUPS)
+NO_THREADS = without("/proc/")
+ANSWER = ("the API did not answer",)
+
+_VCPUS, _OTHERS = (154, 155, 170), (100, 101, 120, 121, 150, 151, 152, 153, 156)
+
+PROOFS: Mapping[str, Proof] = {
+    "ADM-ACCEPT": Proof(
+        breaks=(
+            Mutation(
+                "refused",
+                lost("pod", "refused", vmi=None, pod=None, pods=(), rejection=REFUSAL),
+                ("refused a consistent VMI with 422", "no room for threads"),
+            ),
+        ),
+        blinds=(Mutation("no answer", NO_VMI, ANSWER),),
+    ),
+    "ADM-REFUSE": Proof(
+        breaks=(
+            Mutation(
+                "another field",
+                _cause("spec.domain.cpu.cores", "too many"),
+                (f"no cause of the refusal names {ISOLATE}", "spec.domain.cpu.cores (too many)"),
+                base=REFUSED,
+            ),
+            Mutation(
+                "another message",
+                _cause(ISOLATE, "computer says no"),
+                ("DedicatedCPUPlacement", "computer says no"),
+                base=REFUSED,
+            ),
+            Mutation(
+                "another reason altogether",
+                _refusal(code=403, reason="Forbidden", message="no rights"),
+                ("answered 403 Forbidden", "no rights"),
+                base=REFUSED,
+            ),
+        ),
+        blinds=(
+            Mutation(
+                "no answer",
+                lost("vmi", "the API did not answer", rejection=None),
+                ANSWER,
+                base=REFUSED,
+            ),
+        ),
+    ),
+    "RUN-STARTED": Proof(
+        breaks=(
+            Mutation(
+                "never scheduled",
+                set_path("vmi", "status", "phase", value="Scheduling"),
+                ("VMI ns/demo is Scheduling instead of Running",),
+            ),
+        ),
+        blinds=(Mutation("no answer", NO_VMI, ANSWER),),
+    ),
+    "QOS-POD": Proof(
+        breaks=(
+            Mutation(
+                "burstable",
+                pod(lambda obj: obj["status"].update(qosClass="Burstable")),
+                ("virt-launcher-demo-x is Burstable instead of Guaranteed",),
+            ),
+        ),
+        blinds=(
+            Mutation("no pod", NO_POD, ANSWER),
+            Mutation("no class", pod(lambda obj: obj["status"].pop("qosClass")), ("qosClass",)),
+        ),
+    ),
+    "QOS-CONTAINERS": Proof(
+        breaks=(
+            Mutation(
+                "an init container without limits",
+                container("initContainers", 0, limits={}),
+                ("container guest-console-log (restartable-init)", "has no CPU limit"),
+            ),
+            Mutation(
+                "more memory than asked for",
+                container("containers", 0, limits={"cpu": "3", "memory": "1Gi"}),
+                ("container compute", "of memory and is limited to 1073741824 B"),
+            ),
+        ),
+        blinds=(Mutation("no pod", NO_POD, ANSWER),),
+    ),
+    "QOS-INTEGER": Proof(
+        breaks=(
+            Mutation(
+                "half a CPU more",
+                container("containers", 0, requests={"cpu": "2500m", "memory": "556Mi"}),
+                ("requests 2500m CPU, which is no whole number",),
+                also=frozenset({"QOS-CONTAINERS"}),
+            ),
+        ),
+        blinds=(Mutation("no pod", NO_POD, ANSWER),),
+    ),
+    "CPU-COUNT": Proof(
+        breaks=(
+            Mutation(
+                "a limit of four",
+                container(
+                    "containers",
+                    0,
+                    requests={"cpu": "4", "memory": "556Mi"},
+                    limits={"cpu": "4", "memory": "556Mi"},
+                ),
+                ("limited to 4000m CPU instead of 3 (2 vCPUs + 1 for the emulator)",),
+            ),
+        ),
+        blinds=(
+            Mutation("no checkpoint", NO_CHECKPOINT, ("cpu_manager_state",)),
+            Mutation("no cgroups", NO_CGROUPS, (good.CGROUPS,)),
+        ),
+    ),
+    "CPU-EXCLUSIVE": Proof(
+        breaks=(
+            Mutation(
+                "a neighbour's thread",
+                affinity(400, 400, "0-11"),
+                (
+                    "pCPU 2-4 of compute is also in the affinity 0-11 of thread 'virt-handler'",
+                    "/proc/400/task/400/status",
+                ),
+            ),
+            Mutation(
+                "a neighbour's cpuset",
+                cpuset(good.HANDLER_CGROUP, "0-1,4-5,8-11"),
+                (
+                    "pCPU 4 of compute is also in the cpuset 0-1,4-5,8-11 of container virt-handler",
+                    "cpuset.cpus.effective",
+                ),
+                also=frozenset({"CPU-POOL"}),
+            ),
+            Mutation(
+                "no entry at all",
+                checkpoint(
+                    lambda state: (state["entries"].pop(good.UID), state.update(policyName="none"))
+                ),
+                ("no exclusive CPUs", "under policy none"),
+                also=frozenset({"CPU-COUNT", "NODE-LABEL"}),
+            ),
+            Mutation(
+                "given twice",
+                checkpoint(lambda state: state["entries"].update(third={"compute": "4"})),
+                ("pCPU 4 of compute is also given to compute", "entries.third.compute"),
+            ),
+        ),
+        blinds=(
+            Mutation("no checkpoint", NO_CHECKPOINT, ("cpu_manager_state",)),
+            Mutation("no cgroups", NO_CGROUPS, (good.CGROUPS,)),
+            Mutation(
+                "one neighbour unseen",
+                without(good.HANDLER_CGROUP),
+                ("cpuset of container virt-handler", "was not read"),
+            ),
+            Mutation("no threads", NO_THREADS, ("no thread of container",)),
+            Mutation(
+                "a checkpoint of another form",
+                files({good.CHECKPOINT: '{"policyName": "static", "defaultCPUSet": "0-1"}'}),
+                ("cpu_manager_state", "defaultCPUSet"),
+            ),
+        ),
+    ),
+    "CPU-RESERVED": Proof(
+        breaks=(
+            Mutation(
+                "reserved up to 2",
+                files(
+                    {
+                        good.CONFIGZ: json.dumps(
+                            {
+                                "kubeletconfig": {
+                                    "cpuManagerPolicy": "static",
+                                    "reservedSystemCPUs": "0-2",
+                                }
+                            }
+                        )
+                    }
+                ),
+                ("pCPU 2 of compute (2-4) is reserved", "reservedSystemCPUs 0-2"),
+            ),
+        ),
+        blinds=(Mutation("no configuration", without("/configz"), ("configuration",)),),
+    ),
+    "CPU-POOL": Proof(
+        breaks=(
+            Mutation(
+                "a container outside of the pool",
+                cpuset(good.HANDLER_CGROUP, "0-1,5-11"),
+                ("virt-handler", "may run on 6-7, outside of the shared pool 0-1,5,8-11"),
+            ),
+            Mutation(
+                "a leak",
+                both(
+                    checkpoint(lambda state: state.update(defaultCpuSet="0-1,5,8-10")),
+                    *(
+                        cpuset(path, "0-1,5,8-10")
+                        for path in (good.HANDLER_CGROUP, good.HOOK_CGROUP, good.LOG_CGROUP)
+                    ),
+                ),
+                ("online pCPU 11 is neither in the shared pool", "leaked"),
+            ),
+        ),
+        blinds=(
+            Mutation("no checkpoint", NO_CHECKPOINT, ("cpu_manager_state",)),
+            Mutation(
+                "no topology",
+                lost("topology", "no such file", hardware={}),
+                ("no such file",),
+            ),
+        ),
+    ),
+    "CPU-QUOTA": Proof(
+        breaks=(
+            Mutation(
+                "throttled",
+                files({f"{good.CGROUPS}{good.ROOT}/cpu.max": "300000 100000\n"}),
+                ("cpu.max is 300000 100000 instead of max", "v1.36.2"),
+            ),
+        ),
+        blinds=(Mutation("no cgroups", NO_CGROUPS, ("cpu.max of compute was not read",)),),
+    ),
+    "PIN-XML": Proof(
+        breaks=(
+            Mutation(
+                "one vCPU enabled",
+                edit_xml("<vcpu id='1' enabled='yes'", "<vcpu id='1' enabled='no'"),
+                ("enables 1 vCPUs (0) instead of 2",),
+            ),
+            Mutation(
+                "two on one",
+                edit_xml("<vcpupin vcpu='1' cpuset='3'/>", "<vcpupin vcpu='1' cpuset='2'/>"),
+                ("vCPUs 0 and 1 share pCPU 2",),
+                also=frozenset({"PIN-LIVE"}),
+            ),
+            Mutation(
+                "outside",
+                edit_xml("<vcpupin vcpu='1' cpuset='3'/>", "<vcpupin vcpu='1' cpuset='9'/>"),
+                ("vCPU 1 is pinned to 9, outside of compute's cpuset 2-4",),
+                also=frozenset({"PIN-LIVE"}),
+            ),
+            Mutation(
+                "not pinned",
+                edit_xml("<vcpupin vcpu='1' cpuset='3'/>", ""),
+                ("no <vcpupin> for vCPU 1",),
+                also=frozenset({"PIN-LIVE"}),
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+            Mutation("no XML", libvirt(xml="<domain"), ("expected XML", "<domain")),
+        ),
+    ),
+    "PIN-LIVE": Proof(
+        breaks=(
+            Mutation(
+                "an emulator that moved",
+                edit_xml("<emulatorpin cpuset='4'/>", "<emulatorpin cpuset='3'/>"),
+                ("the emulator is pinned to 4", "domain XML says 3", good.SOURCE),
+            ),
+            Mutation(
+                "a vCPU that moved",
+                libvirt(vcpu_pins={"0": "2", "1": "2-3"}),
+                ("vCPU 1 is pinned to 2-3", "XML says 3"),
+                also=frozenset({"PIN-THREADS"}),
+            ),
+        ),
+        blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),),
+    ),
+    "PIN-THREADS": Proof(
+        breaks=(
+            Mutation(
+                "two pCPUs",
+                affinity(150, 155, "2-3"),
+                (
+                    "vCPU 1 may run on 2-3, not on exactly one pCPU (/proc/150/task/155/status",
+                    "libvirt says 3",
+                ),
+            ),
+            Mutation(
+                "a thread is missing",
+                members({good.ROOT: (154, 170)}),
+                ("QEMU has 1 vCPU threads (of vCPUs 0) instead of 2",),
+                also=frozenset({"PIN-CGROUP"}),
+            ),
+        ),
+        blinds=(
+            Mutation("no threads", NO_THREADS, ("no thread of the compute container",)),
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+        ),
+    ),
+    "PIN-CGROUP": Proof(
+        breaks=(
+            Mutation(
+                "swept into housekeeping",
+                members({good.ROOT: (154, 170), good.HOUSEKEEPING: (*_OTHERS, 155)}),
+                ("vCPU 1 belongs on pCPU 3 and sits in a cgroup whose cpuset is 4",),
+                also=frozenset({"EMU-HOUSEKEEPING"}),
+            ),
+        ),
+        blinds=(
+            Mutation("no threads", NO_THREADS, ("no thread of the compute container",)),
+            Mutation("no cgroups", NO_CGROUPS, (good.CGROUPS,)),
+        ),
+    ),
+    "EMU-ISOLATED": Proof(
+        breaks=(
+            Mutation(
+                "a thread of QEMU beside a vCPU",
+                affinity(150, 151, "3"),
+                ("'call_rcu' of QEMU may run on 3", "on pCPU 3 of vCPUs"),
+            ),
+            Mutation(
+                "two pCPUs",
+                both(
+                    libvirt(emulator_pin="3-4"),
+                    edit_xml("<emulatorpin cpuset='4'/>", "<emulatorpin cpuset='3-4'/>"),
+                    cpuset(good.HOUSEKEEPING, "3-4"),
+                ),
+                ("pinned to 2 pCPUs (3-4) instead of 1", "shares pCPU 3 with vCPUs"),
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+            Mutation("no threads", NO_THREADS, ("no thread of the compute container",)),
+        ),
+    ),
+    "EMU-HOUSEKEEPING": Proof(
+        breaks=(
+            Mutation(
+                "virtqemud stayed",
+                members({good.ROOT: (120, *_VCPUS), good.HOUSEKEEPING: (100, 101, *_OTHERS[3:])}),
+                ("1 threads that are no vCPUs sit in the root", "'virtqemud' (120)"),
+            ),
+            Mutation(
+                "no housekeeping",
+                both(
+                    without("/housekeeping/"),
+                    members({good.ROOT: _VCPUS + _OTHERS}),
+                ),
+                ("has no child housekeeping",),
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+            Mutation("no threads", NO_THREADS, ("no thread of the compute container",)),
+        ),
+    ),
+    "IOT-WITHIN": Proof(
+        breaks=(
+            Mutation(
+                "outside",
+                affinity(150, 153, "10"),
+                ("thread IO iothread1 is on 10, of which 10 is outside of compute's cpuset 2-4",),
+                also=frozenset({"IOT-ISOLATED"}),
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+            Mutation("no threads", NO_THREADS, ("no thread of the compute container",)),
+        ),
+    ),
+    "IOT-ISOLATED": Proof(
+        breaks=(
+            Mutation(
+                "beside a vCPU",
+                affinity(150, 153, "2"),
+                ("thread IO iothread1 is on 2", "outside of the emulator's 4"),
+            ),
+        ),
+        blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),),
+    ),
+    "SMT-SIBLINGS": Proof(
+        breaks=(
+            Mutation(
+                "siblings on two cores",
+                both(
+                    libvirt(
+                        xml=good.xml(vcpus={0: "2", 1: "4"}, emulator="3").replace(
+                            "iothread='1' cpuset='4'", "iothread='1' cpuset='3'"
+                        ),
+                        vcpu_pins={"0": "2", "1": "4"},
+                        emulator_pin="3",
+                        iothread_pins={"1": "3"},
+                    ),
+                    cpuset(good.HOUSEKEEPING, "3"),
+                    affinity(150, 155, "4"),
+                    *(affinity(150, tid, "3") for tid in (150, 151, 152, 153)),
+                    affinity(156, 156, "3"),
+                ),
+                ("only 0 of 1 pairs", "2-4 holds 1 whole cores", "0-1 on 2,4"),
+            ),
+        ),
+        blinds=(
+            Mutation("no console", NO_CONSOLE, ("the console is closed",)),
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+        ),
+    ),
+    "GUEST-VCPUS": Proof(
+        breaks=(
+            Mutation(
+                "a third CPU",
+                console(_third_cpu),
+                ("the guest sees 3 CPUs (0-2) instead of 2",),
+                also=frozenset({"GUEST-TOPOLOGY"}),
+            ),
+        ),
+        blinds=(
+            Mutation("no console", NO_CONSOLE, ("the console is closed",)),
+            Mutation(
+                "half a line",
+                lambda raw: replace(raw, console='CPU-CONFORMANCE-GUEST {"sockets": 1, "on'),
+                ("no complete line",),
+            ),
+        ),
+    ),
+    "GUEST-TOPOLOGY": Proof(
+        breaks=(
+            Mutation(
+                "says two sockets",
+                console(lambda report: report.update(sockets=2)),
+                ("2 sockets x 1 cores x 2 threads instead of 1 sockets x 1 cores x 2 threads",),
+            ),
+            Mutation(
+                "threads became sockets",
+                console(_flat),
+                ("2 sockets x 1 cores x 1 threads instead of",),
+                also=frozenset({"SMT-SIBLINGS"}),
+            ),
+        ),
+        blinds=(Mutation("no console", NO_CONSOLE, ("the console is closed",)),),
+    ),
+    "SIDE-RESOURCES": Proof(
+        breaks=(
+            Mutation(
+                "a cheaper hook",
+                container(
+                    "containers",
+                    1,
+                    requests={"cpu": "100m", "memory": "64M"},
+                    limits={"cpu": "100m", "memory": "64M"},
+                ),
+                ("hook-sidecar-0", "requests 100m CPU instead of 200m CPU"),
+            ),
+            Mutation(
+                "no hook",
+                pod(lambda obj: obj["spec"]["containers"].pop()),
+                ("has no sidecar hook-sidecar-0, only guest-console-log, volumeroot, compute",),
+            ),
+        ),
+        blinds=(Mutation("no pod", NO_POD, ANSWER),),
+    ),
+    "SIDE-UNPINNED": Proof(
+        breaks=(
+            Mutation(
+                "on one CPU",
+                cpuset(good.HOOK_CGROUP, "5"),
+                ("hook-sidecar-0", "is 5", "instead of the shared pool 0-1,5,8-11"),
+            ),
+            Mutation(
+                "an entry of its own",
+                both(
+                    checkpoint(
+                        lambda state: (
+                            state["entries"][good.UID].update({"hook-sidecar-0": "5"}),
+                            state.update(defaultCpuSet="0-1,8-11"),
+                        )
+                    ),
+                    cpuset(good.HOOK_CGROUP, "5"),
+                    cpuset(good.LOG_CGROUP, "0-1,8-11"),
+                    cpuset(good.HANDLER_CGROUP, "0-1,8-11"),
+                ),
+                ("was given exclusive CPUs 5",),
+            ),
+        ),
+        blinds=(
+            Mutation("no checkpoint", NO_CHECKPOINT, ("cpu_manager_state",)),
+            Mutation("no cgroup of it", without(good.HOOK_CGROUP), ("cpuset of sidecar",)),
+        ),
+    ),
+    "NODE-LABEL": Proof(
+        breaks=(
+            Mutation(
+                "false on a static node",
+                set_path("node", "metadata", "labels", "cpumanager", value="false"),
+                ("label cpumanager=false while its kubelet's policy is static",),
+            ),
+            Mutation(
+                "true without the policy",
+                both(
+                    files({good.CONFIGZ: '{"kubeletconfig": {"cpuManagerPolicy": "none"}}'}),
+                ),
+                ("label kubevirt.io/cpumanager=true while its kubelet's policy is none",),
+            ),
+        ),
+        blinds=(
+            Mutation(
+                "no kubelet", without("cpu_manager_state", "/configz"), ("neither the kubelet's",)
+            ),
+            Mutation("no node", lost("node", "no rights", node=None), ("no rights",)),
+        ),
+    ),
+    "NODE-SELECT": Proof(
+        breaks=(
+            Mutation(
+                "no selector",
+                pod(_drop_label),
+                ("selects kubevirt.io/cpumanager=(nothing) instead of true",),
+            ),
+        ),
+        blinds=(Mutation("no node", lost("node", "no rights", node=None), ("no rights",)),),
+    ),
+    "LIFE-RELEASED": Proof(
+        breaks=(
+            Mutation(
+                "still in the checkpoint",
+                checkpoint(
+                    lambda state: (
+                        state["entries"].update({good.UID: {"compute": "2-4"}}),
+                        state.update(defaultCpuSet=good.POOL),
+                    )
+                ),
+                ("the checkpoint still gives 2-4 to compute",),
+                base=DELETED,
+            ),
+            Mutation(
+                "leaked",
+                checkpoint(lambda state: state.update(defaultCpuSet=good.POOL)),
+                ("pCPU 2-4 has left the checkpoint",),
+                base=DELETED,
+            ),
+            Mutation(
+                "a cgroup stays",
+                lambda raw: replace(
+                    raw,
+                    files={**raw.files, f"{good.CGROUPS}{good.POD_SLICE}/cgroup.procs": ""},
+                ),
+                ("cgroups of pod ns/virt-launcher-demo-x are still there", good.POD_SLICE),
+                base=DELETED,
+            ),
+            Mutation(
+                "the pod stays",
+                lambda raw: replace(raw, pod=good.launcher()),
+                ("pod ns/virt-launcher-demo-x is still there (Running)",),
+                base=DELETED,
+            ),
+        ),
+        blinds=(
+            Mutation("no checkpoint", NO_CHECKPOINT, ("cpu_manager_state",), base=DELETED),
+            Mutation("no cgroups", NO_CGROUPS, (good.CGROUPS,), base=DELETED),
+            Mutation(
+                "no memory of it",
+                lambda raw: replace(raw, former=None),
+                ("nobody noted",),
+                base=DELETED,
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,361 @@
+"""A recording of a cluster that keeps every promise, to be broken on purpose.
+
+Its values are those of a released KubeVirt on a node of 2 sockets x 3 cores x 2 threads with
+CPUs 0-1 reserved: a VMI of one core with two threads, an isolated emulator thread, IOThreads
+by policy auto, a hook sidecar and a containerDisk. Beside it run another dedicated VMI and
+the DaemonSet that looks after the node.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from conformance.matrix.oracle import expect
+from conformance.model.evidence import Former, RawDomain, RawSnapshot
+
+CGROUPS = "/sys/fs/cgroup"
+NODE = "node-1"
+UID = "0a1b2c3d-1111-4222-8333-444455556666"
+OTHER_UID = "9f8e7d6c-aaaa-4bbb-8ccc-ddddeeeeffff"
+HANDLER_UID = "77777777-1234-4234-8234-123412341234"
+CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
+CONFIGZ = f"/api/v1/nodes/{NODE}/proxy/configz"
+POOL = "0-1,5,8-11"
+SOURCE = "libvirt-python qemu+unix:///session"
+
+COMPUTE, HOOK, LOG = "c" * 64, "d" * 64, "e" * 64
+DISK, OTHER, HANDLER = "f" * 64, "a" * 64, "b" * 64
+POD_SLICE = f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice"
+ROOT = f"{POD_SLICE}/cri-containerd-{COMPUTE}.scope"
+HOUSEKEEPING = f"{ROOT}/housekeeping"
+HOOK_CGROUP = f"{POD_SLICE}/cri-containerd-{HOOK}.scope"
+LOG_CGROUP = f"{POD_SLICE}/cri-containerd-{LOG}.scope"
+OTHER_CGROUP = (
+    f"/kubepods.slice/kubepods-pod{OTHER_UID.replace('-', '_')}.slice/cri-containerd-{OTHER}.scope"
+)
+HANDLER_CGROUP = (
+    "/kubepods.slice/kubepods-burstable.slice/"
+    f"kubepods-burstable-pod{HANDLER_UID.replace('-', '_')}.slice/cri-containerd-{HANDLER}.scope"
+)
+
+MANIFEST: dict[str, Any] = {
+    "apiVersion": "kubevirt.io/v1",
+    "kind": "VirtualMachineInstance",
+    "metadata": {
+        "name": "demo",
+        "annotations": {"hooks.kubevirt.io/hookSidecars": '[{"image": "hook"}]'},
+    },
+    "spec": {
+        "domain": {
+            "cpu": {
+                "sockets": 1,
+                "cores": 1,
+                "threads": 2,
+                "dedicatedCpuPlacement": True,
+                "isolateEmulatorThread": True,
+            },
+            "ioThreadsPolicy": "auto",
+            "devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]},
+            "resources": {"limits": {"memory": "192Mi"}},
+        },
+        "volumes": [{"name": "root", "containerDisk": {"image": "disk"}}],
+    },
+}
+REFUSED: dict[str, Any] = {
+    "apiVersion": "kubevirt.io/v1",
+    "kind": "VirtualMachineInstance",
+    "metadata": {"name": "refused"},
+    "spec": {
+        "domain": {
+            "cpu": {"sockets": 1, "isolateEmulatorThread": True},
+            "resources": {"limits": {"memory": "192Mi"}},
+        }
+    },
+}
+EXPECTATION = expect(MANIFEST)
+EXPECTED_REFUSAL = expect(REFUSED)
+
+
+def running() -> RawSnapshot:
+    """While the VMI runs."""
+    pod = launcher()
+    return RawSnapshot(
+        case="demo",
+        scenario="vmi",
+        moment="running",
+        began="2026-08-01T10:00:00.000Z",
+        ended="2026-08-01T10:00:00.400Z",
+        manifest=MANIFEST,
+        vmi={
+            "metadata": {"namespace": "ns", "name": "demo", "uid": "vmi-uid"},
+            "status": {
+                "phase": "Running",
+                "nodeName": NODE,
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        },
+        pod=pod,
+        node=node(),
+        pods=(pod, other_pod(), handler_pod()),
+        hardware=hardware(),
+        files=node_files(),
+        domain=domain(),
+        console=f"[    0.1] booting\r\n{guest_line(guest())}\r\n[    9.1] late message\r\n",
+    )
+
+
+def deleted() -> RawSnapshot:
+    """After the VMI was deleted."""
+    files = {path: text for path, text in node_files().items() if POD_SLICE not in path}
+    files = {path: text for path, text in files.items() if not path.startswith("/proc/1")}
+    state = json.loads(files[CHECKPOINT])
+    del state["entries"][UID]
+    state["defaultCpuSet"] = "0-5,8-11"
+    files[CHECKPOINT] = json.dumps(state)
+    return RawSnapshot(
+        case="demo",
+        scenario="vmi",
+        moment="deleted",
+        began="2026-08-01T10:01:00.000Z",
+        ended="2026-08-01T10:01:00.400Z",
+        manifest=MANIFEST,
+        node=node(),
+        pods=(other_pod(), handler_pod()),
+        hardware=hardware(),
+        files=files,
+        former=Former("ns", "virt-launcher-demo-x", UID, (COMPUTE, HOOK, LOG), "2-4"),
+        not_observed={"vmi": "it was deleted"},
+    )
+
+
+def refused() -> RawSnapshot:
+    """A VMI that the API refused."""
+    field = "spec.domain.cpu.isolateEmulatorThread"
+    message = "IsolateEmulatorThread should be only set in combination with DedicatedCPUPlacement"
+    return RawSnapshot(
+        case="refused",
+        scenario="vmi",
+        moment="refused",
+        began="2026-08-01T10:02:00.000Z",
+        ended="2026-08-01T10:02:00.100Z",
+        manifest=REFUSED,
+        rejection={
+            "kind": "Status",
+            "status": "Failure",
+            "code": 422,
+            "reason": "Invalid",
+            "message": f"admission webhook denied the request: {message}",
+            "details": {
+                "causes": [{"reason": "FieldValueInvalid", "field": field, "message": message}]
+            },
+        },
+    )
+
+
+def node() -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": NODE,
+            "labels": {"kubevirt.io/cpumanager": "true", "cpumanager": "true"},
+        },
+        "status": {
+            "allocatable": {"cpu": "10", "memory": "2Gi"},
+            "nodeInfo": {"kubeletVersion": "v1.36.2"},
+        },
+    }
+
+
+def container(name: str, cpu: str, memory: str, **more: Any) -> dict[str, Any]:
+    amount = {"cpu": cpu, "memory": memory}
+    return {
+        "name": name,
+        "image": name,
+        "resources": {"requests": dict(amount), "limits": dict(amount)},
+        **more,
+    }
+
+
+def state(name: str, id: str, *, running: bool = True) -> dict[str, Any]:
+    doing = {"running": {}} if running else {"terminated": {"exitCode": 0}}
+    return {"name": name, "containerID": f"containerd://{id}", "restartCount": 0, "state": doing}
+
+
+def launcher() -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ns", "name": "virt-launcher-demo-x", "uid": UID},
+        "spec": {
+            "nodeName": NODE,
+            "nodeSelector": {"kubevirt.io/cpumanager": "true", "kubevirt.io/schedulable": "true"},
+            "initContainers": [
+                container("guest-console-log", "15m", "60M", restartPolicy="Always"),
+                container("volumeroot", "10m", "40M"),
+            ],
+            "containers": [
+                container("compute", "3", "556Mi"),
+                container("hook-sidecar-0", "200m", "64M"),
+            ],
+        },
+        "status": {
+            "phase": "Running",
+            "qosClass": "Guaranteed",
+            "initContainerStatuses": [
+                state("guest-console-log", LOG),
+                state("volumeroot", DISK, running=False),
+            ],
+            "containerStatuses": [state("compute", COMPUTE), state("hook-sidecar-0", HOOK)],
+        },
+    }
+
+
+def other_pod() -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ns", "name": "virt-launcher-other-y", "uid": OTHER_UID},
+        "spec": {"nodeName": NODE, "containers": [container("compute", "2", "500Mi")]},
+        "status": {
+            "phase": "Running",
+            "qosClass": "Guaranteed",
+            "containerStatuses": [state("compute", OTHER)],
+        },
+    }
+
+
+def handler_pod() -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "kubevirt", "name": "virt-handler-z", "uid": HANDLER_UID},
+        "spec": {
+            "nodeName": NODE,
+            "containers": [{"name": "virt-handler", "resources": {"requests": {"cpu": "10m"}}}],
+        },
+        "status": {
+            "phase": "Running",
+            "qosClass": "Burstable",
+            "containerStatuses": [state("virt-handler", HANDLER)],
+        },
+    }
+
+
+def hardware() -> dict[str, str]:
+    """Of a node with 2 sockets x 3 cores x 2 threads and 2 NUMA nodes."""
+    cpus = "/sys/devices/system/cpu"
+    files = {f"{cpus}/online": "0-11\n"}
+    for cpu in range(12):
+        files |= {
+            f"{cpus}/cpu{cpu}/topology/core_id": f"{cpu // 2 % 3}\n",
+            f"{cpus}/cpu{cpu}/topology/physical_package_id": f"{cpu // 6}\n",
+            f"{cpus}/cpu{cpu}/topology/thread_siblings_list": f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}\n",
+        }
+    nodes = "/sys/devices/system/node"
+    return {**files, f"{nodes}/node0/cpulist": "0-5\n", f"{nodes}/node1/cpulist": "6-11\n"}
+
+
+def node_files() -> dict[str, str]:
+    """The kubelet's files, the cgroups, the threads."""
+    state = {
+        "policyName": "static",
+        "defaultCpuSet": POOL,
+        "entries": {UID: {"compute": "2-4"}, OTHER_UID: {"compute": "6-7"}},
+        "checksum": 1234567,
+    }
+    config = {
+        "kubeletconfig": {
+            "cpuManagerPolicy": "static",
+            "reservedSystemCPUs": "0-1",
+            "topologyManagerPolicy": "none",
+        }
+    }
+    files = {
+        CHECKPOINT: json.dumps(state),
+        CONFIGZ: json.dumps(config),
+        f"{CGROUPS}/kubepods.slice/cpuset.cpus.effective": "0-11\n",
+    }
+    launcher_tids = [100, 101, 120, 121, 150, 151, 152, 153, 156]
+    groups = {
+        ROOT: ("2-4", [154, 155, 170], "max 100000"),
+        HOUSEKEEPING: ("4", launcher_tids, "max 100000"),
+        HOOK_CGROUP: (POOL, [200], "20000 100000"),
+        LOG_CGROUP: (POOL, [210], "1500 100000"),
+        OTHER_CGROUP: ("6-7", [300], "max 100000"),
+        HANDLER_CGROUP: (POOL, [400], "max 100000"),
+    }
+    for path, (cpus, tids, quota) in groups.items():
+        files |= {
+            f"{CGROUPS}{path}/cpuset.cpus": cpus + "\n",
+            f"{CGROUPS}{path}/cpuset.cpus.effective": cpus + "\n",
+            f"{CGROUPS}{path}/cpu.max": quota + "\n",
+            f"{CGROUPS}{path}/cgroup.threads": "".join(f"{tid}\n" for tid in tids),
+        }
+    threads = [
+        (100, 100, "virt-launcher-m", "4", 99, 1),
+        (101, 101, "virt-launcher", "4", 100, 12),
+        (120, 120, "virtqemud", "4", 101, 20),
+        (121, 121, "virtlogd", "4", 101, 21),
+        (150, 150, "qemu-system-x86", "4", 100, 80),
+        (150, 151, "call_rcu", "4", 100, 81),
+        (150, 152, "IO mon_iothread", "4", 100, 82),
+        (150, 153, "IO iothread1", "4", 100, 83),
+        (150, 154, "CPU 0/KVM", "2", 100, 84),
+        (150, 155, "CPU 1/KVM", "3", 100, 85),
+        (156, 156, "kvm-nx-lpage-re", "4", 2, 156),
+        # An observer: somebody's exec into the container.
+        (170, 170, "cat", "2-4", 99, 90),
+        (200, 200, "hook", POOL, 98, 1),
+        (210, 210, "virt-tail", POOL, 97, 1),
+        (300, 300, "virt-launcher-m", "6-7", 96, 1),
+        (400, 400, "virt-handler", POOL, 95, 1),
+    ]
+    for pid, tid, name, cpus, parent, inner in threads:
+        files[status_path(pid, tid)] = (
+            f"Name:\t{name}\nTgid:\t{pid}\nPid:\t{tid}\nPPid:\t{parent}\n"
+            f"NSpid:\t{tid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
+        )
+    return files
+
+
+def status_path(pid: int, tid: int) -> str:
+    return f"/proc/{pid}/task/{tid}/status"
+
+
+def domain() -> RawDomain:
+    return RawDomain(
+        xml=xml(vcpus={0: "2", 1: "3"}, emulator="4"),
+        vcpu_pins={"0": "2", "1": "3"},
+        emulator_pin="4",
+        iothread_pins={"1": "4"},
+        source=SOURCE,
+    )
+
+
+def xml(*, vcpus: dict[int, str], emulator: str) -> str:
+    pins = "".join(f"<vcpupin vcpu='{vcpu}' cpuset='{cpus}'/>" for vcpu, cpus in vcpus.items())
+    return (
+        "<domain type='kvm' id='1'><name>ns_demo</name>"
+        "<vcpu placement='static' current='2'>8</vcpu>"
+        "<vcpus>"
+        + "".join(
+            f"<vcpu id='{n}' enabled='{'yes' if n < 2 else 'no'}' hotpluggable='yes'/>"
+            for n in range(8)
+        )
+        + "</vcpus><iothreads>1</iothreads>"
+        f"<cputune>{pins}<emulatorpin cpuset='{emulator}'/>"
+        "<iothreadpin iothread='1' cpuset='4'/></cputune>"
+        "<cpu mode='host-model'><topology sockets='4' dies='1' cores='1' threads='2'/></cpu>"
+        "</domain>"
+    )
+
+
+def guest() -> dict[str, Any]:
+    return {
+        "sockets": 1,
+        "cores_per_socket": 1,
+        "threads_per_core": 2,
+        "online": "0-1",
+        "cpus": [
+            {"cpu": cpu, "socket": 0, "core": 0, "siblings": "0-1", "node": 0} for cpu in range(2)
+        ],
+        "nodes": {"0": "0-1"},
+    }
+
+
+def guest_line(report: dict[str, Any]) -> str:
+    return f"CPU-CONFORMANCE-GUEST {json.dumps(report)}"

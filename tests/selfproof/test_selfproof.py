@@ -1,0 +1,87 @@
+"""Every check has been seen to pass, to fail, and to admit that it saw nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+import conformance.checks.all
+from conformance.checks.registry import registered
+from conformance.model.evidence import RawSnapshot
+from conformance.model.expectation import Expectation
+from conformance.model.finding import Finding, Verdict
+from conformance.parsing import assemble
+from tests.selfproof.mutations import DELETED, PROOFS, REFUSED, RUNNING, Base, Mutation
+
+
+def judge(raw: RawSnapshot, expectation: Expectation) -> dict[str, Finding]:
+    snapshot = assemble(raw)
+    return {
+        id: check.judge(snapshot, expectation)
+        for id, check in registered().items()
+        if check.moment == raw.moment and check.applies(expectation)
+    }
+
+
+def mutations(kind: str) -> list[object]:
+    return [
+        pytest.param(id, mutation, id=f"{id}: {mutation.name}")
+        for id, proof in PROOFS.items()
+        for mutation in getattr(proof, kind)
+    ]
+
+
+def test_every_check_has_its_mutations() -> None:
+    assert set(PROOFS) == set(registered())
+    assert all(proof.breaks and proof.blinds for proof in PROOFS.values())
+
+
+@pytest.mark.parametrize("base", [RUNNING, DELETED, REFUSED], ids=["running", "deleted", "refused"])
+def test_good_recording_keeps_everything(base: Base) -> None:
+    findings = judge(base.record(), base.expectation)
+    assert findings
+    assert {id: f.message for id, f in findings.items() if f.verdict is not Verdict.PASS} == {}
+
+
+def test_good_recordings_exercise_every_check() -> None:
+    judged = {id for b in (RUNNING, DELETED, REFUSED) for id in judge(b.record(), b.expectation)}
+    assert judged == set(registered())
+
+
+@pytest.mark.parametrize(("id", "mutation"), mutations("breaks"))
+def test_broken_recording_fails_exactly_there(id: str, mutation: Mutation) -> None:
+    findings = judge(mutation.change(mutation.base.record()), mutation.base.expectation)
+    failed = {other for other, finding in findings.items() if finding.verdict is Verdict.FAIL}
+    assert failed == {id, *mutation.also}, "\n".join(findings[each].message for each in failed)
+    message = findings[id].message
+    for words in mutation.says:
+        assert words in message
+
+
+@pytest.mark.parametrize(("id", "mutation"), mutations("breaks"))
+def test_message_says_what_came_from_where_and_what_next(id: str, mutation: Mutation) -> None:
+    finding = judge(mutation.change(mutation.base.record()), mutation.base.expectation)[id]
+    assert finding.compared
+    assert all(value.what and value.value and value.source for value in finding.compared)
+    assert registered()[id].look in finding.message
+
+
+@pytest.mark.parametrize(("id", "mutation"), mutations("blinds"))
+def test_missing_evidence_never_passes(id: str, mutation: Mutation) -> None:
+    finding = judge(mutation.change(mutation.base.record()), mutation.base.expectation)[id]
+    assert finding.verdict is Verdict.NOT_OBSERVED, finding.message
+    for words in mutation.says:
+        assert words in finding.message
+
+
+def test_nothing_recorded_is_nothing_observed() -> None:
+    for base in (RUNNING, DELETED, REFUSED):
+        good = base.record()
+        empty = RawSnapshot(
+            good.case, good.scenario, good.moment, good.began, good.ended, good.manifest
+        )
+        findings = judge(empty, base.expectation)
+        assert {finding.verdict for finding in findings.values()} == {Verdict.NOT_OBSERVED}
+
+
+def test_checks_are_imported_in_one_place() -> None:
+    assert conformance.checks.all
