@@ -22,7 +22,7 @@ from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing.assemble import assemble
 from conformance.pcpu_maps import nodes_of
-from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
+from conformance.requirements.catalogue import Catalogue, Requirement, load
 from reports import document as report
 
 _WORST_FIRST = tuple(Verdict(verdict) for verdict in report.WORST_FIRST)
@@ -42,7 +42,7 @@ class Terms:
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every requirement."""
-        return catalogue()
+        return load()
 
     def checks(self) -> Iterator[tuple[Requirement, Check]]:
         """The requirements of the profile with their checks, in the catalogue's order."""
@@ -95,9 +95,7 @@ class Terms:
         """What the catalogue says of a divergence, None when it knows of none."""
         rules = expectation.refusal.rule.split("+") if expectation.refusal else []
         for known in requirement.known_divergences:
-            if known.profile in (None, self.profile) and (
-                known.rule is None or known.rule in rules
-            ):
+            if known.concerns(self.profile, rules):
                 return f"{known.description} ({known.releases}; {known.reference})"
         return None
 

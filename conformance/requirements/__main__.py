@@ -1,7 +1,7 @@
 """Prints docs/requirements.md."""
 
-from conformance.requirements.catalogue import load
+from conformance.requirements.catalogue import catalogue
 from conformance.requirements.page import render
 
 if __name__ == "__main__":
-    print(render(load()), end="")
+    print(render(catalogue()), end="")

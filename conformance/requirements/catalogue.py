@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -96,6 +96,13 @@ class KnownDivergence:
     profile: str | None = None
     rules: tuple[str, ...] = ()
 
+    def concerns(self, profile: str, rules: Collection[str]) -> bool:
+        """Whether it explains a case of a profile that breaks these rules of refusal.
+
+        It does not when the case breaks a rule beside those that it is about.
+        """
+        return self.profile in (None, profile) and (not self.rules or set(rules) <= {*self.rules})
+
 
 @dataclass(frozen=True)
 class Requirement:
@@ -172,7 +179,7 @@ _Named = TypeVar("_Named", Statement, Document, Requirement)
 
 
 @cache
-def load() -> Catalogue:
+def catalogue() -> Catalogue:
     """The catalogue that comes with this package.
 
     Raises:
@@ -185,7 +192,7 @@ def load() -> Catalogue:
     )
 
 
-def parse(catalogue: str, statements: str) -> Catalogue:
+def parse(requirements: str, statements: str) -> Catalogue:
     """Builds a catalogue from the text of its two files and checks every reference in it.
 
     Raises:
@@ -195,10 +202,10 @@ def parse(catalogue: str, statements: str) -> Catalogue:
     """
     documents = tuple(_document(_Entry("document", raw)) for raw in _list(statements))
     known = _by_id("statement", (each for document in documents for each in document.statements))
-    requirements = tuple(_requirement(_Entry("requirement", r), known) for r in _list(catalogue))
-    _by_id("requirement", requirements)
+    required = tuple(_requirement(_Entry("requirement", r), known) for r in _list(requirements))
+    _by_id("requirement", required)
     _by_id("document", documents)
-    result = Catalogue(requirements, documents)
+    result = Catalogue(required, documents)
     for statement in known.values():
         traced = bool(result.tracing(statement.id))
         if statement.normative and not traced:

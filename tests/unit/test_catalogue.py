@@ -12,13 +12,13 @@ from conformance.requirements.catalogue import (
     CatalogueError,
     Requirement,
     Statement,
-    load,
+    catalogue,
     parse,
 )
 from conformance.requirements.page import render
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE = load()
+CATALOGUE = catalogue()
 RULES = {rule.id: rule for profile in GENERATIONS for rule in rules(profile)}
 
 
@@ -65,6 +65,24 @@ def test_divergences_of_refusals_name_rules_that_exist() -> None:
     }
     assert named
     assert named <= {"schema", *RULES}
+
+
+@pytest.mark.parametrize(
+    ("profile", "rules", "explained"),
+    [
+        ("v1", {"cores-positive"}, True),
+        ("v1", {"cores-positive", "sockets-positive"}, True),
+        ("v1", {"cores-positive", "memory-provided"}, False),
+        ("v1", {"memory-provided"}, False),
+        ("v1", {"vcpus-given"}, False),
+        ("v1alpha2", {"vcpus-given"}, True),
+    ],
+)
+def test_a_divergence_explains_only_the_rules_that_it_names(
+    profile: str, rules: set[str], explained: bool
+) -> None:
+    known = CATALOGUE.requirement("ADM-REFUSE").known_divergences
+    assert any(each.concerns(profile, rules) for each in known) is explained
 
 
 def test_the_page_is_what_the_generator_writes() -> None:
