@@ -80,7 +80,7 @@ def without(*parts: str) -> Change:
     return change
 
 
-def pod(edit: Callable[[Any], None]) -> Change:
+def pod(edit: Callable[[Any], object]) -> Change:
     """Edits the launcher pod."""
 
     def change(raw: RawSnapshot) -> RawSnapshot:
@@ -116,7 +116,7 @@ def set_path(attribute: str, *path: str, value: Any) -> Change:
     return change
 
 
-def checkpoint(edit: Callable[[Any], None]) -> Change:
+def checkpoint(edit: Callable[[Any], object]) -> Change:
     """Edits the kubelet's checkpoint."""
 
     def change(raw: RawSnapshot) -> RawSnapshot:
@@ -373,7 +373,8 @@ PROOFS: Mapping[str, Proof] = {
                 "a neighbour's cpuset",
                 cpuset(good.HANDLER_CGROUP, "0-1,4-5,8-11"),
                 (
-                    "pCPU 4 of compute is also in the cpuset 0-1,4-5,8-11 of container virt-handler",
+                    "pCPU 4 of compute is also in the cpuset 0-1,4-5,8-11 of container",
+                    "container virt-handler of pod kubevirt/virt-handler-z",
                     "cpuset.cpus.effective",
                 ),
                 also=frozenset({"CPU-POOL"}),

@@ -240,10 +240,11 @@ def hardware() -> dict[str, str]:
     cpus = "/sys/devices/system/cpu"
     files = {f"{cpus}/online": "0-11\n"}
     for cpu in range(12):
+        first = cpu // 2 * 2
         files |= {
             f"{cpus}/cpu{cpu}/topology/core_id": f"{cpu // 2 % 3}\n",
             f"{cpus}/cpu{cpu}/topology/physical_package_id": f"{cpu // 6}\n",
-            f"{cpus}/cpu{cpu}/topology/thread_siblings_list": f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}\n",
+            f"{cpus}/cpu{cpu}/topology/thread_siblings_list": f"{first}-{first + 1}\n",
         }
     nodes = "/sys/devices/system/node"
     return {**files, f"{nodes}/node0/cpulist": "0-5\n", f"{nodes}/node1/cpulist": "6-11\n"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import conformance.checks.all
+import conformance.checks.all  # noqa: F401 - registers every check
 from conformance.checks.registry import registered
 from conformance.model.evidence import RawSnapshot
 from conformance.model.expectation import Expectation
@@ -16,16 +16,16 @@ from tests.selfproof.mutations import DELETED, PROOFS, REFUSED, RUNNING, Base, M
 def judge(raw: RawSnapshot, expectation: Expectation) -> dict[str, Finding]:
     snapshot = assemble(raw)
     return {
-        id: check.judge(snapshot, expectation)
-        for id, check in registered().items()
+        name: check.judge(snapshot, expectation)
+        for name, check in registered().items()
         if check.moment == raw.moment and check.applies(expectation)
     }
 
 
 def mutations(kind: str) -> list[object]:
     return [
-        pytest.param(id, mutation, id=f"{id}: {mutation.name}")
-        for id, proof in PROOFS.items()
+        pytest.param(requirement, mutation, id=f"{requirement}: {mutation.name}")
+        for requirement, proof in PROOFS.items()
         for mutation in getattr(proof, kind)
     ]
 
@@ -39,12 +39,13 @@ def test_every_check_has_its_mutations() -> None:
 def test_good_recording_keeps_everything(base: Base) -> None:
     findings = judge(base.record(), base.expectation)
     assert findings
-    assert {id: f.message for id, f in findings.items() if f.verdict is not Verdict.PASS} == {}
+    assert [f.message for f in findings.values() if f.verdict is not Verdict.PASS] == []
 
 
 def test_good_recordings_exercise_every_check() -> None:
-    judged = {id for b in (RUNNING, DELETED, REFUSED) for id in judge(b.record(), b.expectation)}
-    assert judged == set(registered())
+    bases = (RUNNING, DELETED, REFUSED)
+    judged = [set(judge(base.record(), base.expectation)) for base in bases]
+    assert set().union(*judged) == set(registered())
 
 
 @pytest.mark.parametrize(("id", "mutation"), mutations("breaks"))
@@ -81,7 +82,3 @@ def test_nothing_recorded_is_nothing_observed() -> None:
         )
         findings = judge(empty, base.expectation)
         assert {finding.verdict for finding in findings.values()} == {Verdict.NOT_OBSERVED}
-
-
-def test_checks_are_imported_in_one_place() -> None:
-    assert conformance.checks.all
