@@ -22,7 +22,7 @@ from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing.assemble import assemble
 from conformance.pcpu_maps import nodes_of
-from conformance.requirements.catalogue import Catalogue, Requirement, load
+from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 from reports import document as report
 
 _WORST_FIRST = tuple(Verdict(verdict) for verdict in report.WORST_FIRST)
@@ -42,7 +42,7 @@ class Terms:
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every requirement."""
-        return load()
+        return catalogue()
 
     def checks(self) -> Iterator[tuple[Requirement, Check]]:
         """The requirements of the profile with their checks, in the catalogue's order."""

@@ -61,9 +61,9 @@ def _uses(snapshot: Snapshot) -> dict[int, tuple[report.OwnerKind, int | None]]:
     """What the judged workload uses its pCPUs for, by libvirt's live answers."""
     if snapshot.live is None:
         return {}
-    uses: dict[int, tuple[report.OwnerKind, int | None]] = {
-        cpu: (report.OwnerKind.EMULATOR, None) for cpu in snapshot.live.emulator_pin
-    }
+    uses: dict[int, tuple[report.OwnerKind, int | None]] = dict.fromkeys(
+        snapshot.live.emulator_pin, (report.OwnerKind.EMULATOR, None)
+    )
     for vcpu, cpus in snapshot.live.vcpu_pins.items():
         uses |= dict.fromkeys(cpus, (report.OwnerKind.VCPU, vcpu))
     return uses
