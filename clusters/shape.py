@@ -73,7 +73,12 @@ class ClusterSpec:
     Attributes:
         nodes: at least one; names are unique.
         profile: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap ``kubevirt-config``).
+        kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
+            usual one; the nodes are then what that cluster has.
+        context: which of its contexts, None for the current one.
     """
 
     nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
     profile: str = "v1"
+    kubeconfig: str | None = None
+    context: str | None = None

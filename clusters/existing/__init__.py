@@ -1,0 +1,1 @@
+"""Any cluster that runs KubeVirt, reached through a kubeconfig alone; nothing is deployed."""

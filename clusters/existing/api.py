@@ -1,0 +1,110 @@
+"""Questions to the API server, answered as plain JSON; trouble becomes one clear sentence."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from clusters.access import AccessError
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+ATTEMPTS_AFTER_THE_FIRST = 1
+
+
+class ApiError(AccessError):
+    """The API server refused or did not answer.
+
+    Attributes:
+        status: HTTP status; 0 when there was no answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """The API server of a kubeconfig's current context.
+
+    Raises:
+        ApiError: the kubeconfig's credentials cannot be had.
+    """
+
+    def __init__(self, kubeconfig: str) -> None:
+        from kubernetes import client, config
+
+        configuration: Any = client.Configuration()
+        try:
+            config.load_kube_config(kubeconfig, client_configuration=configuration)
+        except (config.ConfigException, OSError, ValueError) as error:
+            raise ApiError(f"the kubeconfig's credentials cannot be used: {error}") from error
+        configuration.retries = ATTEMPTS_AFTER_THE_FIRST
+        self.server: str = configuration.host
+        self._client: Any = client.ApiClient(configuration)
+
+    def get(self, path: str, **query: str) -> Any:
+        """The object at a path, such as ``/api/v1/nodes``; query such as ``labelSelector``."""
+        return json.loads(self._request("GET", path, query, None))
+
+    def text(self, path: str, **query: str) -> str:
+        """What is at a path, as text: logs."""
+        return self._request("GET", path, query, None).decode(errors="backslashreplace")
+
+    def post(self, path: str, body: object) -> Any:
+        """What the API server answers to a new object."""
+        return json.loads(self._request("POST", path, {}, body))
+
+    def close(self) -> None:
+        """Lets go of connections."""
+        self._client.close()
+
+    def _request(self, method: str, path: str, query: dict[str, str], body: object) -> bytes:
+        import urllib3
+        from kubernetes.client.exceptions import ApiException
+
+        parameters = self._client.param_serialize(
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params={"Accept": "application/json, */*", "Content-Type": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = self._client.call_api(
+                *parameters, _request_timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
+            )
+            data: bytes = answer.read()
+        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
+            raise ApiError(self._unreachable(error)) from error
+        if not 200 <= answer.status <= 299:
+            raise ApiError(self._refused(method, path, answer.status, data), answer.status)
+        return data
+
+    def _unreachable(self, error: Exception) -> str:
+        text = str(getattr(error, "reason", None) or error)
+        reason = text.rpartition(": ")[2] if "HTTPSConnection" in text else text
+        if "certificate" in text.lower():
+            return (
+                f"{self.server} does not prove to be the cluster of this kubeconfig ({reason}): "
+                "fetch a new kubeconfig, or correct its certificate-authority"
+            )
+        return (
+            f"nothing answers at {self.server} ({reason}): is the cluster up, and does the "
+            f"network reach {urlsplit(self.server).hostname} from {socket.gethostname()}?"
+        )
+
+    def _refused(self, method: str, path: str, status: int, data: bytes) -> str:
+        try:
+            said = json.loads(data)["message"]
+        except (ValueError, KeyError, TypeError):
+            said = data.decode(errors="backslashreplace")[:200].strip()
+        if status == 401:
+            return (
+                f"{self.server} refuses the credentials of this kubeconfig ({said}): "
+                "they have expired or are of another cluster; log in again"
+            )
+        return f"{method} {path} was refused with {status}: {said}"

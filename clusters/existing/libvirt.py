@@ -1,0 +1,146 @@
+"""libvirt through ``virsh`` in the launcher's compute container.
+
+Source of the forms: virsh(1), and libvirt tools/virsh-domain.c: ``vcpupin``, ``emulatorpin``
+and ``iothreadinfo`` without CPUs print tables, whose separators changed in release 4.10.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from clusters.access import AccessError, ContainerExec, ExecResult, LibvirtView
+
+COMPUTE = "compute"
+SOCKET = "/var/run/libvirt/virtqemud-sock"
+
+CONNECTIONS = (("-c", f"qemu+unix:///session?socket={SOCKET}"), ())
+"""Tried in turn: the launcher's own socket; virsh's default, for launchers that run as root."""
+
+_ROW = re.compile(r" *(?P<id>\d+):? +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
+_EMULATOR_ROW = re.compile(r" *\*: +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
+_RULE = re.compile(r"-+")
+_NO_IOTHREADS = "No IOThreads found for the domain"
+
+
+class VirshLibvirt:
+    """`clusters.access.Libvirt` by means of commands in the compute container.
+
+    Args:
+        container_exec: runs them.
+        launcher: name of the pod of a VMI (namespace, name); raises AccessError.
+    """
+
+    def __init__(self, container_exec: ContainerExec, launcher: Callable[[str, str], str]) -> None:
+        self._exec = container_exec
+        self._launcher = launcher
+
+    def view(self, namespace: str, vmi: str) -> LibvirtView:
+        """As `Libvirt.view`; the pins of vCPUs that are not enabled are left out."""
+        pod = self._launcher(namespace, vmi)
+        domain = f"{namespace}_{vmi}"
+        connection, xml = self._dump(namespace, pod, domain)
+
+        def ask(command: str) -> str:
+            result = self._virsh(namespace, pod, (*connection, command, domain))
+            if result.returncode:
+                raise AccessError(_failed(namespace, pod, command, result))
+            return result.stdout
+
+        enabled = enabled_vcpus(xml)
+        return LibvirtView(
+            xml=xml,
+            vcpu_pins={
+                vcpu: cpus for vcpu, cpus in vcpu_pins(ask("vcpupin")).items() if vcpu in enabled
+            },
+            emulator_pin=emulator_pin(ask("emulatorpin")),
+            iothread_pins=iothread_pins(ask("iothreadinfo")),
+            source=f"{shlex.join(('virsh', *connection))} in {namespace}/{pod}",
+        )
+
+    def _dump(self, namespace: str, pod: str, domain: str) -> tuple[tuple[str, ...], str]:
+        failures = []
+        for connection in CONNECTIONS:
+            result = self._virsh(namespace, pod, (*connection, "dumpxml", domain))
+            if not result.returncode:
+                return connection, result.stdout
+            failures.append(_failed(namespace, pod, shlex.join((*connection, "dumpxml")), result))
+        raise AccessError("; ".join(failures))
+
+    def _virsh(self, namespace: str, pod: str, words: tuple[str, ...]) -> ExecResult:
+        return self._exec.run(namespace, pod, COMPUTE, ("virsh", *words))
+
+
+def _failed(namespace: str, pod: str, command: str, result: ExecResult) -> str:
+    said = " ".join((result.stderr or result.stdout).split())
+    return f"`virsh {command}` in {namespace}/{pod} ended with {result.returncode}: {said}"
+
+
+def enabled_vcpus(xml: str) -> frozenset[int]:
+    """Ids of the vCPUs that are switched on. Raises AccessError when that is no domain."""
+    try:
+        domain = ElementTree.fromstring(xml)
+        listed = domain.findall("vcpus/vcpu")
+        if listed:
+            return frozenset(int(v.attrib["id"]) for v in listed if v.get("enabled") == "yes")
+        vcpu: Any = domain.find("vcpu")
+        return frozenset(range(int(vcpu.get("current") or vcpu.text)))
+    except (ElementTree.ParseError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AccessError(f"virsh dumpxml answered with no domain: {xml[:200]!r}") from error
+
+
+def vcpu_pins(text: str) -> Mapping[int, frozenset[int]]:
+    """What ``virsh vcpupin DOMAIN`` prints: every vCPU, enabled or not.
+
+    Raises:
+        AccessError: a line is not known.
+    """
+    return _table(text, ("VCPU", "CPU Affinity"))
+
+
+def iothread_pins(text: str) -> Mapping[int, frozenset[int]]:
+    """What ``virsh iothreadinfo DOMAIN`` prints. Raises AccessError."""
+    if text.strip() == _NO_IOTHREADS:
+        return {}
+    return _table(text, ("IOThread ID", "CPU Affinity"))
+
+
+def emulator_pin(text: str) -> frozenset[int]:
+    """What ``virsh emulatorpin DOMAIN`` prints. Raises AccessError."""
+    rows = _rows(text, ("emulator", "CPU Affinity"))
+    found = _EMULATOR_ROW.fullmatch(rows[0]) if len(rows) == 1 else None
+    if found is None:
+        raise AccessError(f"not the answer of virsh emulatorpin: {text!r}")
+    return _cpus(found["cpus"])
+
+
+def _table(text: str, columns: tuple[str, str]) -> Mapping[int, frozenset[int]]:
+    pins: dict[int, frozenset[int]] = {}
+    for row in _rows(text, columns):
+        found = _ROW.fullmatch(row)
+        if found is None or int(found["id"]) in pins:
+            raise AccessError(f"virsh printed a line that is not known: {row!r} in {text!r}")
+        pins[int(found["id"])] = _cpus(found["cpus"])
+    if not pins:
+        raise AccessError(f"virsh printed an empty table: {text!r}")
+    return pins
+
+
+def _rows(text: str, columns: tuple[str, str]) -> list[str]:
+    """The lines below heading and rule."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    heading = re.fullmatch(r" *{}:? +{} *".format(*columns), lines[0]) if lines else None
+    if heading is None or len(lines) < 2 or not _RULE.fullmatch(lines[1].strip()):
+        raise AccessError(f"virsh printed no table of {columns[0]} and {columns[1]}: {text!r}")
+    return lines[2:]
+
+
+def _cpus(text: str) -> frozenset[int]:
+    cpus: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        cpus |= set(range(int(first), int(last or first) + 1))
+    return frozenset(cpus)

@@ -1,0 +1,149 @@
+"""A node's files, through an exec into the cluster's own virt-handler pod on it.
+
+virt-handler is privileged and shares the node's process ids, so that ``/proc`` is the node's
+own and ``/proc/1/root`` the node's root (kubevirt
+pkg/virt-operator/resource/generate/components/daemonsets.go). ``sh`` and ``cat`` are all
+that is needed of its image. Absolute symbolic links below ``/proc/1/root`` lead into the
+pod instead of the node: what is behind them is not found.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clusters.access import AccessError, Reading
+from clusters.existing import framing
+from clusters.existing.api import Api
+from clusters.pod_exec import ApiExec, NotStartedError
+
+HANDLER = "virt-handler"
+HANDLER_LABEL = f"kubevirt.io={HANDLER}"
+ROOT = "/proc/1/root"
+
+LONGEST_QUERY = 6000
+"""Characters of patterns in one command: it travels in a URL, and proxies allow 8 KiB."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A virt-handler pod.
+
+    Attributes:
+        trouble: why it cannot be used, None when it can.
+    """
+
+    node: str
+    namespace: str
+    pod: str
+    container: str
+    trouble: str | None
+
+
+def handlers(api: Api) -> tuple[Handler, ...]:
+    """Every virt-handler pod that is bound to a node, one a node. Raises ApiError."""
+    pods = api.get("/api/v1/pods", labelSelector=HANDLER_LABEL)["items"]
+    found: dict[str, Handler] = {}
+    for pod in pods:
+        node = pod["spec"].get("nodeName")
+        handler = _handler(pod)
+        # During a rollout a node may have an ending and a new one.
+        if node and (node not in found or found[node].trouble):
+            found[node] = handler
+    return tuple(handler for _, handler in sorted(found.items()))
+
+
+def _handler(pod: Any) -> Handler:
+    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    names = [container["name"] for container in spec["containers"]]
+    trouble = None
+    if meta.get("deletionTimestamp"):
+        trouble = "it is being deleted"
+    elif status.get("phase") != "Running":
+        trouble = f"it is {status.get('phase') or 'in no phase'}"
+    elif not spec.get("hostPID"):
+        trouble = "it does not share the node's process ids (hostPID)"
+    return Handler(
+        node=spec.get("nodeName", ""),
+        namespace=meta["namespace"],
+        pod=meta["name"],
+        container=HANDLER if HANDLER in names else names[0],
+        trouble=trouble,
+    )
+
+
+class HandlerShell:
+    """`clusters.access.NodeShell` through one virt-handler."""
+
+    def __init__(self, api: Api, exec_: ApiExec, handler: Handler) -> None:
+        self._api = api
+        self._exec = exec_
+        self._handler = handler
+
+    def read(self, patterns: Sequence[str]) -> Reading:
+        """As `NodeShell.read`."""
+        files: dict[str, str] = {}
+        unreadable: dict[str, str] = {}
+        for batch in _batches(patterns):
+            mark = secrets.token_hex(12)
+            output = self._run(framing.read_command(batch, mark))
+            reading = framing.parse_read(output, mark)
+            files |= {_here(path): text for path, text in reading.files.items()}
+            unreadable |= {_here(path): why for path, why in reading.unreadable.items()}
+        return Reading(files, unreadable)
+
+    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """As `NodeShell.list`."""
+        found: set[str] = set()
+        for batch in _batches(patterns):
+            output = self._run(framing.list_command(batch))
+            found |= {_here(path) for path in framing.parse_list(output)}
+        return tuple(sorted(found))
+
+    def _run(self, command: Sequence[str]) -> bytes:
+        handler = self._handler
+        try:
+            ended = self._exec.run_bytes(handler.namespace, handler.pod, handler.container, command)
+        except NotStartedError:
+            self._handler = self._successor()
+            if self._handler == handler:
+                raise
+            return self._run(command)
+        if ended.returncode:
+            raise AccessError(
+                f"node {handler.node}: reading through {handler.namespace}/{handler.pod} ended "
+                f"with {ended.returncode}: {framing.decode(ended.stderr).strip()[:300]}"
+            )
+        return ended.stdout
+
+    def _successor(self) -> Handler:
+        """The node's virt-handler of now: it may have been replaced since."""
+        for handler in handlers(self._api):
+            if handler.node == self._handler.node:
+                return handler
+        return self._handler
+
+
+def _batches(patterns: Sequence[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    length = 0
+    for pattern in patterns:
+        there = _there(pattern)
+        if batch and length + len(there) > LONGEST_QUERY:
+            yield batch
+            batch, length = [], 0
+        batch.append(there)
+        length += len(there)
+    if batch:
+        yield batch
+
+
+def _there(path: str) -> str:
+    """The node's path as virt-handler sees it. /proc is the node's own there."""
+    return path if path.startswith("/proc/") else ROOT + path
+
+
+def _here(path: str) -> str:
+    return path.removeprefix(ROOT)

@@ -1,0 +1,220 @@
+"""An existing cluster as a provider: nothing is brought up, and nothing is taken down."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clusters import processes, rundir
+from clusters.access import AccessError, Capability, ContainerExec, GuestConsole, Libvirt, NodeShell
+from clusters.console import ApiConsole
+from clusters.existing import preflight
+from clusters.existing.api import Api, ApiError
+from clusters.existing.kubeconfig import single_context
+from clusters.existing.libvirt import VirshLibvirt
+from clusters.existing.node import Handler, HandlerShell, handlers
+from clusters.pod_exec import ApiExec
+from clusters.provider import ClusterError, Handle, Progress
+from clusters.shape import ClusterSpec
+
+NAME = "existing"
+LOG_LINES = "2000"
+OWNER = "owner"
+"""In the handle's details: the process that the handle dies with, unless it is detached."""
+
+
+class ExistingProvider:
+    """`clusters.provider.Provider` of the cluster that a kubeconfig leads to."""
+
+    def up(
+        self, name: str, spec: ClusterSpec, directory: Path, *, progress: Progress, detached: bool
+    ) -> Handle:
+        """As `Provider.up`: looks whether a run can be made, and creates nothing there.
+
+        The directory gets a private copy of the kubeconfig, of the one context.
+
+        Raises:
+            ClusterError: there are gaps; all of them are named.
+        """
+        path = directory / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(single_context(spec.kubeconfig, spec.context))
+        found = preflight.preflight(str(path))
+        for point in found.points:
+            progress(str(point))
+        if not found.ready:
+            raise ClusterError(
+                "no run can be made on this cluster:\n"
+                + "\n".join(
+                    f"- {point.subject}: {point.found}" + (f": {point.mend}" if point.mend else "")
+                    for point in found.gaps
+                )
+            )
+        details = {"kubernetes": found.kubernetes, "kubevirt": found.kubevirt}
+        if not detached:
+            details[OWNER] = processes.identity(os.getpid())
+        handle = Handle(NAME, name, str(directory), str(path), details)
+        (directory / rundir.HANDLE).write_text(handle.dump())
+        return handle
+
+    def connect(self, handle: Handle) -> ExistingAccess:
+        """As `Provider.connect`. Raises ClusterError when the API does not answer."""
+        try:
+            return ExistingAccess(handle)
+        except ApiError as error:
+            raise ClusterError(str(error)) from error
+
+    def alive(self, handle: Handle) -> str | None:
+        """As `Provider.alive`: whether the API answers these credentials."""
+        owner = handle.details.get(OWNER)
+        if owner and not processes.alive(owner):
+            return f"the run that used the existing cluster {handle.name} has ended"
+        try:
+            api = Api(handle.kubeconfig)
+            try:
+                api.get("/version")
+            finally:
+                api.close()
+        except ApiError as error:
+            return str(error)
+        return None
+
+    def down(self, handle: Handle) -> None:
+        """Forgets the cluster: removes the handle and the copy of the kubeconfig."""
+        rundir.remove(Path(handle.directory))
+
+
+class ExistingAccess:
+    """`clusters.access.ClusterAccess` through the API alone."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.kubeconfig = handle.kubeconfig
+        self.simulation = False
+        self._api = Api(handle.kubeconfig)
+        self._exec = ApiExec(handle.kubeconfig)
+        self._handlers: Mapping[str, Handler] = {
+            handler.node: handler for handler in handlers(self._api) if handler.trouble is None
+        }
+        self.nodes = tuple(sorted(self._handlers))
+        self.description = (
+            f"KubeVirt {handle.details.get('kubevirt', '')} on Kubernetes "
+            f"{handle.details.get('kubernetes', '')} at {self._api.server}, "
+            f"{len(self.nodes)} nodes with virt-handler"
+        )
+
+    def node_shell(self, node: str) -> NodeShell:
+        """As `ClusterAccess.node_shell`."""
+        if node not in self._handlers:
+            raise AccessError(f"no virt-handler runs on node {node}, so its files cannot be read")
+        return HandlerShell(self._api, self._exec, self._handlers[node])
+
+    @property
+    def container_exec(self) -> ContainerExec:
+        """As `ClusterAccess.container_exec`."""
+        return self._exec
+
+    @property
+    def libvirt(self) -> Libvirt:
+        """As `ClusterAccess.libvirt`."""
+        return VirshLibvirt(self._exec, self._launcher)
+
+    @functools.cached_property
+    def guest_console(self) -> GuestConsole:
+        """As `ClusterAccess.guest_console`."""
+        return ApiConsole(self.kubeconfig)
+
+    def _launcher(self, namespace: str, vmi: str) -> str:
+        """The running launcher pod of a VMI."""
+        found = self._api.get(
+            f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vmi}"
+        )
+        pods = self._api.get(
+            f"/api/v1/namespaces/{namespace}/pods",
+            labelSelector=f"kubevirt.io/created-by={found['metadata']['uid']}",
+        )["items"]
+        for pod in pods:
+            running = (pod.get("status") or {}).get("phase") == "Running"
+            if running and not pod["metadata"].get("deletionTimestamp"):
+                return str(pod["metadata"]["name"])
+        raise AccessError(f"no launcher pod of {namespace}/{vmi} runs")
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        """As `ClusterAccess.capabilities`; ``smt`` and ``numa`` where any node has it."""
+        return {
+            "libvirt": Capability(True, "virsh in the launcher's compute container"),
+            "node-files": Capability(True, "an exec into virt-handler"),
+            "guest-console": Capability(True, "KubeVirt's console subresource"),
+            **self._topology,
+        }
+
+    @functools.cached_property
+    def _topology(self) -> Mapping[str, Capability]:
+        smt, numa = [], []
+        siblings = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
+        online = "/sys/devices/system/node/online"
+        troubles = []
+        for node in self.nodes:
+            try:
+                files = self.node_shell(node).read((siblings, online)).files
+            except AccessError as error:
+                troubles.append(str(error))
+                continue
+            if not files.get(siblings, "0").strip().isdecimal():
+                smt.append(node)
+            if not files.get(online, "0").strip().isdecimal():
+                numa.append(node)
+        unread = f"; {'; '.join(troubles)}" if troubles else ""
+        return {
+            "smt": _capability(smt, "more than one thread a core", unread),
+            "numa": _capability(numa, "more than one NUMA node", unread),
+        }
+
+    def collect_logs(self, destination: str) -> None:
+        """As `ClusterAccess.collect_logs`: KubeVirt's objects, pods, events and logs.
+
+        What could not be had is named in ``errors.txt`` there.
+        """
+        directory = Path(destination)
+        directory.mkdir(parents=True, exist_ok=True)
+        errors: list[str] = []
+
+        def keep(file: str, question: Callable[[], str]) -> None:
+            try:
+                (directory / file).write_text(question())
+            except ApiError as error:
+                errors.append(f"{file}: {error}\n")
+
+        def objects(path: str) -> Callable[[], str]:
+            return lambda: json.dumps(self._api.get(path), indent=1)
+
+        keep("nodes.json", objects("/api/v1/nodes"))
+        keep("kubevirt.json", objects("/apis/kubevirt.io/v1/kubevirts"))
+        for namespace in sorted({handler.namespace for handler in self._handlers.values()}):
+            keep(f"{namespace}-pods.json", objects(f"/api/v1/namespaces/{namespace}/pods"))
+            keep(f"{namespace}-events.json", objects(f"/api/v1/namespaces/{namespace}/events"))
+        for node, handler in self._handlers.items():
+            keep(f"virt-handler-{node}.log", functools.partial(self._log, handler))
+        if errors:
+            (directory / "errors.txt").write_text("".join(errors))
+
+    def _log(self, handler: Handler) -> str:
+        query: dict[str, Any] = {"container": handler.container, "tailLines": LOG_LINES}
+        path = f"/api/v1/namespaces/{handler.namespace}/pods/{handler.pod}/log"
+        return self._api.text(path, **query)
+
+    def close(self) -> None:
+        """As `ClusterAccess.close`."""
+        self._api.close()
+
+
+def _capability(nodes: list[str], what: str, unread: str) -> Capability:
+    if nodes:
+        return Capability(True, f"{what} on {', '.join(nodes[:3])}")
+    return Capability(False, f"no node was seen with {what}{unread}")
+
+
+PROVIDER = ExistingProvider()

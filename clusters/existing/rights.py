@@ -1,0 +1,61 @@
+"""What a run asks of the API server, and therefore what its user must be allowed.
+
+``rbac.yaml`` beside this module grants exactly this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Right:
+    """Verbs on one resource.
+
+    Attributes:
+        group: API group, empty for core.
+        resource: plural, with ``/subresource`` where it is one.
+        why: what it is for, as the part of a sentence after "to".
+        needed: without it there is no run; otherwise something stays unobserved.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    why: str
+    needed: bool = True
+
+
+RIGHTS = (
+    Right("", "nodes", ("get", "list"), "know labels and allocatable CPUs"),
+    Right("", "nodes/proxy", ("get",), "read the kubelet's running configuration", needed=False),
+    Right("", "namespaces", ("create", "delete", "get", "list"), "work in a namespace of its own"),
+    Right("", "pods", ("get", "list"), "know every pod that shares a node with a judged VMI"),
+    # A WebSocket is a GET; since Kubernetes 1.35 it needs "create" as well
+    # (feature gate AuthorizePodWebsocketUpgradeCreatePermission).
+    Right("", "pods/exec", ("create", "get"), "read node files in virt-handler, run virsh"),
+    Right("", "pods/log", ("get",), "keep the logs of KubeVirt's pods", needed=False),
+    Right("", "events", ("list",), "explain what did not start", needed=False),
+    Right("kubevirt.io", "kubevirts", ("list",), "know version, state and feature gates"),
+    Right(
+        "kubevirt.io",
+        "virtualmachineinstances",
+        ("create", "delete", "get", "list"),
+        "run the VMIs that are judged",
+    ),
+    Right(
+        "subresources.kubevirt.io",
+        "virtualmachineinstances/console",
+        ("get",),
+        "read what a guest says of its CPUs",
+        needed=False,
+    ),
+)
+
+
+def single(rights: tuple[Right, ...] = RIGHTS) -> Iterator[tuple[Right, str]]:
+    """Each right with each of its verbs."""
+    for right in rights:
+        for verb in right.verbs:
+            yield right, verb

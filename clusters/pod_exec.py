@@ -1,0 +1,150 @@
+"""Commands in containers, through the API server's ``exec`` subresource.
+
+One WebSocket for each command; needs nothing but a kubeconfig, on any cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clusters.access import AccessError, ExecResult
+
+CONNECT_SECONDS = 20.0
+COMMAND_SECONDS = 180.0
+_STDOUT, _STDERR, _ERROR = 1, 2, 3
+"""Channels of the protocols v4.channel.k8s.io and v5.channel.k8s.io."""
+
+
+class NotStartedError(AccessError):
+    """The command did not start: no such pod or container, no right, no answer."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, with its output as it came."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class ApiExec:
+    """ContainerExec of a cluster that serves the subresource."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        import websocket
+        from kubernetes import client, config
+
+        # The client's stream sets no deadline for its handshake; this is the only way in.
+        websocket.setdefaulttimeout(CONNECT_SECONDS)
+        self._configuration: Any = client.Configuration()
+        config.load_kube_config(kubeconfig, client_configuration=self._configuration)
+
+    def run(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> ExecResult:
+        """As `ContainerExec.run`; bytes that are no UTF-8 are shown as ``\\xNN``."""
+        ended = self.run_bytes(namespace, pod, container, command)
+        return ExecResult(
+            ended.returncode,
+            ended.stdout.decode(errors="backslashreplace"),
+            ended.stderr.decode(errors="backslashreplace"),
+        )
+
+    def run_bytes(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> Ended:
+        """Runs the command to its end.
+
+        Raises:
+            NotStartedError: it could not be started.
+            AccessError: it did not end in time, or the connection broke before it ended.
+        """
+        shown = f"`{shlex.join(command)[:80]}` in {namespace}/{pod} ({container})"
+        socket = self._open(namespace, pod, container, command, shown)
+        try:
+            return _to_end(socket, shown)
+        finally:
+            socket.close()
+
+    def _open(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], shown: str
+    ) -> Any:
+        from kubernetes import client
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.stream import stream
+
+        # A client of its own: `stream` exchanges a method of it while it runs.
+        api = client.CoreV1Api(client.ApiClient(self._configuration))
+        try:
+            return stream(
+                api.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(command),
+                stdin=False,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                binary=True,
+                _preload_content=False,
+            )
+        except ApiException as error:
+            if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+                raise error.__context__ from None
+            raise NotStartedError(f"cannot run {shown}: {_why_not(error)}") from error
+
+
+def _why_not(error: Any) -> str:
+    """The API server's own words where it answered, else the connection's."""
+    cause = error.__context__ or error
+    body = getattr(cause, "resp_body", None)
+    if not body:
+        return str(cause)
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{getattr(cause, 'status_code', '')} {bytes(body).decode(errors='replace')[:200]}"
+
+
+def _to_end(socket: Any, shown: str) -> Ended:
+    import websocket
+
+    pieces: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: [], _ERROR: []}
+    deadline = time.monotonic() + COMMAND_SECONDS
+    try:
+        while socket.is_open():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AccessError(f"{shown} took longer than {COMMAND_SECONDS:.0f} s")
+            socket.update(timeout=left)
+            _drain(socket, pieces)
+        _drain(socket, pieces)  # what came with the end
+    except (OSError, websocket.WebSocketException) as error:
+        raise AccessError(f"the connection broke during {shown}: {error}") from error
+    stdout, stderr, status = (b"".join(received) for received in pieces.values())
+    return Ended(_returncode(status, shown), stdout, stderr)
+
+
+def _drain(socket: Any, pieces: dict[int, list[bytes]]) -> None:
+    for channel, received in pieces.items():
+        received.append(socket.read_channel(channel))
+
+
+def _returncode(status: bytes, shown: str) -> int:
+    """From the ``Status`` that ends an exec (k8s.io/apimachinery, NonZeroExitCodeReason)."""
+    if not status:
+        raise AccessError(f"the connection ended before {shown} did")
+    try:
+        answer = json.loads(status)
+    except ValueError as error:
+        raise AccessError(f"{shown} ended with {status!r}, which is no Status") from error
+    if answer.get("status") == "Success":
+        return 0
+    causes = (answer.get("details") or {}).get("causes") or ()
+    for cause in causes:
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    raise NotStartedError(f"cannot run {shown}: {answer.get('message', answer)}")
