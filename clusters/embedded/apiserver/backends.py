@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from clusters.embedded.apiserver.resources import ResourceType
 from clusters.embedded.apiserver.store import Object
 from clusters.embedded.machine import ExecSession
 
@@ -29,10 +30,12 @@ class InvalidError(Exception):
 
 
 class Admission(Protocol):
-    """Defaulting and validation of one kind."""
+    """Defaulting and validation, of every kind."""
 
-    def admit(self, obj: Object, old: Object | None) -> Object:
+    def admit(self, type_: ResourceType, obj: Object, old: Object | None) -> Object:
         """The object to be stored, with defaults filled in; `old` is None on creation.
+
+        It has passed the schema of its type, which is one of `resources.ALL`.
 
         Raises InvalidError.
         """

@@ -5,7 +5,6 @@ Every verb runs from reading to writing without awaiting, so two requests never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from clusters.embedded.apiserver import errors
 from clusters.embedded.apiserver.backends import Admission, Cause, InvalidError
 from clusters.embedded.apiserver.names import check_labels, check_name
 from clusters.embedded.apiserver.patching import APPLY_PATCH, patched
-from clusters.embedded.apiserver.resources import NAMESPACE, ResourceType
+from clusters.embedded.apiserver.resources import BY_KIND, NAMESPACE, ResourceType
 from clusters.embedded.apiserver.schema import Fit, fit
 from clusters.embedded.apiserver.schemas import is_builtin, schema_of
 from clusters.embedded.apiserver.selectors import Predicate
@@ -78,10 +77,12 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """How a deletion is to be done."""
+    """How a deletion is to be done.
+
+    A propagation policy is none of it: whoever owns dependents ends them.
+    """
 
     grace_seconds: int | None = None
-    propagation: str = ""
     uid: str = ""
     resource_version: str = ""
     dry_run: bool = False
@@ -93,12 +94,10 @@ class Operations:
     def __init__(
         self,
         store: Store,
-        types: Sequence[ResourceType],
-        admissions: Mapping[str, Admission],
+        admission: Admission,
     ) -> None:
         self.store = store
-        self._types = types
-        self._admissions = admissions
+        self._admission = admission
 
     def get(self, target: Target) -> Object:
         """One object, in the version of the request."""
@@ -205,8 +204,6 @@ class Operations:
             raise errors.conflict(target.type, target.name, why)
         if target.type.kind == NAMESPACE.kind and target.name in {"default", "kube-system"}:
             raise errors.forbidden(target.type, target.name, "this namespace may not be deleted")
-        if options.propagation == "Orphan" and not options.dry_run:
-            self._orphan_dependents(metadata["uid"])
         grace = default_grace(target.type, obj, options.grace_seconds)
         deleted = self.store.delete(
             target.type,
@@ -354,24 +351,13 @@ class Operations:
         return in_version(updated, target)
 
     def _admitted(self, target: Target, obj: Object, old: Object | None) -> Object:
-        admission = self._admissions.get(target.type.kind)
-        if admission is None:
-            return obj
         try:
-            return admission.admit(obj, old)
+            return self._admission.admit(BY_KIND[target.type.kind], obj, old)
         except InvalidError as error:
             name = obj["metadata"].get("name") or ""
             raise errors.invalid_as(
                 target.type.kind, target.type.group, name, error.message, error.causes
             ) from error
-
-    def _orphan_dependents(self, uid: str) -> None:
-        """Cuts the dependents of an object loose, so that they are not collected."""
-        for type_, dependent in self.store.dependents(uid, self._types):
-            metadata = dependent["metadata"]
-            self.store.mutate(
-                type_, metadata["name"], metadata.get("namespace") or "", _without_owner(uid)
-            )
 
 
 def in_version(obj: Object, target: Target) -> Object:
@@ -408,14 +394,6 @@ def _metadata(obj: Object) -> Object:
 
 def _terminate(namespace: Object) -> None:
     namespace.setdefault("status", {})["phase"] = "Terminating"
-
-
-def _without_owner(uid: str) -> Callable[[Object], None]:
-    def change(obj: Object) -> None:
-        owners = obj["metadata"]["ownerReferences"]
-        obj["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
-
-    return change
 
 
 def _fit_or_refuse(

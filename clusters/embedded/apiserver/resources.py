@@ -111,6 +111,8 @@ ALL = (
     CRD,
 )
 
+BY_KIND = {type_.kind: type_ for type_ in ALL}
+
 
 def served(profile: str) -> tuple[ResourceType, ...]:
     """The types that a server of a KubeVirt generation serves.

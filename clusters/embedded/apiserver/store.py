@@ -8,16 +8,16 @@ in and what comes out is a copy.
 from __future__ import annotations
 
 import asyncio
-import builtins
+import contextlib
 import itertools
 import uuid
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from clusters.embedded.apiserver.resources import NAMESPACE, ResourceType
+from clusters.embedded.apiserver.resources import ResourceType
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]
@@ -81,6 +81,29 @@ def key_of(kind: str, obj: Object) -> Key:
     return kind, metadata.get("namespace") or "", metadata["name"]
 
 
+class Subscription:
+    """Changes that are yet to be seen. Their objects are the stored ones: never change them."""
+
+    def __init__(self, kinds: frozenset[str], backlog: Sequence[Change]) -> None:
+        self._kinds = kinds
+        self._queue: asyncio.Queue[Change] = asyncio.Queue()
+        for change in backlog:
+            self.put(change)
+
+    def put(self, change: Change) -> None:
+        """Adds a change, unless it is of another kind."""
+        if change.kind in self._kinds:
+            self._queue.put_nowait(change)
+
+    async def next(self) -> Change:
+        """The next change."""
+        return await self._queue.get()
+
+    def is_drained(self) -> bool:
+        """Whether everything that has happened so far has been seen."""
+        return self._queue.empty()
+
+
 class Store:
     """Every object of the cluster."""
 
@@ -89,7 +112,7 @@ class Store:
         self._version = itertools.count(1)
         self.version = 0
         self._history: deque[Change] = deque(maxlen=HISTORY)
-        self._watchers: set[asyncio.Queue[Change]] = set()
+        self._subscriptions: set[Subscription] = set()
 
     def create(self, type_: ResourceType, obj: Object, *, dry_run: bool = False) -> Object:
         """Adds an object; sets uid, creationTimestamp, generation and resourceVersion.
@@ -125,17 +148,6 @@ class Store:
             if namespace is None or key[0] == namespace
         ]
 
-    def dependents(
-        self, uid: str, types: Sequence[ResourceType]
-    ) -> builtins.list[tuple[ResourceType, Object]]:
-        """Every object of these types that names the uid as one of its owners."""
-        return [
-            (type_, copied(obj))
-            for type_ in types
-            for obj in self._objects[type_.kind].values()
-            if any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences") or ())
-        ]
-
     def update(self, type_: ResourceType, obj: Object, *, dry_run: bool = False) -> Object:
         """Replaces an object; a resourceVersion in it must be the current one.
 
@@ -165,7 +177,7 @@ class Store:
             metadata["generation"] += 1
         if dry_run:
             return obj
-        if metadata.get("deletionTimestamp") and self._may_go(obj):
+        if metadata.get("deletionTimestamp") and self._may_go(metadata):
             return self._drop(key, obj)
         return self._write("MODIFIED", key, obj, old)
 
@@ -188,8 +200,6 @@ class Store:
     ) -> Object:
         """Deletes, or marks as being deleted while finalizers or a grace period hold it.
 
-        Finalizers are those in metadata, and a namespace's own in its spec.
-
         A positive grace (pods bound to a node) leaves the object until it is deleted with
         grace 0. Raises NotFoundError.
         """
@@ -200,7 +210,7 @@ class Store:
         metadata["deletionGracePeriodSeconds"] = grace_seconds or 0
         if dry_run:
             return obj
-        if self._may_go(obj):
+        if self._may_go(metadata):
             return self._drop(key, obj)
         old = self._get(key, type_)
         return copied(old) if obj == old else self._write("MODIFIED", key, obj, old)
@@ -210,12 +220,19 @@ class Store:
     ) -> AsyncIterator[Change]:
         """Changes of these types after a version, for ever.
 
-        Their objects are the stored ones: read or copy them, never change them. With
-        `since` None it starts with ADDED for everything that exists. Raises ExpiredError
-        when the version is no longer in the history.
+        With `since` None it starts with ADDED for everything that exists. Raises
+        ExpiredError when the version is no longer in the history.
         """
-        kinds = {type_.kind for type_ in types}
-        queue: asyncio.Queue[Change] = asyncio.Queue()
+        with self.subscribe(types, since) as subscription:
+            while True:
+                yield await subscription.next()
+
+    @contextlib.contextmanager
+    def subscribe(
+        self, types: Sequence[ResourceType], since: int | None = None
+    ) -> Iterator[Subscription]:
+        """As `watch`, for who has to do something between two changes."""
+        kinds = frozenset(type_.kind for type_ in types)
         if since is None:
             backlog = [
                 Change("ADDED", int(obj["metadata"]["resourceVersion"]), kind, obj)
@@ -227,23 +244,15 @@ class Store:
             if since < oldest - 1:
                 raise ExpiredError(f"too old resource version: {since} ({oldest})")
             backlog = [change for change in self._history if change.version > since]
-        self._watchers.add(queue)
+        subscription = Subscription(kinds, backlog)
+        self._subscriptions.add(subscription)
         try:
-            for change in backlog:
-                if change.kind in kinds:
-                    yield change
-            while True:
-                change = await queue.get()
-                if change.kind in kinds:
-                    yield change
+            yield subscription
         finally:
-            self._watchers.discard(queue)
+            self._subscriptions.discard(subscription)
 
     @staticmethod
-    def _may_go(obj: Object) -> bool:
-        metadata = obj["metadata"]
-        if obj["kind"] == NAMESPACE.kind and obj.get("spec", {}).get("finalizers"):
-            return False
+    def _may_go(metadata: Object) -> bool:
         return not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds")
 
     def _at(self, key: Key) -> Object | None:
@@ -279,5 +288,5 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self.version)
         change = Change(type_, self.version, key[0], obj, previous)
         self._history.append(change)
-        for queue in self._watchers:
-            queue.put_nowait(change)
+        for subscription in self._subscriptions:
+            subscription.put(change)

@@ -5,6 +5,7 @@ The rules of kubernetes pkg/registry/core/*/strategy.go and pkg/apis/core/valida
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from clusters.embedded.apiserver.backends import Cause
@@ -13,18 +14,12 @@ from clusters.embedded.apiserver.resources import NODE, POD, ResourceType
 from clusters.embedded.apiserver.schemas import is_builtin
 from clusters.embedded.apiserver.store import Object, copied
 
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-
 
 def prepare_new(type_: ResourceType, obj: Object) -> Object:
     """An object as it is on creation, whatever status the client sent."""
     if "status" in type_.subresources and type_ != NODE:
         obj.pop("status", None)
     if type_.kind == "Namespace":
-        obj.setdefault("metadata", {}).setdefault("labels", {})[NAMESPACE_LABEL] = obj["metadata"][
-            "name"
-        ]
-        obj.setdefault("spec", {})["finalizers"] = ["kubernetes"]
         obj["status"] = {"phase": "Active"}
     elif type_.kind == "Pod":
         obj["status"] = {"phase": "Pending"}
@@ -40,9 +35,7 @@ def prepare_update(type_: ResourceType, obj: Object, old: Object) -> Object:
     """
     if "status" in type_.subresources or type_.kind == "Namespace":
         _keep(obj, old, "status")
-    if type_.kind == "Namespace":
-        _keep(obj, old, "spec")
-    elif type_.kind == "Secret":
+    if type_.kind == "Secret":
         _encode_secret(obj)
     elif type_.kind == "Pod" and _fixed(obj["spec"]) != _fixed(old["spec"]):
         text = (
@@ -109,8 +102,6 @@ def _fixed(spec: Object) -> Object:
 
 
 def _encode_secret(obj: Object) -> None:
-    import base64
-
     plain = obj.pop("stringData", None) or {}
     obj.setdefault("type", "Opaque")
     if plain:
