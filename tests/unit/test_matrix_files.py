@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from conformance.matrix.files import MatrixFileError, cases_of
@@ -95,3 +97,49 @@ def test_a_short_text_cannot_be_monstrous() -> None:
     text = f"{VMI}status:\n  l0: &l0 [x]\n{levels}\n"
     with pytest.raises(MatrixFileError, match="more than 100000 values"):
         cases_of(text, "x")
+
+
+USERS = (Path(__file__).parent / "users_manifests.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("id", "vcpus", "compute_cpus", "sidecars"),
+    [
+        ("packet-gateway", 8, 9, ["volumeroot"]),
+        ("database", 3, 3, []),
+        ("web-shared", 2, 0, []),
+        ("pool", 4, 8, ["hook-sidecar-0"]),
+        ("realtime", 4, 5, []),
+    ],
+)
+def test_what_users_write_is_understood(
+    id: str, vcpus: int, compute_cpus: int, sidecars: list[str]
+) -> None:
+    expected = {case.id: case.expectation for case in cases_of(USERS, "users.yaml")}[id]
+    assert expected.admitted
+    assert (expected.vcpus, expected.compute_cpus) == (vcpus, compute_cpus)
+    assert [sidecar.name for sidecar in expected.sidecars] == sidecars
+
+
+@pytest.mark.parametrize(
+    ("id", "rule", "field"),
+    [
+        ("migrated-from-vsphere", "limits-cpu-whole", "spec.domain.resources.limits.cpu"),
+        (
+            "burstable-by-habit",
+            "requests-memory-equals-limits",
+            "spec.domain.resources.requests.memory",
+        ),
+        (
+            "realtime-in-a-hurry",
+            "realtime-needs-numa",
+            "spec.domain.cpu.numa.guestMappingPassthrough",
+        ),
+        ("quoted-by-a-template", "schema", "spec.domain.cpu.cores"),
+        ("power-10", "at-most-two-threads", "spec.domain.cpu.dedicatedCpuPlacement"),
+    ],
+)
+def test_what_users_get_wrong_is_refused(id: str, rule: str, field: str) -> None:
+    refusal = {case.id: case.expectation for case in cases_of(USERS, "users.yaml")}[id].refusal
+    assert refusal is not None
+    assert (refusal.rule, refusal.fields) == (rule, (field,))
