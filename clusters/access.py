@@ -131,11 +131,6 @@ class ClusterAccess(Protocol):
         ...
 
     @property
-    def container_exec(self) -> ContainerExec:
-        """Commands in containers, through the API."""
-        ...
-
-    @property
     def libvirt(self) -> Libvirt:
         """The libvirt of each launcher."""
         ...

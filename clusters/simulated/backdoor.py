@@ -45,7 +45,9 @@ async def serve(
                     "xml": view.xml,
                     "vcpu_pins": {cpu: sorted(pins) for cpu, pins in view.vcpu_pins.items()},
                     "emulator_pin": sorted(view.emulator_pin),
-                    "iothread_pins": {id: sorted(pins) for id, pins in view.iothread_pins.items()},
+                    "iothread_pins": {
+                        thread: sorted(pins) for thread, pins in view.iothread_pins.items()
+                    },
                     "source": view.source,
                 }
         raise MachineError(f"a simulated node cannot answer {request}")
@@ -126,4 +128,4 @@ class SimulatedLibvirt:
 
 
 def _pins(answer: Mapping[str, list[int]]) -> dict[int, frozenset[int]]:
-    return {int(id): frozenset(cpus) for id, cpus in answer.items()}
+    return {int(number): frozenset(cpus) for number, cpus in answer.items()}

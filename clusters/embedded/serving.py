@@ -1,0 +1,40 @@
+"""The embedded stack behind its front door: what runs inside a cluster's process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from clusters.embedded.apiserver.server import ApiServer
+from clusters.embedded.machine import Machine
+from clusters.embedded.stack import Stack, StackSettings
+from clusters.provider import ClusterError
+from clusters.shape import ClusterSpec
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    spec: ClusterSpec,
+    machines: Mapping[str, Machine],
+    directory: Path,
+    settings: StackSettings | None = None,
+) -> AsyncIterator[Stack]:
+    """The whole stack on these machines, its API served on loopback, its kubeconfig written.
+
+    Raises:
+        ClusterError: a component could not be started.
+    """
+    stack = Stack(spec, machines, settings=settings)
+    server = ApiServer(stack.store, admission=stack, pods=stack, profile=spec.profile)
+    try:
+        await server.start()
+        server.write_kubeconfig(directory / "kubeconfig")
+        await stack.start()
+    except OSError as error:
+        raise ClusterError(f"the API server cannot listen: {error}") from error
+    try:
+        yield stack
+    finally:
+        await stack.stop()
+        await server.stop()

@@ -1,0 +1,44 @@
+"""The process of a simulated cluster: ``python -m clusters.simulated.daemon DIRECTORY``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from clusters import daemon
+from clusters.embedded.serving import serving
+from clusters.provider import Progress
+from clusters.shape import ClusterSpec
+from clusters.simulated import backdoor
+from clusters.simulated.machine import SimulatedMachine
+
+
+class SimulatedCluster:
+    """What runs; see `clusters.daemon.Running`."""
+
+    def __init__(self, spec: ClusterSpec) -> None:
+        self.details: Mapping[str, str] = {"nodes": ",".join(node.name for node in spec.nodes)}
+
+    async def failed(self) -> str:
+        """Never returns: nodes in memory do not die."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+@contextlib.asynccontextmanager
+async def cluster(
+    spec: ClusterSpec, directory: Path, progress: Progress
+) -> AsyncIterator[SimulatedCluster]:
+    """Brings the stack up on nodes in memory."""
+    progress(f"simulating {len(spec.nodes)} nodes in memory: nothing of this cluster is real")
+    machines = {node.name: SimulatedMachine(node.shape, node.name) for node in spec.nodes}
+    async with serving(spec, machines, directory) as stack:
+        server = await backdoor.serve(directory / backdoor.SOCKET, machines, stack.store)
+        async with server:
+            yield SimulatedCluster(spec)
+
+
+if __name__ == "__main__":
+    daemon.main(cluster)

@@ -1,0 +1,79 @@
+"""The provider ``simulated``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from clusters import daemon
+from clusters.access import AccessError, Capability, ClusterAccess
+from clusters.console import ApiConsole
+from clusters.provider import Handle, Progress
+from clusters.shape import ClusterSpec
+from clusters.simulated import backdoor
+
+MODULE = "clusters.simulated.daemon"
+YES = Capability(True, "simulated")
+
+
+class SimulatedAccess:
+    """A simulated cluster, seen by the harness."""
+
+    simulation = True
+
+    def __init__(self, handle: Handle) -> None:
+        self.kubeconfig = handle.kubeconfig
+        self.nodes = tuple(handle.details["nodes"].split(","))
+        self.description = (
+            "SIMULATION: the embedded reference stack on nodes that exist in memory only"
+        )
+        self._directory = Path(handle.directory)
+        self._socket = self._directory / backdoor.SOCKET
+        self.libvirt = backdoor.SimulatedLibvirt(self._socket)
+        self.guest_console = ApiConsole(handle.kubeconfig)
+
+    def node_shell(self, node: str) -> backdoor.SimulatedShell:
+        """As `ClusterAccess.node_shell`."""
+        if node not in self.nodes:
+            raise AccessError(f"there is no node {node}, only {', '.join(self.nodes)}")
+        return backdoor.SimulatedShell(self._socket, node)
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        """As `ClusterAccess.capabilities`."""
+        return dict.fromkeys(("smt", "numa", "guest-console", "libvirt", "node-files"), YES)
+
+    def collect_logs(self, destination: str) -> None:
+        """As `ClusterAccess.collect_logs`."""
+        Path(destination).mkdir(parents=True, exist_ok=True)
+        shutil.copy(self._directory / daemon.LOG, destination)
+
+    def close(self) -> None:
+        """As `ClusterAccess.close`."""
+
+
+class SimulatedProvider:
+    """Clusters in memory; up in a second."""
+
+    def up(
+        self, name: str, spec: ClusterSpec, directory: Path, *, progress: Progress, detached: bool
+    ) -> Handle:
+        """As `Provider.up`."""
+        return daemon.start(
+            MODULE, "simulated", name, spec, directory, progress=progress, detached=detached
+        )
+
+    def connect(self, handle: Handle) -> ClusterAccess:
+        """As `Provider.connect`."""
+        return SimulatedAccess(handle)
+
+    def alive(self, handle: Handle) -> str | None:
+        """As `Provider.alive`."""
+        return daemon.alive(handle)
+
+    def down(self, handle: Handle) -> None:
+        """As `Provider.down`."""
+        daemon.stop(handle)
+
+
+PROVIDER = SimulatedProvider()
