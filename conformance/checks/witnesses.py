@@ -179,7 +179,8 @@ def threads(snapshot: Snapshot) -> Threads:
     rest = [thread for thread in found if thread.tid not in known]
     emulator = [t for t in rest if t.pid in qemus or t.name.startswith(_KERNEL_HELPERS)]
     strangers = _strangers(container, qemus)
-    others = [t for t in rest if t not in emulator]
+    helpers = {thread.tid for thread in emulator}
+    others = [t for t in rest if t.tid not in helpers]
     return Threads(
         vcpus=vcpus,
         iothreads=iothreads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 
@@ -45,12 +46,7 @@ class CpuSet(frozenset[int]):
         return CpuSet(frozenset(self).difference(other))
 
     def __str__(self) -> str:
-        if not self:
-            return "(empty)"
-        ids = sorted(self)
-        starts = [ids[0]] + [b for a, b in pairwise(ids) if b != a + 1]
-        ends = [a for a, b in pairwise(ids) if b != a + 1] + [ids[-1]]
-        return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+        return _text(self)
 
     def __repr__(self) -> str:
         return f"CpuSet({str(self)!r})"
@@ -59,3 +55,14 @@ class CpuSet(frozenset[int]):
     def union_of(cls, sets: Iterable[Iterable[int]]) -> CpuSet:
         """The union of any number of sets."""
         return cls(cpu for cpus in sets for cpu in cpus)
+
+
+@lru_cache(maxsize=4096)
+def _text(cpus: CpuSet) -> str:
+    """Findings show the same few sets of a node over and over."""
+    if not cpus:
+        return "(empty)"
+    ids = sorted(cpus)
+    starts = [ids[0]] + [b for a, b in pairwise(ids) if b != a + 1]
+    ends = [a for a, b in pairwise(ids) if b != a + 1] + [ids[-1]]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))

@@ -92,16 +92,17 @@ def assemble(raw: RawSnapshot) -> Snapshot:
 
 
 def _pods(raw: RawSnapshot, layers: _Layers) -> tuple[Pod, ...]:
-    objects = {obj.get("metadata", {}).get("uid"): obj for obj in (*raw.pods, raw.pod) if obj}
+    objects = [obj for obj in (*raw.pods, raw.pod) if obj]
     containers = _Containers(raw.files, layers)
     if (objects or raw.former) and not containers.tree.files:
         layers.not_observed.setdefault("cgroups", _why(raw, cgroups.MOUNT))
-    pods = []
-    for obj in objects.values():
+    pods: dict[str, Pod] = {}
+    for obj in objects:
         pod = layers.read("pods", partial(kubernetes.pod, obj))
-        if pod is not None:
-            pods.append(replace(pod, containers=tuple(map(containers.complete, pod.containers))))
-    return tuple(pods)
+        if pod is not None and pod.uid not in pods:
+            complete = tuple(map(containers.complete, pod.containers))
+            pods[pod.uid] = replace(pod, containers=complete)
+    return tuple(pods.values())
 
 
 class _Containers:

@@ -52,11 +52,13 @@ def quantity(value: object, source: str) -> Fraction:
 
 def milli(value: object, source: str) -> int:
     """The quantity in thousandths, rounded up as Kubernetes does (Quantity.MilliValue)."""
-    thousandths = quantity(value, source) * 1000
-    return -(-thousandths.numerator // thousandths.denominator)
+    return _round_up(quantity(value, source), 1000)
 
 
 def whole(value: object, source: str) -> int:
     """The quantity in ones, rounded up (Quantity.Value)."""
-    exact = quantity(value, source)
-    return -(-exact.numerator // exact.denominator)
+    return _round_up(quantity(value, source), 1)
+
+
+def _round_up(exact: Fraction, scale: int) -> int:
+    return -(-exact.numerator * scale // exact.denominator)

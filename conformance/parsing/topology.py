@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from conformance.model.cpuset import CpuSet
@@ -21,7 +22,9 @@ _NODE_CPULIST = re.compile(rf"{NODE}/node(\d+)/cpulist")
 
 
 def topology(files: Mapping[str, str]) -> Topology:
-    """The online CPUs of a node; parsed once for the same texts.
+    """The online CPUs of a node; parsed once for the same mapping, which must not change.
+
+    Snapshots of a node share its files, and a node of 256 CPUs has a thousand of them.
 
     Args:
         files: texts by path: ``cpu/online``, ``cpu/cpuN/topology/{core_id,
@@ -31,12 +34,25 @@ def topology(files: Mapping[str, str]) -> Topology:
     Raises:
         ParseError: a text is not what it should be, or a file of an online CPU is missing.
     """
-    return _topology(frozenset(files.items()))
+    return _topology(_Files(files))
+
+
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """A mapping as a cache's key: equal to itself alone, since comparing costs too much."""
+
+    files: Mapping[str, str]
+
+    def __hash__(self) -> int:
+        return id(self.files)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Files) and self.files is other.files
 
 
 @lru_cache(maxsize=64)
-def _topology(items: frozenset[tuple[str, str]]) -> Topology:
-    files = dict(items)
+def _topology(key: _Files) -> Topology:
+    files = key.files
     online = cpulist(_text(files, f"{CPU}/online"), f"{CPU}/online")
     if not online:
         raise ParseError("at least one online CPU", files[f"{CPU}/online"], f"{CPU}/online")
