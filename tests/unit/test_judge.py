@@ -1,0 +1,147 @@
+"""From recorded evidence to one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conformance.collecting.bundle import Bundle, Problem
+from conformance.exits import Exit
+from conformance.judge import judge
+from conformance.model.evidence import RawSnapshot
+from reports import document as report
+from tests.selfproof import mutations as change
+from tests.selfproof import recording as good
+
+CAPABILITIES = ("smt", "numa", "guest-console", "libvirt", "node-files")
+
+
+def bundle(
+    *snapshots: RawSnapshot, problems: tuple[Problem, ...] = (), lacking: tuple[str, ...] = ()
+) -> Bundle:
+    """A run of two cases, one to be admitted and one to be refused."""
+    run: Mapping[str, Any] = {
+        "run": {
+            "id": "r1",
+            "tool_version": "0",
+            "started": "2026-08-01T10:00:00Z",
+            "finished": "2026-08-01T10:05:00Z",
+            "seconds": 300.0,
+        },
+        "cluster": {"provider": "none", "stack": "a recording", "simulation": True},
+        "profile": "v1",
+        "matrix": "smoke",
+        "capabilities": {
+            name: {"available": name not in lacking, "reason": "by construction"}
+            for name in CAPABILITIES
+        },
+        "cases": [
+            {"id": "demo", "title": "everything at once", "manifest": good.MANIFEST},
+            {"id": "refused", "title": "isolation alone", "manifest": good.REFUSED},
+        ],
+    }
+    named = ((f"snapshots/{number}.json", raw) for number, raw in enumerate(snapshots))
+    return Bundle(run, tuple(named), problems)
+
+
+def everything(changed: Callable[[RawSnapshot], RawSnapshot] = lambda raw: raw) -> Bundle:
+    return bundle(changed(good.running()), good.deleted(), good.refused())
+
+
+def finding(document: report.Document, requirement: str) -> report.Finding:
+    return next(found for found in document.findings if found.requirement == requirement)
+
+
+def test_good_evidence_is_conformant() -> None:
+    document = judge(everything())
+    assert document.conclusion.outcome is report.Outcome.CONFORMANT, document.conclusion.reason
+    assert document.conclusion.exit_code == Exit.CONFORMANT
+    assert {found.verdict for found in document.findings} == {report.Verdict.PASS}
+
+
+def test_document_matches_its_schema_and_comes_back_whole() -> None:
+    document = judge(everything())
+    assert report.load(report.dump(document)) == document
+
+
+def test_judging_twice_says_the_same() -> None:
+    assert report.dump(judge(everything())) == report.dump(judge(everything()))
+
+
+def test_one_broken_requirement_is_named() -> None:
+    document = judge(everything(change.affinity(150, 155, "2-3")))
+    assert document.conclusion.exit_code == Exit.NOT_CONFORMANT
+    assert "PIN-THREADS" in document.conclusion.reason
+    found = finding(document, "PIN-THREADS")
+    assert found.verdict is report.Verdict.FAIL
+    assert found.evidence == "evidence/snapshots/0.json"
+    assert (found.case, found.node) == ("demo", good.NODE)
+
+
+def test_nothing_recorded_is_inconclusive() -> None:
+    document = judge(bundle())
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+    assert {found.verdict for found in document.findings} == {report.Verdict.NOT_OBSERVED}
+
+
+def test_missing_moment_is_inconclusive() -> None:
+    document = judge(bundle(good.running(), good.refused()))
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+    assert "LIFE-RELEASED" in document.conclusion.reason
+
+
+def test_torn_snapshot_is_never_judged() -> None:
+    document = judge(everything(lambda raw: replace(raw, torn="the pod's uid changed")))
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+    assert "the pod's uid changed" in finding(document, "CPU-EXCLUSIVE").message
+
+
+def test_broken_cluster_is_inconclusive_whatever_was_seen() -> None:
+    problem = Problem("running the suite", "node-1 died")
+    document = judge(replace(everything(), problems=(problem,)))
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+    assert "node-1 died" in document.conclusion.reason
+
+
+def test_violation_counts_although_it_passed() -> None:
+    violated = replace(change.affinity(150, 155, "2-3")(good.running()), began="1")
+    document = judge(bundle(violated, good.running(), good.deleted(), good.refused()))
+    assert finding(document, "PIN-THREADS").verdict is report.Verdict.FAIL
+
+
+def test_what_settles_is_judged_at_the_end() -> None:
+    early = change.set_path("node", "metadata", "labels", "cpumanager", value="false")
+    document = judge(bundle(early(good.running()), good.running(), good.deleted(), good.refused()))
+    assert document.conclusion.exit_code == Exit.CONFORMANT
+
+
+def test_known_divergence_is_told_apart_with_its_reference() -> None:
+    hardware = {
+        path: f"{path.split('/cpu')[2].split('/')[0]}\n" if "siblings" in path else text
+        for path, text in good.hardware().items()
+    }
+    document = judge(everything(lambda raw: replace(raw, hardware=hardware)))
+    found = finding(document, "SMT-SIBLINGS")
+    assert found.verdict is report.Verdict.KNOWN_DIVERGENCE
+    assert "kubevirt#11749" in found.message
+    assert document.conclusion.exit_code == Exit.CONFORMANT
+
+
+def test_divergence_that_the_catalogue_does_not_know_is_a_failure() -> None:
+    admitted = replace(good.refused(), rejection=None, vmi=good.running().vmi)
+    document = judge(bundle(good.running(), good.deleted(), admitted))
+    assert finding(document, "ADM-REFUSE").verdict is report.Verdict.FAIL
+
+
+def test_interrupted_run_says_so() -> None:
+    assert judge(everything(), interrupted=True).conclusion.exit_code == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize("mutation", change.PROOFS["CPU-EXCLUSIVE"].breaks, ids=lambda m: m.name)
+def test_cpu_maps_are_drawn_of_broken_evidence_too(mutation: change.Mutation) -> None:
+    (node,) = judge(everything(mutation.change)).nodes
+    assert len(node.cpus) == 12
+    assert node.maps

@@ -1,0 +1,96 @@
+"""Waiting ends: with the condition, with the deadline, or with what cannot pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from conformance.settling import (
+    API_TRIES,
+    Deadline,
+    GaveUpError,
+    NotYetError,
+    Patience,
+    TransientError,
+    persistently,
+    until,
+)
+
+LONG = 600.0
+
+
+def probe_of(*answers: object) -> Callable[[], object]:
+    """Returns one answer after the other; those that are errors it raises."""
+    script = iter(answers)
+
+    def probe() -> object:
+        answer = next(script)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return probe
+
+
+def test_returns_what_the_probe_returns() -> None:
+    probe = probe_of(NotYetError("booting"), NotYetError("booting"), "ready")
+    assert until("it", probe, Deadline(LONG), pause=0) == "ready"
+
+
+def test_tells_changes_only() -> None:
+    told: list[str] = []
+    probe = probe_of(*map(NotYetError, ("a", "a", "b", "b")), None)
+    until("it", probe, Deadline(LONG), pause=0, on_change=told.append)
+    assert told == ["a", "b"]
+
+
+def test_deadline_tells_what_was_awaited_and_seen_last() -> None:
+    with pytest.raises(GaveUpError, match=r"the guest's report.*its guest boots"):
+        until(
+            "the guest's report",
+            probe_of(NotYetError("its guest boots")),
+            Deadline(0),
+            pause=0,
+        )
+
+
+def test_condition_that_holds_outranks_a_deadline_that_has_passed() -> None:
+    assert until("it", probe_of("ready"), Deadline(0), pause=0) == "ready"
+
+
+def test_other_errors_end_the_wait_at_once() -> None:
+    with pytest.raises(RuntimeError, match="the cluster died"):
+        until(
+            "it",
+            probe_of(NotYetError("a"), RuntimeError("the cluster died"), "never"),
+            Deadline(LONG),
+            pause=0,
+        )
+
+
+def test_passing_fault_is_asked_again_and_recorded() -> None:
+    faults: list[str] = []
+    call = probe_of(TransientError("500", 0), TransientError("reset", 0), "answer")
+    assert persistently(call, faults.append) == "answer"
+    assert faults == ["500", "reset"]
+
+
+def test_fault_that_stays_is_raised_after_a_bounded_number_of_tries() -> None:
+    faults: list[str] = []
+    always = probe_of(*(TransientError(f"fault {n}", 0) for n in range(100)))
+    with pytest.raises(TransientError, match=f"fault {API_TRIES - 1}"):
+        persistently(always, faults.append)
+    assert len(faults) == API_TRIES - 1
+
+
+def test_patience_stretches_every_deadline() -> None:
+    assert Patience(3).deadline(10).seconds == 30
+
+
+def test_deadline_can_begin_anew() -> None:
+    deadline = Deadline(LONG)
+    assert not deadline.passed
+    deadline.restart()
+    assert deadline.left > 0
+    assert Deadline(0).passed
