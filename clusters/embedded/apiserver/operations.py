@@ -164,7 +164,10 @@ class Operations:
                 raise errors.bad_request(
                     "the name of the object does not match the name on the URL"
                 )
-            _fit_or_refuse(target, fit(schema, body, owner=target.type.kind), options)
+            partial = fit(schema, body, owner=target.type.kind)
+            # What it leaves out may be in the object already.
+            partial.problems = [entry for entry in partial.problems if entry.kind != "required"]
+            _fit_or_refuse(target, partial, options)
         old = self.store.find(target.type, target.name, target.namespace)
         if old is None and not applies:
             raise errors.not_found(target.type, target.name)
@@ -180,6 +183,7 @@ class Operations:
         if old is None:
             self._check_names(target.type, obj["metadata"])
             self._check_namespace(target)
+            obj = self._fitted(target, obj, options)
             return in_version(self._insert(target, obj, options), target), True
         _check_patched(obj, original)
         obj = self._fitted(target, obj, options, patch=not applies)

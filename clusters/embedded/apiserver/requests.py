@@ -10,14 +10,13 @@ import yaml
 from aiohttp import web
 from multidict import MultiMapping
 
-from clusters.embedded.apiserver import errors
+from clusters.embedded.apiserver import errors, protobuf
 from clusters.embedded.apiserver.backends import Cause
 from clusters.embedded.apiserver.operations import DeleteOptions, Target, WriteOptions
 from clusters.embedded.apiserver.patching import APPLY_PATCH
 from clusters.embedded.apiserver.resources import ResourceType
 
-_READ = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
-"""Upstream's list, for the message; protobuf is the one that is not read here."""
+_READ = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
 
 def target_of(group: str, version: str, path: str, types: Sequence[ResourceType]) -> Target:
@@ -100,10 +99,16 @@ async def body_of(request: web.Request) -> Any:
 
     Raises ApiError 415 for a media type that is not read, 400 for a body that is broken.
     """
-    text = await request.text()
-    if not text.strip():
+    data = await request.read()
+    if not data.strip():
         return None
     media_type = request.content_type
+    if media_type == protobuf.MEDIA_TYPE:
+        body = protobuf.decode(data)
+        if body is None:
+            raise errors.unsupported_media_type(_READ[:2])
+        return body
+    text = await request.text()
     if "Content-Type" not in request.headers:
         media_type = "application/json"
     if media_type not in {"application/json", "application/yaml"}:

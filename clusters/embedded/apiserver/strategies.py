@@ -103,7 +103,7 @@ def _fixed(spec: Object) -> Object:
 
 def _encode_secret(obj: Object) -> None:
     plain = obj.pop("stringData", None) or {}
-    obj.setdefault("type", "Opaque")
+    obj["type"] = obj.get("type") or "Opaque"
     if plain:
         data = obj.setdefault("data", {})
         for key, value in plain.items():
