@@ -6,7 +6,6 @@ One WebSocket for each command; needs nothing but a kubeconfig, on any cluster.
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from clusters.access import AccessError, ExecResult
 
 CONNECT_SECONDS = 20.0
 COMMAND_SECONDS = 180.0
+STDIN_FRAME_BYTES = 16384
+LONGEST_SHOWN = 120
 _STDOUT, _STDERR, _ERROR = 1, 2, 3
 """Channels of the protocols v4.channel.k8s.io and v5.channel.k8s.io."""
 
@@ -54,22 +55,42 @@ class ApiExec:
             ended.stderr.decode(errors="backslashreplace"),
         )
 
-    def run_bytes(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> Ended:
+    def run_bytes(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: bytes = b"",
+    ) -> Ended:
         """Runs the command to its end.
+
+        Args:
+            stdin: what it can read. It then waits for more: only the newest servers let one
+                side of the stream be closed.
 
         Raises:
             NotStartedError: it could not be started.
             AccessError: it did not end in time, or the connection broke before it ended.
         """
-        shown = f"`{shlex.join(command)[:80]}` in {namespace}/{pod} ({container})"
-        socket = self._open(namespace, pod, container, command, shown)
+        words = (word if len(word) < LONGEST_SHOWN else "..." for word in command[:8])
+        shown = f"`{' '.join(words)}` in {namespace}/{pod} ({container})"
+        socket = self._open(namespace, pod, container, command, shown, reads=bool(stdin))
         try:
-            return _to_end(socket, shown)
+            return _to_end(socket, stdin, shown)
         finally:
             socket.close()
 
     def _open(
-        self, namespace: str, pod: str, container: str, command: Sequence[str], shown: str
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        shown: str,
+        *,
+        reads: bool,
     ) -> Any:
         from kubernetes import client
         from kubernetes.client.exceptions import ApiException
@@ -84,7 +105,7 @@ class ApiExec:
                 namespace,
                 container=container,
                 command=list(command),
-                stdin=False,
+                stdin=reads,
                 stdout=True,
                 stderr=True,
                 tty=False,
@@ -109,12 +130,14 @@ def _why_not(error: Any) -> str:
         return f"{getattr(cause, 'status_code', '')} {bytes(body).decode(errors='replace')[:200]}"
 
 
-def _to_end(socket: Any, shown: str) -> Ended:
+def _to_end(socket: Any, stdin: bytes, shown: str) -> Ended:
     import websocket
 
     pieces: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: [], _ERROR: []}
     deadline = time.monotonic() + COMMAND_SECONDS
     try:
+        for start in range(0, len(stdin), STDIN_FRAME_BYTES):
+            socket.write_stdin(stdin[start : start + STDIN_FRAME_BYTES])
         while socket.is_open():
             left = deadline - time.monotonic()
             if left <= 0:

@@ -7,7 +7,7 @@ from importlib import import_module
 from clusters import rundir
 from clusters.provider import Progress, Provider
 
-NAMES = ("embedded", "simulated")
+NAMES = ("embedded", "simulated", "existing")
 
 
 def provider(name: str) -> Provider:

@@ -1,10 +1,10 @@
 """Bulk reads of files with one command and one stream of bytes.
 
-The scripts need nothing but ``sh`` and ``cat`` and are constant: what is asked for comes as
-positional parameters, so that nothing has to be quoted into them. Files are read a hundred
-at a time by one ``cat``, since a process for each of some thousand files would be felt on
-the node; only where that ``cat`` fails are its files read one by one, to learn which of
-them failed and why.
+The scripts need nothing but ``sh`` and ``cat`` and are constant: the globs come as lines of
+standard input, ended by an empty one, since they may be more than a URL can carry, and the
+stream of an exec cannot be closed on one side. Files are read a hundred at a time by one
+``cat``, since a process for each of some thousand files would be felt on the node; only
+where that ``cat`` fails are its files read one by one, to learn which of them failed and why.
 """
 
 from __future__ import annotations
@@ -13,52 +13,55 @@ from collections.abc import Sequence
 
 from clusters.access import AccessError, Reading
 
-READ = r"""mark=$1; shift; IFS=$(printf '\036'); m=/proc/sys/kernel/random/boot_id; l=; c=; n=0
+READ = r"""mark=$1; IFS=$(printf '\036'); m=/proc/sys/kernel/random/boot_id; l=; c=; n=0
 flush() {
 [ "$l" ] || return 0
 set -f; printf '%s\0' $l ''; cat $m $c 2>/dev/null; s=$?; printf '%s %s\0' "$mark" $s
 [ $s -eq 0 ] || for f in $l; do cat "$f" 2>&1; printf '%s %s\0' "$mark" $?; done
 set +f; l=; c=; n=0
 }
-for p do for f in $p; do [ -f "$f" ] || continue
+while IFS= read -r p && [ "$p" ]; do for f in $p; do [ -f "$f" ] || continue
 l="$l$f$IFS" c="$c$f$IFS$m$IFS" n=$((n+1)); [ $n -lt 100 ] || flush
 done; done; flush; true"""
-"""Parameters: a mark, then globs.
+"""Reads the files that match; its parameter is a mark.
 
 Writes batches: the paths, NUL-terminated, and a NUL; the node's boot id, and after each file
 the boot id again; ``MARK STATUS NUL``. If that status is not 0, each file once more,
 followed by ``MARK STATUS NUL`` of its own; a reason is then the last line of the content.
 """
 
-LIST = r"""IFS=; for p do for f in $p; do
+LIST = r"""IFS=; while read -r p && [ "$p" ]; do for f in $p; do
 if [ -e "$f" ] || [ -L "$f" ]; then printf '%s\0' "$f"; fi; done; done; true"""
-"""Parameters: globs. Writes each matching path, NUL-terminated."""
+"""Writes each matching path, NUL-terminated."""
 
 _BOOT_ID_BYTES = 37
 _VANISHED = {"No such file or directory", "No such process", "No such device"}
 """What cat says of a file that has gone since it was listed: ENOENT, /proc, cgroups."""
 
 
-def read_command(patterns: Sequence[str], mark: str) -> list[str]:
+def read_command(mark: str) -> list[str]:
     """A command that reads every match; its output is for `parse_read`.
 
     Args:
-        patterns: absolute paths or globs; the node's boot id cannot be among them.
         mark: a word that no file contains: random, and new for each read.
     """
-    return ["sh", "-c", READ, "sh", mark, *_absolute(patterns)]
+    return ["sh", "-c", READ, "sh", mark]
 
 
-def list_command(patterns: Sequence[str]) -> list[str]:
+def list_command() -> list[str]:
     """A command that names every match; its output is for `parse_list`."""
-    return ["sh", "-c", LIST, "sh", *_absolute(patterns)]
+    return ["sh", "-c", LIST]
 
 
-def _absolute(patterns: Sequence[str]) -> Sequence[str]:
+def dump_patterns(patterns: Sequence[str]) -> bytes:
+    """Standard input for both commands: absolute paths or globs.
+
+    The node's boot id, which separates files, cannot be among what is read.
+    """
     for pattern in patterns:
         if not pattern.startswith("/") or "\n" in pattern or "\0" in pattern:
             raise ValueError(f"not an absolute path or glob: {pattern!r}")
-    return patterns
+    return "".join(f"{pattern}\n" for pattern in (*patterns, "")).encode()
 
 
 def parse_read(output: bytes, mark: str) -> Reading:

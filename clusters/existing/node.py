@@ -10,7 +10,7 @@ pod instead of the node: what is behind them is not found.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,6 @@ from clusters.pod_exec import ApiExec, NotStartedError
 HANDLER = "virt-handler"
 HANDLER_LABEL = f"kubevirt.io={HANDLER}"
 ROOT = "/proc/1/root"
-
-LONGEST_QUERY = 6000
-"""Characters of patterns in one command: it travels in a URL, and proxies allow 8 KiB."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +81,33 @@ class HandlerShell:
 
     def read(self, patterns: Sequence[str]) -> Reading:
         """As `NodeShell.read`."""
-        files: dict[str, str] = {}
-        unreadable: dict[str, str] = {}
-        for batch in _batches(patterns):
-            mark = secrets.token_hex(12)
-            output = self._run(framing.read_command(batch, mark))
-            reading = framing.parse_read(output, mark)
-            files |= {_here(path): text for path, text in reading.files.items()}
-            unreadable |= {_here(path): why for path, why in reading.unreadable.items()}
-        return Reading(files, unreadable)
+        mark = secrets.token_hex(12)
+        reading = framing.parse_read(self._run(framing.read_command(mark), patterns), mark)
+        return Reading(
+            {_here(path): text for path, text in reading.files.items()},
+            {_here(path): why for path, why in reading.unreadable.items()},
+        )
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `NodeShell.list`."""
-        found: set[str] = set()
-        for batch in _batches(patterns):
-            output = self._run(framing.list_command(batch))
-            found |= {_here(path) for path in framing.parse_list(output)}
-        return tuple(sorted(found))
+        found = framing.parse_list(self._run(framing.list_command(), patterns))
+        return tuple(sorted({_here(path) for path in found}))
 
-    def _run(self, command: Sequence[str]) -> bytes:
+    def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         handler = self._handler
         try:
-            ended = self._exec.run_bytes(handler.namespace, handler.pod, handler.container, command)
+            ended = self._exec.run_bytes(
+                handler.namespace,
+                handler.pod,
+                handler.container,
+                command,
+                stdin=framing.dump_patterns([_there(pattern) for pattern in patterns]),
+            )
         except NotStartedError:
             self._handler = self._successor()
             if self._handler == handler:
                 raise
-            return self._run(command)
+            return self._run(command, patterns)
         if ended.returncode:
             raise AccessError(
                 f"node {handler.node}: reading through {handler.namespace}/{handler.pod} ended "
@@ -124,20 +121,6 @@ class HandlerShell:
             if handler.node == self._handler.node:
                 return handler
         return self._handler
-
-
-def _batches(patterns: Sequence[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    length = 0
-    for pattern in patterns:
-        there = _there(pattern)
-        if batch and length + len(there) > LONGEST_QUERY:
-            yield batch
-            batch, length = [], 0
-        batch.append(there)
-        length += len(there)
-    if batch:
-        yield batch
 
 
 def _there(path: str) -> str:

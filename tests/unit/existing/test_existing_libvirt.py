@@ -1,0 +1,103 @@
+"""virsh's tables, and the view of a domain made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from clusters.access import AccessError, ExecResult
+from clusters.existing import libvirt
+
+VCPUPIN = " VCPU   CPU Affinity\n----------------------\n 0      2\n 1      3,5-6\n 2      0-11\n\n"
+OLD_VCPUPIN = "VCPU: CPU Affinity\n----------------------------------\n   0: 2\n   1: 3,5-6\n\n"
+EMULATORPIN = "emulator: CPU Affinity\n----------------------------------\n       *: 4\n\n"
+IOTHREADINFO = " IOThread ID   CPU Affinity\n-----------------------------\n 1             4\n\n"
+XML = (
+    "<domain type='kvm'><vcpu current='2'>3</vcpu><vcpus><vcpu id='0' enabled='yes'/>"
+    "<vcpu id='1' enabled='yes'/><vcpu id='2' enabled='no'/></vcpus></domain>"
+)
+
+
+def test_tables_of_new_and_old_releases() -> None:
+    first_two = {0: frozenset({2}), 1: frozenset({3, 5, 6})}
+    assert libvirt.vcpu_pins(VCPUPIN) == {**first_two, 2: frozenset(range(12))}
+    assert libvirt.vcpu_pins(OLD_VCPUPIN) == first_two
+    assert libvirt.emulator_pin(EMULATORPIN) == {4}
+    assert libvirt.iothread_pins(IOTHREADINFO) == {1: {4}}
+    assert libvirt.iothread_pins("No IOThreads found for the domain\n") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "error: failed to get domain\n",
+        " VCPU   CPU Affinity\n----------------------\n",
+        VCPUPIN.replace("3,5-6", "3,^5"),
+        VCPUPIN.replace(" 1  ", " 0  "),
+        VCPUPIN + " warning\n",
+        IOTHREADINFO,
+    ],
+)
+def test_what_is_not_known_is_quoted(text: str) -> None:
+    with pytest.raises(AccessError) as caught:
+        libvirt.vcpu_pins(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", EMULATORPIN + "       *: 5\n", EMULATORPIN.replace("4", "")])
+def test_the_emulator_has_one_row(text: str) -> None:
+    with pytest.raises(AccessError):
+        libvirt.emulator_pin(text)
+
+
+class Virsh:
+    """A compute container whose virsh answers."""
+
+    def __init__(self, *, socket: bool = True) -> None:
+        self.socket = socket
+        self.answers = {
+            "dumpxml": XML,
+            "vcpupin": VCPUPIN,
+            "emulatorpin": EMULATORPIN,
+            "iothreadinfo": IOTHREADINFO,
+        }
+
+    def run(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> ExecResult:
+        assert (namespace, pod, container, command[0]) == ("ns", "launcher", "compute", "virsh")
+        if "-c" in command and not self.socket:
+            return ExecResult(1, "", "error: failed to connect to the hypervisor\n")
+        assert command[-1] == "ns_vm"
+        answer = self.answers[command[-2]]
+        return ExecResult(int(not answer), answer, "" if answer else "error: no domain\n")
+
+
+def test_a_view_leaves_out_vcpus_that_are_not_enabled() -> None:
+    view = libvirt.VirshLibvirt(Virsh(), lambda *_: "launcher").view("ns", "vm")
+    assert set(view.vcpu_pins) == {0, 1}
+    assert view.emulator_pin == frozenset({4})
+    assert view.iothread_pins == {1: frozenset({4})}
+    assert "virsh -c 'qemu+unix:///session?socket=" in view.source
+    assert view.source.endswith("in ns/launcher")
+
+
+def test_a_launcher_that_runs_as_root_has_virshs_own_default() -> None:
+    view = libvirt.VirshLibvirt(Virsh(socket=False), lambda *_: "launcher").view("ns", "vm")
+    assert view.source == "virsh in ns/launcher"
+
+
+@pytest.mark.parametrize("command", ["dumpxml", "vcpupin"])
+def test_a_refusal_is_quoted(command: str) -> None:
+    container = Virsh()
+    container.answers[command] = ""
+    virsh = libvirt.VirshLibvirt(container, lambda *_: "launcher")
+    with pytest.raises(AccessError, match=f"{command}.* ended with 1: error: no domain"):
+        virsh.view("ns", "vm")
+
+
+def test_enabled_vcpus_without_a_list() -> None:
+    assert libvirt.enabled_vcpus("<domain><vcpu current='2'>8</vcpu></domain>") == {0, 1}
+    assert libvirt.enabled_vcpus("<domain><vcpu>3</vcpu></domain>") == {0, 1, 2}
+    with pytest.raises(AccessError, match="no domain"):
+        libvirt.enabled_vcpus("<domain/>")

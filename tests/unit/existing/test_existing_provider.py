@@ -1,0 +1,213 @@
+"""The provider: nothing is created, everything goes through one kubeconfig."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clusters import processes, providers, rundir
+from clusters.access import AccessError
+from clusters.existing.kubeconfig import single_context
+from clusters.existing.provider import OWNER, PROVIDER
+from clusters.existing.rights import RIGHTS, single
+from clusters.provider import ClusterError, Handle
+from clusters.shape import ClusterSpec
+from tests.unit.existing.conftest import FakeApi, node
+from tests.unit.existing.test_existing_libvirt import EMULATORPIN, IOTHREADINFO, VCPUPIN, XML
+
+RBAC = Path(__file__).parents[3] / "clusters/existing/rbac.yaml"
+VMI = "/apis/kubevirt.io/v1/namespaces/ns/virtualmachineinstances/vm"
+
+
+def up(api: FakeApi, directory: Path, *, detached: bool = True) -> Handle:
+    directory.mkdir()
+    spec = ClusterSpec(kubeconfig=api.kubeconfig)
+    return PROVIDER.up("prod", spec, directory, progress=lambda _: None, detached=detached)
+
+
+def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
+    handle = up(api, tmp_path / "run")
+    assert stat.S_IMODE(Path(handle.kubeconfig).stat().st_mode) == 0o600
+    found_again = Handle.load((tmp_path / "run" / rundir.HANDLE).read_text())
+    assert found_again == handle
+    assert PROVIDER.alive(found_again) is None
+    access = PROVIDER.connect(found_again)
+    assert access.nodes == ("n1",)
+    assert access.description.startswith("KubeVirt v1.9.0 on Kubernetes v1.36.0 at http://")
+    assert not access.simulation
+    read = access.node_shell("n1").read(["/sys/devices/system/cpu/online"])
+    assert read.files == {"/sys/devices/system/cpu/online": "0-11\n"}
+    with pytest.raises(AccessError, match="no virt-handler runs on node n2"):
+        access.node_shell("n2")
+    available = {name: c.available for name, c in access.capabilities().items()}
+    assert available == {
+        "libvirt": True, "node-files": True, "guest-console": True, "smt": True, "numa": False,
+    }  # fmt: skip
+    access.close()
+    PROVIDER.down(handle)
+    PROVIDER.down(handle)
+    assert not (tmp_path / "run").exists()
+    assert not {verb for verb, _, _ in api.asked} - {"get", "list", "create"}
+    assert [ask for ask in api.asked if ask[0] == "create"] == [
+        ("create", "authorization.k8s.io", "selfsubjectaccessreviews")
+    ]
+
+
+def test_it_can_be_chosen() -> None:
+    assert providers.provider("existing") is PROVIDER
+
+
+def test_the_view_of_a_domain(api: FakeApi, tmp_path: Path) -> None:
+    def virsh(command: Sequence[str], _: bytes) -> tuple[int, bytes, bytes]:
+        answers = {"dumpxml": XML, "vcpupin": VCPUPIN, "emulatorpin": EMULATORPIN}
+        return 0, answers.get(command[-2], IOTHREADINFO).encode(), b""
+
+    api.commands["compute"] = virsh
+    access = PROVIDER.connect(up(api, tmp_path / "run"))
+    with pytest.raises(AccessError, match=r"no .*/vm"):
+        access.libvirt.view("ns", "vm")
+    api.objects[VMI] = {"metadata": {"uid": "u1"}}
+    api.objects["/api/v1/namespaces/ns/pods"] = {"items": []}
+    with pytest.raises(AccessError, match="no launcher pod of ns/vm runs"):
+        access.libvirt.view("ns", "vm")
+    launcher = {"metadata": {"name": "virt-launcher-vm"}, "status": {"phase": "Running"}}
+    api.objects["/api/v1/namespaces/ns/pods"] = {"items": [launcher]}
+    assert access.libvirt.view("ns", "vm").emulator_pin == {4}
+
+
+def test_all_gaps_are_in_the_refusal(api: FakeApi, tmp_path: Path) -> None:
+    api.objects["/api/v1/nodes"] = {"items": [node(labels=False)]}
+    api.refused = {("create", "namespaces")}
+    with pytest.raises(ClusterError) as caught:
+        up(api, tmp_path / "run")
+    assert "may not create namespaces" in str(caught.value)
+    assert "cpuManagerPolicy: static" in str(caught.value)
+
+
+def test_a_handle_ends_with_the_run_that_made_it(api: FakeApi, tmp_path: Path) -> None:
+    handle = up(api, tmp_path / "run", detached=False)
+    assert processes.alive(handle.details[OWNER])
+    assert PROVIDER.alive(handle) is None
+    gone = Handle(**{**vars(handle), "details": {OWNER: "1:0"}})
+    assert "has ended" in str(PROVIDER.alive(gone))
+
+
+def test_an_api_that_goes_away(api: FakeApi, tmp_path: Path) -> None:
+    handle = up(api, tmp_path / "run")
+    Path(handle.kubeconfig).write_text(
+        Path(handle.kubeconfig).read_text().replace(str(api.port), "1")
+    )
+    assert "nothing answers" in str(PROVIDER.alive(handle))
+    with pytest.raises(ClusterError, match="nothing answers"):
+        PROVIDER.connect(handle)
+
+
+def test_logs_are_kept_as_far_as_they_can_be_had(api: FakeApi, tmp_path: Path) -> None:
+    api.objects["/api/v1/namespaces/kubevirt/pods"] = {"items": []}
+    api.objects["/api/v1/namespaces/kubevirt/events"] = 403
+    api.objects["/api/v1/namespaces/kubevirt/pods/virt-handler-x/log"] = "heartbeat\n"
+    PROVIDER.connect(up(api, tmp_path / "run")).collect_logs(str(tmp_path / "logs"))
+    kept = {path.name for path in (tmp_path / "logs").iterdir()}
+    assert kept == {
+        "nodes.json", "kubevirt.json", "kubevirt-pods.json", "virt-handler-n1.log", "errors.txt",
+    }  # fmt: skip
+    assert (tmp_path / "logs/virt-handler-n1.log").read_text() == "heartbeat\n"
+    assert "kubevirt-events.json: GET" in (tmp_path / "logs/errors.txt").read_text()
+
+
+# rights
+
+
+def granted() -> set[tuple[str, str, str]]:
+    documents = list(yaml.safe_load_all(RBAC.read_text()))
+    (role,) = (document for document in documents if document["kind"] == "ClusterRole")
+    return {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_manifest_grants_what_is_reviewed_and_nothing_else() -> None:
+    assert granted() == {(verb, right.group, right.resource) for right, verb in single(RIGHTS)}
+
+
+def test_nothing_is_asked_that_the_manifest_does_not_grant(api: FakeApi, tmp_path: Path) -> None:
+    access = PROVIDER.connect(up(api, tmp_path / "run"))
+    access.capabilities()
+    access.collect_logs(str(tmp_path / "logs"))
+    with pytest.raises(AccessError):
+        access.libvirt.view("ns", "vm")
+    open_to_all = ("create", "authorization.k8s.io", "selfsubjectaccessreviews")
+    assert api.asked - granted() == {open_to_all}
+
+
+# kubeconfigs
+
+
+def kubeconfig(path: Path, *contexts: str, current: str = "") -> Path:
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": current,
+                "contexts": [{"name": n, "context": {"cluster": n, "user": n}} for n in contexts],
+                "clusters": [
+                    {
+                        "name": n,
+                        "cluster": {"server": f"https://{n}", "certificate-authority": "ca"},
+                    }
+                    for n in contexts
+                ],
+                "users": [{"name": n, "user": {"client-key": "/k/key"}} for n in contexts],
+            }
+        )
+    )
+    return path
+
+
+def test_one_context_with_absolute_paths(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", "a", "b", current="a")
+    found = yaml.safe_load(single_context(str(path), "b"))
+    assert found["current-context"] == "b"
+    assert found["clusters"] == [
+        {
+            "name": "b",
+            "cluster": {"server": "https://b", "certificate-authority": str(tmp_path / "ca")},
+        }
+    ]
+    assert found["users"] == [{"name": "b", "user": {"client-key": "/k/key"}}]
+
+
+def test_several_files_as_kubectl_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = kubeconfig(tmp_path / "one", "a")
+    second = kubeconfig(tmp_path / "two", "b", current="b")
+    monkeypatch.setenv("KUBECONFIG", f"{first}:{tmp_path}/absent:{second}")
+    assert yaml.safe_load(single_context(None, None))["current-context"] == "b"
+    assert yaml.safe_load(single_context(None, "a"))["current-context"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "said"),
+    [
+        (None, None, "there is no kubeconfig at .*: give --kubeconfig FILE or set KUBECONFIG"),
+        ("- list", None, "is no kubeconfig"),
+        ("a: [", None, "cannot be read"),
+        ("{}", None, "no current context: give --context, one of none"),
+        ("contexts: [{name: a, context: {}}]", "z", "no context 'z': give --context, one of a"),
+        ("contexts: [{name: a, context: {cluster: c}}]", "a", "names the cluster 'c', which is"),
+    ],
+)
+def test_bad_kubeconfigs(tmp_path: Path, text: str | None, context: str | None, said: str) -> None:
+    path = tmp_path / "config"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ClusterError, match=said):
+        single_context(str(path), context)
