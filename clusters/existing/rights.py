@@ -41,7 +41,7 @@ RIGHTS = (
     Right(
         "kubevirt.io",
         "virtualmachineinstances",
-        ("create", "delete", "get", "list"),
+        ("create", "delete", "get", "list", "watch"),
         "run the VMIs that are judged",
     ),
     Right(

@@ -15,10 +15,18 @@ from xml.etree import ElementTree
 
 from clusters.access import ExecResult, LibvirtView, Reading
 from clusters.embedded import cpuset
-from clusters.embedded.machine import ContainerSpec, ContainerState, MachineError, Program
+from clusters.embedded.machine import (
+    ContainerSpec,
+    ContainerState,
+    ExecSession,
+    MachineError,
+    Program,
+)
 from clusters.shape import NodeShape
 from clusters.simulated.guest import console_text, enabled_vcpus
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel, KernelError, Process, Thread
+from clusters.simulated.node_tools import BulkSession, understands
+from clusters.simulated.virsh import pins_as_printed
 
 SOURCE = "simulated libvirt"
 KILLED = 137
@@ -174,8 +182,10 @@ class SimulatedMachine:
             for domain in other.domains.values()
         )
 
-    async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> FinishedSession:  # noqa: ARG002
+    async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:  # noqa: ARG002
         """As `Machine.execute`."""
+        if self._container(id).spec.program is Program.NODE_TOOLS and understands(command):
+            return BulkSession(self.kernel, command)
         return FinishedSession(await self.execute_to_end(id, command))
 
     async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
@@ -375,10 +385,9 @@ class SimulatedMachine:
                     return ExecResult(0, "".join(f"{name}\n" for name in container.domains), "")
                 case ["dumpxml", name]:
                     return ExecResult(0, self._domain(container.spec.id, name).xml, "")
-                case ["vcpupin", name]:
-                    pins = self.domain_view_now(container.spec.id, name).vcpu_pins
-                    rows = "".join(f" {n}      {cpuset.render(c)}\n" for n, c in pins.items())
-                    return ExecResult(0, f" VCPU   CPU Affinity\n{'-' * 22}\n{rows}\n", "")
+                case ["vcpupin" | "emulatorpin" | "iothreadinfo" as command, name]:
+                    view = self.domain_view_now(container.spec.id, name)
+                    return ExecResult(0, pins_as_printed(command, view), "")
                 case ["vcpupin", name, vcpu, cpus]:
                     thread = self._domain(container.spec.id, name).vcpus[int(vcpu)]
                     self.kernel.set_affinity(thread, cpuset.parse(cpus))

@@ -1,0 +1,26 @@
+"""What ``virsh`` prints of a simulated domain (libvirt tools/virsh-domain.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clusters.access import LibvirtView
+from clusters.embedded import cpuset
+
+
+def pins_as_printed(command: str, view: LibvirtView) -> str:
+    """The answer of ``virsh vcpupin``, ``emulatorpin`` or ``iothreadinfo``."""
+    if command == "vcpupin":
+        return _table(" VCPU   CPU Affinity", view.vcpu_pins)
+    if command == "emulatorpin":
+        pin = cpuset.render(view.emulator_pin)
+        return f"emulator: CPU Affinity\n{'-' * 34}\n       *: {pin}\n\n"
+    if not view.iothread_pins:
+        return "No IOThreads found for the domain\n"
+    return _table(" IOThread ID   CPU Affinity", view.iothread_pins)
+
+
+def _table(heading: str, pins: Mapping[int, frozenset[int]]) -> str:
+    width = heading.index("CPU Affinity") - 1
+    rows = "".join(f" {number:<{width}}{cpuset.render(cpus)}\n" for number, cpus in pins.items())
+    return f"{heading}\n{'-' * (len(heading) + 2)}\n{rows}\n"
