@@ -18,9 +18,10 @@ CONTAINER_DISK_COMMAND = "/usr/bin/container-disk"
 NO_OP = "--no-op"
 
 _SIDECARS = frozenset(
-    {"example-hook-sidecar", "example-cloudinit-hook-sidecar", "hook-sidecar", "sidecar-shim"}
+    {"example-hook-sidecar", "example-cloudinit-hook-sidecar", "sidecar", "sidecar-shim"}
 )
 _PLAIN = frozenset({"alpine", "busybox", "pause"})
+_DISKS = frozenset({"disk", "guest"})
 _DISK_SUFFIXES = ("container-disk", "container-disk-demo", "kernel-boot", "kernel-boot-demo")
 
 
@@ -33,7 +34,7 @@ def program_of(container: Object) -> Program | None:
         return by_command.get(command[0] if command else "", Program.COMPLETE)
     if name == _base_name(HANDLER):
         return Program.NODE_TOOLS
-    if name.endswith(_DISK_SUFFIXES):
+    if name in _DISKS or name.endswith(_DISK_SUFFIXES):
         return Program.COMPLETE if NO_OP in command else Program.SLEEP
     if name in _SIDECARS:
         return Program.SLEEP

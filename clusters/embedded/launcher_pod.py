@@ -152,14 +152,14 @@ def _containers(instance: Object, config: ClusterConfig, faults: Faults) -> Iter
             "name": f"volume{volume['name']}",
             "image": volume["containerDisk"].get("image", ""),
             "command": [images.CONTAINER_DISK_COMMAND],
-            "resources": _disk_resources(instance),
+            "resources": _disk_resources(instance, config),
         }
     if kernel := _kernel_boot(instance):
         yield {
             "name": "volumekernel-boot-volume",
             "image": kernel.get("image", ""),
             "command": [images.CONTAINER_DISK_COMMAND],
-            "resources": _disk_resources(instance),
+            "resources": _disk_resources(instance, config),
         }
     for index, sidecar in enumerate(_hook_sidecars(instance)):
         yield {
@@ -196,7 +196,7 @@ def _init_containers(instance: Object, config: ClusterConfig) -> Iterator[Object
             "image": volume["containerDisk"].get("image", ""),
             "command": [images.CONTAINER_DISK_COMMAND],
             "args": [images.NO_OP],
-            "resources": _disk_resources(instance),
+            "resources": _disk_resources(instance, config),
         }
     if kernel:
         yield {
@@ -204,7 +204,7 @@ def _init_containers(instance: Object, config: ClusterConfig) -> Iterator[Object
             "image": kernel.get("image", ""),
             "command": [images.CONTAINER_DISK_COMMAND],
             "args": [images.NO_OP],
-            "resources": _disk_resources(instance),
+            "resources": _disk_resources(instance, config),
         }
 
 
@@ -240,7 +240,10 @@ def _sidecar_resources(instance: Object, faults: Faults) -> Resources:
     return _amounts((cpu, "64M"), (cpu, "64M"))
 
 
-def _disk_resources(instance: Object) -> Resources:
+def _disk_resources(instance: Object, config: ClusterConfig) -> Resources:
+    """The container of a disk; in the time of v1alpha2 it cost as much as a hook sidecar."""
+    if config.profile == V1ALPHA2:
+        return _support(instance, ("200m", "64M"), ("1m", "1M"))
     return _support(instance, ("10m", "40M"), ("1m", "1M"))
 
 

@@ -22,6 +22,12 @@ class Health:
 
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
+        self._reported = asyncio.Event()
+
+    async def wait_problem(self) -> dict[str, str]:
+        """Returns `problems` as soon as a component has reported one."""
+        await self._reported.wait()
+        return self.problems
 
     @property
     def problems(self) -> dict[str, str]:
@@ -31,11 +37,14 @@ class Health:
     def report(self, component: str, error: BaseException) -> None:
         """Remembers and logs what happened to a component."""
         self._problems[component] = f"{component}: {type(error).__name__}: {error}"
+        self._reported.set()
         logger.error("%s", self._problems[component], exc_info=error)
 
     def recovered(self, component: str) -> None:
         """The component works again."""
         self._problems.pop(component, None)
+        if not self._problems:
+            self._reported.clear()
 
 
 class Tasks:

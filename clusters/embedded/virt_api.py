@@ -58,6 +58,7 @@ class VmiAdmission:
         if old is not None:
             return self._admit_update(obj, old)
         vmi = copy.deepcopy(obj)
+        self._refuse(list(self._decoding_rules(vmi)))
         self._default(vmi)
         finalizers = vmi["metadata"].setdefault("finalizers", [])
         if FINALIZER not in finalizers:
@@ -127,6 +128,21 @@ class VmiAdmission:
             _volume_rules,
             self._sidecar_rules,
         )
+
+    def _decoding_rules(self, vmi: Object) -> Iterator[Cause]:
+        """Numbers of CPUs are uint32; what does not fit cannot be decoded."""
+        for name in ("sockets", "cores", "threads", "maxSockets"):
+            number = cpu_of(vmi).get(name) or 0
+            if number > _UINT32:
+                field = f"{_CPU}.{name}"
+                message = f"cannot unmarshal number {number} into field {field} of type uint32"
+                yield Cause(INVALID, message, field)
+        if self._config.profile != V1ALPHA2:
+            return
+        for kind in ("requests", "limits"):
+            if quantity.value(resource_of(vmi, kind, "cpu")) > _UINT32:
+                message = f"{_path(kind, 'cpu')} is more than a number of vCPUs can be"
+                yield Cause(INVALID, message, _path(kind, "cpu"))
 
     def _sidecar_rules(self, vmi: Object) -> Iterator[Cause]:
         annotated = (vmi["metadata"].get("annotations") or {}).get(HOOK_SIDECARS)

@@ -31,9 +31,9 @@ from clusters.embedded.launcher_pod import (
     SCHEDULABLE,
 )
 from clusters.embedded.machine import Machine, MachineError
-from clusters.embedded.node_topology import discover
+from clusters.embedded.node_topology import NodeTopology, discover
 from clusters.embedded.reconciling import Health, Tasks, WorkQueue, follow
-from clusters.embedded.vmi import FINAL, is_dedicated, isolates_emulator
+from clusters.embedded.vmi import FINAL
 from clusters.embedded.vmi_status import set_phase
 
 COMPONENT = "virt-handler"
@@ -75,6 +75,7 @@ class VirtHandler:
         self._tasks = Tasks(health)
         self._queue: WorkQueue[Key] = WorkQueue(self._name, self._reconcile, health)
         self._launchers: dict[str, Launcher] = {}
+        self._topology: NodeTopology | None = None
 
     async def start(self) -> None:
         """Begins to watch and to beat."""
@@ -177,12 +178,12 @@ class VirtHandler:
         if pod is None or uid in self._launchers:
             return
         try:
-            topology = await discover(self._machine)
-            launcher = Launcher(self._machine, topology, pod, self._settings, self._faults)
+            if self._topology is None:
+                self._topology = await discover(self._machine)
+            launcher = Launcher(self._machine, self._topology, pod, self._settings, self._faults)
             self._launchers[uid] = launcher
             await launcher.start(instance)
-            isolated = is_dedicated(instance) and isolates_emulator(instance)
-            if isolated and not self._faults.emulator_not_isolated:
+            if launcher.emulator_cpus:
                 await self._keep_house(launcher)
         except (PinningError, MachineError) as error:
             self._fail(instance, f'server error. command SyncVMI failed: "{error}"')

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from clusters.embedded import cpuset
-from clusters.embedded.apiserver.resources import NAMESPACE, NODE, POD, VMI, ResourceType
+from clusters.embedded.apiserver.resources import NODE, POD, VMI, ResourceType
 from clusters.embedded.apiserver.store import Object
 from clusters.embedded.cpuset import CpuSet
 from clusters.embedded.faults import NONE, Faults
@@ -75,7 +75,11 @@ class SimulatedCluster:
         self.store.delete(VMI, name, "default")
 
     async def until(
-        self, type_: ResourceType, name: str, holds: Callable[[Object], object], namespace: str = "default"
+        self,
+        type_: ResourceType,
+        name: str,
+        holds: Callable[[Object], object],
+        namespace: str = "default",
     ) -> Object:
         """Waits until an object fulfils a condition."""
 
@@ -117,8 +121,10 @@ class SimulatedCluster:
         return Checkpoint.load(self.machines[node].kernel.read(PATH))
 
     def cgroup_of(self, pod: Object, container: str) -> str:
-        id = container_id(pod, container)
-        return cgroups.container_cgroup(pod["metadata"]["uid"], pod["status"]["qosClass"], id)
+        container = container_id(pod, container)
+        return cgroups.container_cgroup(
+            pod["metadata"]["uid"], pod["status"]["qosClass"], container
+        )
 
     def cpus_of(self, pod: Object, container: str) -> CpuSet:
         """``cpuset.cpus.effective`` of a container."""
@@ -152,12 +158,17 @@ def on_cluster(
         try:
             async with asyncio.timeout(PATIENCE):
                 await cluster.stack.start()
-            await test(cluster)
+            work = asyncio.ensure_future(test(cluster))
+            problem = asyncio.ensure_future(cluster.stack.health.wait_problem())
+            awaited = {work, problem} if healthy else {work}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            problem.cancel()
+            if not work.done():
+                work.cancel()
+                raise AssertionError(cluster.stack.health.problems)
+            await work
         finally:
             await cluster.stack.stop()
         assert not healthy or cluster.stack.health.problems == {}
 
     asyncio.run(run())
-
-
-__all__ = ["NAMESPACE", "NODE", "POD", "VMI"]

@@ -15,6 +15,7 @@ from clusters.embedded.apiserver.resources import EVENT, KUBEVIRT, NAMESPACE, NO
 from clusters.embedded.apiserver.store import Object
 from clusters.embedded.conditions import get_condition
 from clusters.embedded.kubelet.checkpoint import PATH
+from clusters.embedded.launcher.launcher import container_id
 from clusters.shape import CpuManager, NodeShape, NodeSpec
 from tests.unit.embedded_cluster import (
     SimulatedCluster,
@@ -312,8 +313,7 @@ def test_a_killed_container_comes_back_with_its_cpus() -> None:
         pod = await cluster.until(POD, "own", lambda p: p["status"]["phase"] == "Running")
         assert pod["status"]["qosClass"] == "Guaranteed"
         owned = cluster.cpus_of(pod, "main")
-        id = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        cluster.machine.kill_container(id)
+        cluster.machine.kill_container(container_id(pod, "main"))
         pod = await cluster.until(
             POD,
             "own",
@@ -354,9 +354,9 @@ def test_no_pcpu_is_ever_owned_twice_while_many_come_and_go() -> None:
         async for change in cluster.store.watch([VMI, POD]):
             exclusive_and_shared_are_disjoint(cluster)
             vmi = change.object
-            if change.type == "MODIFIED" and vmi["status"].get("phase") == "Running":
-                if change.kind == VMI.kind and "deletionTimestamp" not in vmi["metadata"]:
-                    cluster.delete_vmi(vmi["metadata"]["name"])
+            runs = change.type == "MODIFIED" and vmi["status"].get("phase") == "Running"
+            if runs and change.kind == VMI.kind and "deletionTimestamp" not in vmi["metadata"]:
+                cluster.delete_vmi(vmi["metadata"]["name"])
             if not cluster.store.list(VMI):
                 break
         assert cluster.checkpoint().entries == {}

@@ -179,10 +179,15 @@ class CpuManager:
         return self._topology.all if self._faults.shared_on_exclusive else self._default
 
     @property
+    def _reserved(self) -> CpuSet:
+        """pCPUs that no container may own."""
+        return frozenset() if self._faults.reserved_handed_out else self._configuration.reserved
+
+    @property
     def _pool(self) -> CpuSet:
         """Everything that this manager administers."""
         if STRICT_RESERVATION in self._configuration.options:
-            return self._topology.all - self._configuration.reserved
+            return self._topology.all - self._reserved
         return self._topology.all
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -202,7 +207,7 @@ class CpuManager:
         self._entries = {uid: dict(owned) for uid, owned in checkpoint.entries.items()}
         owned = [cpus for owned in self._entries.values() for cpus in owned.values()]
         known = self._default.union(*owned)
-        reserved = self._configuration.reserved & self._pool
+        reserved = self._reserved & self._pool
         if not reserved <= self._default:
             raise CheckpointError(
                 f'not all reserved cpus: "{cpuset.render(reserved)}" are present in '
@@ -224,13 +229,11 @@ class CpuManager:
     def _allocate(self, pod: Object, container: Object, number: int) -> None:
         uid, name = pod["metadata"]["uid"], container["name"]
         options = self._configuration.options
-        reserved = self._configuration.reserved
         if FULL_PCPUS_ONLY in options:
             self._require_whole_cores(number)
         owner, reusable = self._reusable
-        available = self._default - (frozenset() if self._faults.reserved_handed_out else reserved)
-        if self._faults.overlapping_sets:
-            available = self._topology.all - reserved
+        unowned = self._topology.all if self._faults.overlapping_sets else self._default
+        available = unowned - self._reserved
         if owner == uid:
             available |= reusable
         if self._faults.siblings_scattered:
@@ -249,7 +252,7 @@ class CpuManager:
                 f"SMT Alignment Error: requested {number} cpus not multiple cpus per core = "
                 f"{threads}",
             )
-        free = len(self._default - self._topology.siblings(self._configuration.reserved))
+        free = len(self._default - self._topology.siblings(self._reserved))
         if number > free:
             raise AdmissionError(
                 "SMTAlignmentError",

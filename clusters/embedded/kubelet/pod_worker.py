@@ -140,6 +140,7 @@ class PodWorker:
         cpu = pod_resources.CPU
         async with self._cpus.starting(self.uid, record.name, container_id) as cpus:
             exclusive = self._cpus.exclusive(self.uid, record.name) is not None
+            quota = cgroups.cpu_max(limits.get(cpu, 0), exclusive=self._unlimited(exclusive))
             spec = ContainerSpec(
                 id=container_id,
                 name=record.name,
@@ -148,9 +149,7 @@ class PodWorker:
                 program=program,
                 cpuset=cpus,
                 cpu_weight=cgroups.cpu_weight(requests.get(cpu, 0)),
-                cpu_max=cgroups.cpu_max(
-                    limits.get(cpu, 0), exclusive=exclusive and not self._faults.quota_kept
-                ),
+                cpu_max=quota,
                 memory_max=limits.get(pod_resources.MEMORY),
                 command=(*record.spec.get("command", ()), *record.spec.get("args", ())),
                 environment={e["name"]: e.get("value", "") for e in record.spec.get("env") or ()},
@@ -241,8 +240,12 @@ class PodWorker:
     async def _make_cgroup(self) -> None:
         directory = cgroups.MOUNT + cgroups.pod_cgroup(self.uid, self._pod["status"]["qosClass"])
         await self._machine.make_directories([directory])
-        exclusive = self._cpus.owns_cpus(self.uid) and not self._faults.quota_kept
-        await self._machine.write(cgroups.pod_settings(self._pod, exclusive=exclusive))
+        unlimited = self._unlimited(self._cpus.owns_cpus(self.uid))
+        await self._machine.write(cgroups.pod_settings(self._pod, exclusive=unlimited))
+
+    def _unlimited(self, exclusive: bool) -> bool:
+        """Whether the CFS quota is lifted: it is for exclusive CPUs."""
+        return exclusive and not self._faults.quota_kept
 
     async def _remove_cgroup(self) -> None:
         """Removes the pod's cgroup; only then may others have its CPUs."""

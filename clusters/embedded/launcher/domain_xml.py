@@ -7,7 +7,7 @@ and which disk uses which. The guest is always the node's own small one, booted 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -79,7 +79,7 @@ def render(
     if iothreads:
         _text(root, "iothreads", str(iothreads))
     if pinning is not None:
-        _add_cputune(root, pinning, faults)
+        _add_cputune(root, pinning)
     _add_boot(root, instance, settings)
     features = SubElement(root, "features")
     SubElement(features, "acpi")
@@ -119,20 +119,13 @@ def _add_vcpus(root: Element, instance: Object, topology: tuple[int, int, int]) 
         )
 
 
-def _add_cputune(root: Element, pinning: Pinning, faults: Faults) -> None:
+def _add_cputune(root: Element, pinning: Pinning) -> None:
     tune = SubElement(root, "cputune")
-    vcpus = dict(pinning.vcpus)
-    if faults.vcpu_pinned_to_neighbour and len(vcpus) > 1:
-        vcpus[0] = vcpus[1]
-    if not faults.vcpus_not_pinned:
-        for number, cpu in vcpus.items():
-            SubElement(tune, "vcpupin", vcpu=str(number), cpuset=str(cpu))
-    if pinning.emulator and not faults.emulator_not_isolated:
+    for number, cpu in pinning.vcpus.items():
+        SubElement(tune, "vcpupin", vcpu=str(number), cpuset=str(cpu))
+    if pinning.emulator:
         SubElement(tune, "emulatorpin", cpuset=_list(pinning.emulator))
-    iothreads: Mapping[int, Sequence[int]] = pinning.iothreads
-    if faults.iothreads_on_vcpus:
-        iothreads = {number: list(vcpus.values()) for number in iothreads}
-    for number, cpus in iothreads.items():
+    for number, cpus in pinning.iothreads.items():
         SubElement(tune, "iothreadpin", iothread=str(number), cpuset=_list(cpus))
 
 

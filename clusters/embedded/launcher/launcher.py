@@ -15,7 +15,7 @@ from clusters.embedded.launcher.domain_xml import (
     guest_files,
     render,
 )
-from clusters.embedded.launcher.pinning import PinningRequest, pin
+from clusters.embedded.launcher.pinning import Pinning, PinningRequest, pin
 from clusters.embedded.launcher_pod import COMPUTE
 from clusters.embedded.machine import Machine, MachineError
 from clusters.embedded.node_topology import NodeTopology
@@ -53,7 +53,8 @@ class Launcher:
         await self._machine.wait_libvirt(self.container_id)
         pinning = None
         if vmi.is_dedicated(instance):
-            pinning = pin(self._request(instance, await self._own_cpus()), self._cells)
+            request = self._request(instance, await self._own_cpus())
+            pinning = _spoilt(pin(request, self._topology.numa_cells), self._faults)
             self.emulator_cpus = frozenset(pinning.emulator)
         await self._prepare(instance)
         xml = render(instance, pinning, self._settings, self._faults)
@@ -67,10 +68,6 @@ class Launcher:
     async def stop(self) -> None:
         """Ends the domain; one that has ended is fine."""
         await self._machine.destroy_domain(self.container_id, self.domain)
-
-    @property
-    def _cells(self) -> list[list[list[int]]]:
-        return self._topology.numa_cells
 
     async def _own_cpus(self) -> CpuSet:
         path = f"{cgroups.MOUNT}{self.cgroup}/cpuset.cpus.effective"
@@ -104,6 +101,20 @@ class Launcher:
             supplemental_iothreads=vmi.supplemental_iothreads(instance),
             strict_numa=numa.get("guestMappingPassthrough") is not None,
         )
+
+
+def _spoilt(pinning: Pinning, faults: Faults) -> Pinning:
+    """The pinning as the faults want it."""
+    vcpus, iothreads = dict(pinning.vcpus), dict(pinning.iothreads)
+    if faults.vcpu_pinned_to_neighbour and len(vcpus) > 1:
+        vcpus[0] = vcpus[1]
+    if faults.iothreads_on_vcpus:
+        iothreads = dict.fromkeys(iothreads, tuple(vcpus.values()))
+    return Pinning(
+        vcpus={} if faults.vcpus_not_pinned else vcpus,
+        emulator=() if faults.emulator_not_isolated else pinning.emulator,
+        iothreads=iothreads,
+    )
 
 
 def container_id(pod: Object, name: str) -> str:
