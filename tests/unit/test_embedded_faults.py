@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,11 @@ async def observe(cluster: SimulatedCluster) -> dict[str, object]:
     facts["left"] = len(cluster.checkpoint().entries)
     facts["housekeeping"] = bool(facts["housekeeping"])
     return facts
+
+
+def only(fault: str) -> Faults:
+    switches: dict[str, Any] = {fault: True}
+    return Faults(**switches)
 
 
 def facts_with(faults: Faults) -> dict[str, object]:
@@ -114,7 +120,7 @@ def test_without_a_fault_all_is_well() -> None:
     ],
 )
 def test_a_fault_shows(fault: str, changed: set[str]) -> None:
-    found = facts_with(replace(Faults(), **{fault: True}))
+    found = facts_with(only(fault))
     different = {name for name, value in found.items() if value != HEALTHY[name]}
     assert changed <= different, f"{fault} shows in {different}, not in {changed}: {found}"
 
@@ -137,7 +143,7 @@ def test_labels_can_lie(fault: str, label: str | None) -> None:
         assert cluster.labels().get("kubevirt.io/cpumanager") == label
 
     node = NodeSpec("node-1", cpu_manager=CpuManager("none"))
-    on_cluster(test, nodes=[node], faults=replace(Faults(), **{fault: True}))
+    on_cluster(test, nodes=[node], faults=only(fault))
 
 
 def test_overcommitted_nodes_reject_what_the_scheduler_sends() -> None:
