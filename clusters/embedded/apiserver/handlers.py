@@ -40,6 +40,10 @@ from clusters.embedded.machine import MachineError
 Object = dict[str, Any]
 Answer = web.StreamResponse
 
+_RETURNED_WHEN_DELETED = {"Pod", "ServiceAccount"}
+"""Kinds whose deletion answers with the object even when it has gone, as upstream's
+OpenAPI document promises; the others answer with a Status."""
+
 
 class ResourceHandler:
     """Answers everything below ``/api/v1`` and ``/apis/GROUP/VERSION``."""
@@ -124,7 +128,8 @@ class ResourceHandler:
         how = accepted(request.headers.get("Accept", ""))
         options = delete_options(request.query, await body_of(request))
         obj, gone = self._operations.delete(target, options)
-        return answer(_deleted(target, obj) if gone else obj, how)
+        says_so = gone and target.type.kind not in _RETURNED_WHEN_DELETED
+        return answer(_deleted(target, obj) if says_so else obj, how)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> Answer:
         how = accepted(request.headers.get("Accept", ""))

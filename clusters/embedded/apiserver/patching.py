@@ -8,7 +8,6 @@ from typing import Any
 import jsonpatch
 
 from clusters.embedded.apiserver.apply_patch import apply_patch
-from clusters.embedded.apiserver.backends import Cause
 from clusters.embedded.apiserver.errors import ApiError, bad_request, unsupported_media_type
 from clusters.embedded.apiserver.schema import Schema
 from clusters.embedded.apiserver.strategic_merge import strategic_merge
@@ -75,9 +74,9 @@ def _json_patched(original: Object, patch: Any) -> Object:
     except jsonpatch.InvalidJsonPatch as error:
         raise bad_request(f"error decoding patch: {error}") from error
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-        cause = Cause("UnexpectedServerResponse", str(error), "")
         message = "the server rejected our request due to an error in our request"
-        details: Object = {"causes": [{"reason": cause.reason, "message": cause.message}]}
+        cause = {"reason": "FieldValueInvalid", "message": str(error), "field": "patch"}
+        details: Object = {"causes": [cause]}
         raise ApiError(422, "Invalid", message, details=details) from error
     return result
 

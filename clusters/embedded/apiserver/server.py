@@ -6,6 +6,7 @@ OpenAPI, Tables, strategic merge nor exec, which kubectl needs.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hmac
 import logging
@@ -15,13 +16,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from clusters.embedded.apiserver import errors, openapi
+from clusters.embedded.apiserver import crds, errors, openapi
 from clusters.embedded.apiserver.backends import Admission, PodAccess
 from clusters.embedded.apiserver.discovery import Discovery, version_info
 from clusters.embedded.apiserver.errors import ApiError
 from clusters.embedded.apiserver.handlers import ResourceHandler
 from clusters.embedded.apiserver.resources import ALL, ResourceType
 from clusters.embedded.apiserver.responses import accepted, answer, refusal
+from clusters.embedded.apiserver.schemas import schema_of
 from clusters.embedded.apiserver.store import Store
 from clusters.embedded.apiserver.tls import make_tls, write_kubeconfig
 
@@ -86,10 +88,12 @@ class ApiServer:
         self._name = name
         self._discovery = Discovery(types)
         self._types = tuple(types)
+        self._store = store
         self._resources = ResourceHandler(store, types, admission, pods)
         self._extra_routes = tuple(extra_routes)
         self._tls = make_tls(ADDRESS)
         self._runner: web.AppRunner | None = None
+        self._warm_up: asyncio.Future[None] | None = None
 
     @property
     def url(self) -> str:
@@ -98,6 +102,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Listens. Raises ApiServerError when the port is taken."""
+        crds.install(self._store, self._types)
         application = web.Application(
             middlewares=[self._answer_errors, self._authenticate],
             client_max_size=LARGEST_BODY,
@@ -125,12 +130,21 @@ class ApiServer:
             raise ApiServerError(f"cannot listen on {ADDRESS}:{self.port}: {error}") from error
         self._runner = runner
         self.port = runner.addresses[0][1]
+        # Loading the models of the built-in types takes half a second, which the first
+        # client to write something would have to wait for.
+        self._warm_up = asyncio.get_running_loop().run_in_executor(None, self._load_schemas)
 
     async def stop(self) -> None:
         """Ends every connection. Safe to call twice."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        if self._warm_up is not None:
+            await self._warm_up
+
+    def _load_schemas(self) -> None:
+        for type_ in self._types:
+            schema_of(type_)
 
     def kubeconfig(self, path: Path) -> None:
         """Writes a kubeconfig of the administrator, readable by its owner alone."""

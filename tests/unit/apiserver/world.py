@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.client
+import json
+import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from clusters.embedded.apiserver.backends import Cause, InvalidError
-from clusters.embedded.apiserver.resources import NAMESPACE, POD, VMI, ResourceType, served
+from clusters.embedded.apiserver.resources import NAMESPACE, NODE, POD, VMI, ResourceType, served
 from clusters.embedded.apiserver.server import ApiServer
 from clusters.embedded.apiserver.store import Object, Store
 from clusters.embedded.namespace_controller import NamespaceController, with_defaults
@@ -103,6 +111,27 @@ class FakeAdmission:
         return obj
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What the server answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def causes(self) -> list[tuple[str, str, str]]:
+        """Reason, field and message of each cause of a refusal."""
+        return [
+            (cause["reason"], cause["field"], cause["message"])
+            for cause in self.json["details"].get("causes", ())
+        ]
+
+
 class World:
     """A running server; its loop runs in a thread of its own."""
 
@@ -138,6 +167,38 @@ class World:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(timeout=30)
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        token: str | None = None,
+    ) -> Reply:
+        """One plain HTTP request; a body that is no text is sent as JSON."""
+        headers = {"Accept": accept, "Content-Type": content_type}
+        token = self.server.token if token is None else token
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = body if body is None or isinstance(body, str | bytes) else json.dumps(body)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.server.port, context=self.trust(), timeout=30
+        )
+        try:
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read().decode())
+        finally:
+            connection.close()
+
+    def trust(self) -> ssl.SSLContext:
+        """What a client that trusts the kubeconfig's authority verifies with."""
+        cluster = yaml.safe_load(self.config.read_text())["clusters"][0]["cluster"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        return ssl.create_default_context(cadata=authority)
+
     def do(self, work: Callable[[], Result]) -> Result:
         """Calls something in the server's loop, such as a method of the store."""
 
@@ -160,6 +221,37 @@ class World:
         self.do(lambda: self.store.create(POD, pod))
         for container in pod["spec"]["containers"]:
             self.pods.logs[namespace, name, container["name"]] = log
+
+    def add_node(self) -> None:
+        """A ready node-1; to be called in the server's loop."""
+        self.store.create(
+            NODE,
+            {
+                "metadata": {
+                    "name": "node-1",
+                    "labels": {"node-role.kubernetes.io/worker": "", "cpumanager": "true"},
+                },
+                "spec": {},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "addresses": [{"type": "InternalIP", "address": "10.1.1.1"}],
+                    "capacity": {"cpu": "12"},
+                    "nodeInfo": {
+                        "kubeletVersion": "v1.32.4",
+                        "osImage": "Debian",
+                        "kernelVersion": "6.12",
+                        "containerRuntimeVersion": "crun://1.2",
+                    },
+                },
+            },
+        )
+
+    def settle(self, is_done: Callable[[], bool]) -> None:
+        """Waits until controllers have done their part."""
+        deadline = time.monotonic() + 20
+        while not is_done():
+            assert time.monotonic() < deadline, "it never came to this"
+            time.sleep(0.02)
 
     async def _start(self) -> None:
         for name in ("default", "kube-system", "kubevirt"):
@@ -202,6 +294,8 @@ def running_pod(name: str, *containers: str, namespace: str = "default") -> Obje
             "containerStatuses": [
                 {
                     "name": entry,
+                    "image": "none",
+                    "imageID": "none",
                     "ready": True,
                     "restartCount": 0,
                     "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
