@@ -140,7 +140,7 @@ class Stack:
         for component in self._background:
             await component.stop()
         for kubelet in self.kubelets.values():
-            await kubelet.stop()
+            await kubelet.stop(abandon=True)
 
     # what the API server asks
 

@@ -2,7 +2,8 @@
 
 kubevirt pkg/virt-controller/watch/vmi. It owns the phases Pending, Scheduling and Scheduled;
 from there on virt-handler reports. A VMI goes in order: its domain, its pod, itself. Unlike
-upstream, the pod of a VMI that has ended is deleted rather than left behind completed.
+upstream, the pod of a guest that has ended by itself is deleted rather than left completed; one
+that failed stays until its VMI goes.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class VirtController:
         if "deletionTimestamp" in instance["metadata"]:
             self._take_down(instance, pod)
         elif instance["status"].get("phase") in FINAL:
-            if pod is not None:
+            if pod is not None and pod["status"].get("phase") not in FINAL:
                 self._delete_pod(pod)
         elif pod is None and instance["status"].get("phase", "") in ("", "Pending"):
             self._create_pod(instance)

@@ -52,6 +52,7 @@ class _Container:
     exit_code: int | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     domains: dict[str, _Domain] = field(default_factory=dict)
+    ended_domains: dict[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> ContainerState:
@@ -263,6 +264,9 @@ class SimulatedMachine:
 
     async def wait_domain_end(self, id: str, domain: str) -> str:
         """As `Machine.wait_domain_end`."""
+        reason = self._container(id).ended_domains.get(domain)
+        if reason is not None:
+            return reason
         found = self._domain(id, domain)
         await found.ended.wait()
         await self._turn()
@@ -323,7 +327,7 @@ class SimulatedMachine:
     def _end_domain(self, container: _Container, name: str, reason: str) -> None:
         domain = container.domains.pop(name)
         self.kernel.exit(domain.process.pid)
-        domain.reason = reason
+        domain.reason = container.ended_domains[name] = reason
         domain.ended.set()
 
     def _pin(self, domain: _Domain, tree: ElementTree.Element) -> None:

@@ -254,6 +254,8 @@ def test_half_a_core_is_refused_under_full_pcpus_only() -> None:
         await cluster.until_phase("Failed")
         rejected = events_of(cluster, "SMTAlignmentError")
         assert rejected == ["SMT Alignment Error: requested 3 cpus not multiple cpus per core = 2"]
+        status = cluster.launcher_pod()["status"]
+        assert (status["phase"], status["reason"]) == ("Failed", "SMTAlignmentError")
         await cluster.run(dedicated("even", cores=2))
         vmi = dedicated("isolated", cores=2, isolateEmulatorThread=True)
         vmi["metadata"]["annotations"] = {
@@ -405,8 +407,20 @@ def test_a_dying_launcher_fails_its_vmi_and_frees_its_cpus() -> None:
         launcher = cluster.stack.handlers["node-1"].launcher(cluster.vmi())
         cluster.machine.kill_container(launcher.container_id)
         await cluster.until(VMI, "vm", lambda v: v["status"]["phase"] in ("Failed", "Succeeded"))
-        pod = cluster.launcher_pod()["metadata"]["name"]
-        await cluster.until_gone(POD, pod)
+        cluster.delete_vmi()
+        await cluster.until_gone(VMI, "vm")
+        assert cluster.checkpoint().entries == {}
+
+    on_cluster(test)
+
+
+def test_a_guest_that_shuts_down_ends_its_vmi_and_its_pod() -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        await cluster.run(dedicated(cores=2))
+        launcher = cluster.stack.handlers["node-1"].launcher(cluster.vmi())
+        cluster.machine.end_domain(launcher.container_id, launcher.domain)
+        await cluster.until_phase("Succeeded")
+        await cluster.until_gone(POD, cluster.launcher_pod()["metadata"]["name"])
         assert cluster.checkpoint().entries == {}
 
     on_cluster(test)

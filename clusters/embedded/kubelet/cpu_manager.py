@@ -18,6 +18,7 @@ from clusters.embedded.cpuset import CpuSet
 from clusters.embedded.faults import Faults
 from clusters.embedded.kubelet.allocation import (
     DISTRIBUTE_ACROSS_CORES,
+    DISTRIBUTE_ACROSS_NUMA,
     FULL_PCPUS_ONLY,
     AllocationError,
     take,
@@ -29,6 +30,18 @@ from clusters.shape import CpuManager as Configuration
 
 STATIC = "static"
 STRICT_RESERVATION = "strict-cpu-reservation"
+ALIGN_BY_SOCKET = "align-by-socket"
+"""Accepted, and without effect: it speaks to a topology manager, which is ``none`` here."""
+
+OPTIONS = frozenset(
+    {
+        ALIGN_BY_SOCKET,
+        DISTRIBUTE_ACROSS_CORES,
+        DISTRIBUTE_ACROSS_NUMA,
+        FULL_PCPUS_ONLY,
+        STRICT_RESERVATION,
+    }
+)
 
 
 class AdmissionError(Exception):
@@ -78,6 +91,8 @@ class CpuManager:
         kubelet that refuses to start does.
         """
         configuration = self._configuration
+        if unknown := configuration.options - OPTIONS:
+            raise CheckpointError(f"unsupported cpumanager option: {', '.join(sorted(unknown))}")
         if self.static and not configuration.reserved:
             raise CheckpointError("the static policy needs reservedSystemCPUs to be set")
         text = (await self._machine.read([PATH])).files.get(PATH)

@@ -14,7 +14,7 @@ from clusters.embedded.conditions import set_condition
 from clusters.embedded.faults import Faults
 from clusters.embedded.kubelet.cpu_manager import CpuManager
 from clusters.embedded.kubelet.pod_status import Addresses
-from clusters.embedded.kubelet.pod_worker import PodWorker
+from clusters.embedded.kubelet.pod_worker import PodWorker, container_ids
 from clusters.embedded.machine import ContainerState, Machine, MachineError
 from clusters.embedded.node_topology import NodeTopology, discover
 from clusters.embedded.reconciling import Health, Tasks, follow
@@ -87,12 +87,20 @@ class Kubelet:
         await self._take_over(self._cpus)
         self._tasks.start(f"kubelet {self.node}", follow(self._store, [POD], self._on_pod))
 
-    async def stop(self) -> None:
-        """Stops working; the containers run on, the node is not ready."""
+    async def stop(self, *, abandon: bool = False) -> None:
+        """Stops working; the containers run on, the node is not ready.
+
+        Args:
+            abandon: what is being done to a container is not finished, since nobody will
+                take the node over.
+        """
         await self._tasks.stop()
         for worker in self._workers.values():
             worker.leave()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        running = list(self._running.values())
+        for task in running if abandon else ():
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         self._workers.clear()
         self._running.clear()
         self._set_ready("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
@@ -145,11 +153,10 @@ class Kubelet:
     async def _take_over(self, cpus: CpuManager) -> None:
         """Adopts the containers of pods that still exist and ends all others."""
         pods = [p for p in self._store.list(POD) if p["spec"].get("nodeName") == self.node]
-        text = str([pod.get("status", {}) for pod in pods])
+        known = {container_id for pod in pods for container_id in container_ids(pod).values()}
         self._alive = dict(await self._machine.containers())
-        for container_id in self._alive:
-            if container_id not in text:
-                await self._machine.stop_container(container_id, grace_seconds=0)
+        for stray in self._alive.keys() - known:
+            await self._machine.stop_container(stray, grace_seconds=0)
         await cpus.keep_only({pod["metadata"]["uid"] for pod in pods})
         for pod in pods:
             self._run(pod)

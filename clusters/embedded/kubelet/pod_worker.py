@@ -275,12 +275,7 @@ class PodWorker:
     def _adopt(self, alive: dict[str, ContainerState]) -> bool:
         """Takes over the containers of a pod that ran before this kubelet did."""
         status = self._pod["status"]
-        known = {
-            entry["name"]: entry
-            for key in ("initContainerStatuses", "containerStatuses")
-            for entry in status.get(key) or ()
-            if entry.get("containerID")
-        }
+        known = {entry["name"]: entry for entry in _begun(self._pod)}
         for record in self._records:
             entry = known.get(record.name)
             if entry is None:
@@ -323,3 +318,18 @@ class PodWorker:
 
     def _event(self, reason: str, message: str, *, type_: str = events.NORMAL) -> None:
         events.record(self._store, self._pod, COMPONENT, reason, message, type_=type_)
+
+
+def container_ids(pod: Object) -> dict[str, str]:
+    """Runtime ids of the pod's containers that ever ran, by name."""
+    return {e["name"]: e["containerID"].removeprefix(RUNTIME) for e in _begun(pod)}
+
+
+def _begun(pod: Object) -> list[Object]:
+    """The statuses of the containers that ever ran."""
+    return [
+        entry
+        for key in ("initContainerStatuses", "containerStatuses")
+        for entry in pod.get("status", {}).get(key) or ()
+        if entry.get("containerID")
+    ]
