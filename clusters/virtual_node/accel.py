@@ -99,6 +99,11 @@ def _kvm_problem() -> str | None:
     ]
     if not set(nested) & {"1", "Y"}:
         return "this host's KVM does not offer nested virtualisation"
+    return guest_problem()
+
+
+def guest_problem() -> str | None:
+    """Runs the test guest under KVM; says what went wrong, None when it ran."""
     with tempfile.TemporaryDirectory(prefix="virtual-node-") as directory:
         disk = Path(directory) / "disk"
         disk.write_bytes(BOOT_SECTOR)
@@ -125,6 +130,7 @@ def _qemu_version() -> str:
         said = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True)
     except FileNotFoundError:
         raise ClusterError(
-            f"{QEMU} is missing on this host: install the Debian package qemu-system-x86"
+            f"{QEMU} is missing on this host: apt-get install --no-install-recommends "
+            "qemu-system-x86"
         ) from None
     return said.stdout.splitlines()[0].partition("version ")[2]

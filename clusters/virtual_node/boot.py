@@ -23,6 +23,7 @@ from clusters.virtual_node.machine import Machine, MachineError
 from clusters.virtual_node.shell import MARK, MARK_BYTES
 
 BOOT_SECONDS = 180.0
+ANSWER_SECONDS = 60.0
 READY = "virtual node ready"
 
 
@@ -165,7 +166,15 @@ def _await_ready(machine: Machine) -> None:
 def _connect(machine: Machine) -> None:
     """Opens the connection that every shell of this node shares; ssh keeps it."""
     command = machine.commands.ssh(
-        *("-M", "-N", "-f", "-o", "ControlPersist=yes", "-o", "ConnectTimeout=30"),
+        *(
+            "-M",
+            "-N",
+            "-f",
+            "-o",
+            "ControlPersist=yes",
+            "-o",
+            f"ConnectTimeout={ANSWER_SECONDS:.0f}",
+        ),
     )
     log = machine.directory / "ssh.log"
     with log.open("wb") as output:
@@ -181,7 +190,7 @@ def _connect(machine: Machine) -> None:
 
 
 def _disconnect(machine: Machine) -> None:
-    """Closes that connection and waits until the node has noticed."""
+    """Closes that connection."""
     subprocess.run(machine.commands.ssh("-O", "exit"), capture_output=True, check=False)
 
 
@@ -192,7 +201,7 @@ def _settle_in(machine: Machine) -> None:
         f"printf {secrets.token_hex(MARK_BYTES // 2)} >{MARK} && cat >/dev/urandom"
     )
     try:
-        machine.shell.run(script, stdin=os.urandom(64))
+        machine.shell.run(script, stdin=os.urandom(64), timeout_seconds=ANSWER_SECONDS)
     except AccessError as error:
         raise MachineError(f"{error}\n{machine.last_words()}") from error
 

@@ -64,6 +64,7 @@ HostKey /etc/ssh/host_key
 AuthorizedKeysFile /etc/ssh/authorized_keys
 PermitRootLogin prohibit-password
 PasswordAuthentication no
+PidFile /run/sshd.pid
 UsePAM no
 UseDNS no
 StrictModes no
@@ -133,9 +134,7 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
         GUEST_KERNEL: (base / "vmlinux", 0o644),
     }
     for path, source in extra_files.items():
-        if not re.fullmatch(r"(/[\w.@+-]+)+", path) or {".", ".."} & set(path.split("/")):
-            raise ValueError(f"not a plain absolute path of a file in the node: {path!r}")
-        files[path] = (source, _mode(source))
+        files[destination(path)] = (source, _mode(source))
     parts: list[str | bytes] = [base.name]
     for path, (source, mode) in sorted(files.items()):
         parts += [path, oct(mode), source if isinstance(source, bytes) else source.read_bytes()]
@@ -157,7 +156,7 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
             "/etc/ssh/host_key": (directory / "host_key", 0o600),
             "/etc/ssh/authorized_keys": (directory / "client_key.pub", 0o600),
         }
-        _inject(directory / "root.img", files | keys)
+        inject(directory / "root.img", files | keys)
 
     kept = cache.kept(name, make, what="the node's image", need_mib=IMAGE_MIB, progress=progress)
     return Image(kept, name.removeprefix("image-"))
@@ -203,8 +202,10 @@ def _debian() -> tuple[str, list[str]]:
 
 
 def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progress) -> None:
-    # Without root the packages are unpacked by other user ids, which need a way in.
-    with tempfile.TemporaryDirectory(prefix="virtual-node-") as work:
+    # Without root the packages are unpacked by other user ids, which need a way in; a home
+    # directory may bar it. With root, what a killed run leaves is removed with the directory.
+    where = directory if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="virtual-node-", dir=where) as work:
         work_path = Path(work)
         work_path.chmod(0o755)
         room = work_path / "room"
@@ -217,7 +218,7 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
             + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
         )
         command = [
-            "mmdebstrap",
+            *("setpriv", "--pdeathsig", "TERM", "mmdebstrap"),
             # Unpacked, not configured: nothing here runs a maintainer's script.
             "--variant=extract",
             "--format=null",
@@ -243,6 +244,7 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
         _copy(room / "root.img", directory / "root.img")
 
 
+STEP = re.compile(r"I: ((?:running apt-get|downloading|extracting|automatically chosen mode).*)")
 OUT = ("vmlinuz", "initrd", "packages")
 
 
@@ -252,8 +254,18 @@ def _mode(source: bytes | Path) -> int:
     return 0o755 if source.startswith((b"#!", b"\x7fELF")) else 0o644
 
 
-def _inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
-    """Writes the files into the file system image, without mounting it."""
+def destination(path: str) -> str:
+    """The path itself when a file can be put there. Raises ValueError."""
+    if not re.fullmatch(r"(/[\w.@+-]+)+", path) or {".", ".."} & set(path.split("/")):
+        raise ValueError(f"not a plain absolute path of a file in the node: {path!r}")
+    return path
+
+
+def inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
+    """Writes files (content, mode) into a file system image, without mounting it.
+
+    Raises ClusterError when they do not fit.
+    """
     with tempfile.TemporaryDirectory(prefix="virtual-node-") as staging:
         script = []
         directories = {
@@ -303,6 +315,9 @@ def _run(
     progress: Progress | None = None,
 ) -> str:
     """Runs a tool to its end; returns what it wrote to stderr. Raises ClusterError."""
+    missing = ClusterError(
+        f"{package} is missing on this host: apt-get install --no-install-recommends {package}"
+    )
     try:
         process = subprocess.Popen(
             command,
@@ -314,9 +329,7 @@ def _run(
             env=environment,
         )
     except FileNotFoundError:
-        raise ClusterError(
-            f"{command[0]} is missing on this host: install the Debian package {package}"
-        ) from None
+        raise missing from None
     assert process.stdin is not None
     assert process.stderr is not None
     with process:
@@ -325,9 +338,11 @@ def _run(
         lines = []
         for line in process.stderr:
             lines.append(line.rstrip())
-            if progress is not None and line.startswith("I: "):
-                progress(f"{command[0]}: {line[3:].rstrip()}")
+            if progress is not None and (step := STEP.match(line)):
+                progress(f"mmdebstrap: {step[1]}")
+    if process.returncode == 127:  # setpriv's, for a command that is not there
+        raise missing
     if process.returncode:
         tail = "\n".join(lines[-8:])
-        raise ClusterError(f"{command[0]} failed:\n{tail}")
+        raise ClusterError(f"{package} failed:\n{tail}")
     return "\n".join(lines)

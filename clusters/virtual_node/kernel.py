@@ -42,7 +42,8 @@ def uncompressed(image: bytes) -> bytes:
         kernel = subprocess.run(command, input=payload, capture_output=True, check=False).stdout
     except FileNotFoundError:
         raise ClusterError(
-            f"{command[0]} is missing on this host: install the Debian package {command[0]}"
+            f"{command[0]} is missing on this host: apt-get install --no-install-recommends "
+            f"{command[0].replace('xz', 'xz-utils')}"
         ) from None
     (size,) = struct.unpack_from("<I", image, start + length - 4)
     if len(kernel) != size or not kernel.startswith(b"\x7fELF"):

@@ -8,12 +8,15 @@ migration with the capability ``x-ignore-shared``, as in VM templating of Kata C
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 from clusters.virtual_node.machine import Machine, MachineError
 from clusters.virtual_node.qmp import Qmp, QmpError
 
 DEVICES = "devices"
+DISCONNECT_SECONDS = 30.0
 
 
 def save(machine: Machine, directory: Path) -> None:
@@ -23,6 +26,7 @@ def save(machine: Machine, directory: Path) -> None:
     """
     try:
         with Qmp(machine.qmp_path) as qmp:
+            _until_disconnected(qmp)
             qmp.execute("stop")
             _migrate(qmp, "migrate", f"exec:cat >{directory / DEVICES}")
     except QmpError as error:
@@ -58,3 +62,18 @@ def _migrate(qmp: Qmp, command: str, uri: str) -> None:
     status = qmp.wait_for("MIGRATION", status=frozenset({"completed", "failed"}))
     if status != "completed":
         raise QmpError(f"{command} failed")
+
+
+def _until_disconnected(qmp: Qmp) -> None:
+    """Waits until the node has let go of the connections that were closed on this side.
+
+    A restored node would keep them, and a process for each, for ever.
+    """
+    deadline = time.monotonic() + DISCONNECT_SECONDS
+    connected = re.compile(r"TCP\[(?:ESTABLISHED|CLOSE_WAIT|FIN_WAIT|SYN)")
+    while connected.search(
+        qmp.execute("human-monitor-command", **{"command-line": "info usernet"})
+    ):
+        if time.monotonic() > deadline:
+            raise QmpError("a connection to it is still open")
+        time.sleep(0.02)

@@ -34,6 +34,9 @@ MARK = "/run/virtual-node.mark"
 """A file of the node with `MARK_BYTES` random characters."""
 MARK_BYTES = 32
 
+LONGEST_ARGUMENT = 100_000
+"""Characters of a script that fit into one argument of a process (MAX_ARG_STRLEN, 128 KiB)."""
+
 NOT_THERE = frozenset({"No such file or directory", "No such process", "Is a directory"})
 """Why nothing is said about a path: it vanished, never was, or is no file."""
 
@@ -99,6 +102,8 @@ class Commands:
             *("-o", "HostKeyAlias=virtual-node"),
             *("-o", "StrictHostKeyChecking=yes"),
             *("-o", "LogLevel=ERROR"),
+            # A node that has stopped altogether is given up after four minutes.
+            *("-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=8"),
             *options,
             "root@127.0.0.1",
         ]
@@ -169,6 +174,11 @@ def parse_read(output: bytes, errors: str) -> Reading:
     return Reading(files, {path: why for path, why in failed.items() if why not in NOT_THERE})
 
 
+def carried(script: str) -> tuple[str, bytes]:
+    """The command and the standard input that carry a script which reads none itself."""
+    return (script, b"") if len(script) < LONGEST_ARGUMENT else ("sh", script.encode())
+
+
 def list_script(patterns: Sequence[str]) -> str:
     """A script that writes each matching path, NUL-terminated."""
     return (
@@ -221,12 +231,14 @@ class Shell:
 
     def read(self, patterns: Sequence[str]) -> Reading:
         """As `clusters.access.NodeShell.read`."""
-        done = self.run(read_script(patterns), check=False)
+        command, stdin = carried(read_script(patterns))
+        done = self.run(command, stdin=stdin, check=False)
         return parse_read(done.stdout, done.stderr)
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `clusters.access.NodeShell.list`."""
-        return tuple(sorted(decode(self.run(list_script(patterns)).stdout).split("\0")[:-1]))
+        command, stdin = carried(list_script(patterns))
+        return tuple(sorted(self.run(command, stdin=stdin).text.split("\0")[:-1]))
 
     def write(self, path: str, data: bytes) -> None:
         """Writes a file, also one of /proc or /sys. Raises CommandError when it is refused."""
@@ -305,12 +317,14 @@ class AsyncShell:
 
     async def read(self, patterns: Sequence[str]) -> Reading:
         """As `Shell.read`."""
-        done = await self.run(read_script(patterns), check=False)
+        command, stdin = carried(read_script(patterns))
+        done = await self.run(command, stdin=stdin, check=False)
         return parse_read(done.stdout, done.stderr)
 
     async def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `Shell.list`."""
-        done = await self.run(list_script(patterns))
+        command, stdin = carried(list_script(patterns))
+        done = await self.run(command, stdin=stdin)
         return tuple(sorted(done.text.split("\0")[:-1]))
 
     async def write(self, path: str, data: bytes) -> None:

@@ -22,6 +22,8 @@ ip link set lo up
 ip address add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 /usr/sbin/sshd
+# It goes into the background before it listens, and writes this file after.
+until [ -s /run/sshd.pid ]; do sleep 0.02; done
 read -r uptime _ </proc/uptime
 echo "virtual node ready after $uptime s" >/dev/console
 # Orphans become children of this process; the shell reaps them while it waits.

@@ -1,0 +1,105 @@
+"""What is made once and kept."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clusters.provider import ClusterError
+from clusters.virtual_node import cache
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "cpu-conformance"
+
+
+def kept(name: str, make: Callable[[Path], None], need_mib: int = 1) -> Path:
+    return cache.kept(name, make, what="the thing", need_mib=need_mib, progress=lambda _line: None)
+
+
+def test_a_thing_is_made_once() -> None:
+    made: list[Path] = []
+
+    def make(directory: Path) -> None:
+        made.append(directory)
+        (directory / "content").write_text("x")
+
+    first, second = kept("thing-1", make), kept("thing-1", make)
+
+    assert first == second
+    assert (first / "content").read_text() == "x"
+    assert len(made) == 1
+
+
+def test_runs_at_the_same_time_make_it_once() -> None:
+    made: list[Path] = []
+    began = threading.Event()
+    go_on = threading.Event()
+    told = threading.Event()
+
+    def make(directory: Path) -> None:
+        made.append(directory)
+        began.set()
+        assert go_on.wait(30)
+
+    def second() -> None:
+        cache.kept("thing-1", make, what="x", need_mib=1, progress=lambda _line: told.set())
+
+    threads = [threading.Thread(target=kept, args=("thing-1", make))]
+    threads[0].start()
+    assert began.wait(30)
+    threads.append(threading.Thread(target=second))
+    threads[1].start()
+    assert told.wait(30), "the second is told that it waits"
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_what_could_not_be_made_leaves_nothing(cache_home: Path) -> None:
+    def make(directory: Path) -> None:
+        (directory / "half").touch()
+        raise ClusterError("no network")
+
+    with pytest.raises(ClusterError, match="no network"):
+        kept("thing-1", make)
+    assert [path for path in cache_home.iterdir() if path.is_dir()] == []
+
+
+def test_what_a_killed_run_left_is_removed(cache_home: Path) -> None:
+    cache.directory()
+    left = cache_home / ".thing-1.abandoned"
+    left.mkdir()
+    (left / "file").touch()
+    kept("thing-1", lambda _directory: None)
+    assert not left.exists()
+
+
+def test_only_the_last_used_of_a_kind_remain(cache_home: Path) -> None:
+    for number in range(cache.KEPT + 3):
+        kept(f"thing-{number:02}", lambda _directory: None)
+        kept("thing-00", lambda _directory: None)
+    kept("other-1", lambda _directory: None)
+    names = sorted(path.name for path in cache_home.glob("thing-*"))
+    assert len(names) == cache.KEPT
+    assert "thing-00" in names
+
+
+def test_a_full_disk_is_said_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(0, 0, 5 << 20))
+    with pytest.raises(ClusterError, match=r"the thing needs 10 MiB, and .* has 5 MiB free"):
+        kept("thing-1", lambda _directory: pytest.fail("tried"), need_mib=10)
+
+
+def test_the_key_depends_on_every_part_and_its_bounds() -> None:
+    assert cache.key(["ab", "c"]) == cache.key([b"ab", b"c"])
+    assert len({cache.key(parts) for parts in (["ab", "c"], ["a", "bc"], ["c", "ab"])}) == 3
