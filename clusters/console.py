@@ -65,13 +65,14 @@ class ApiConsole:
             trust = {"ca_certs": configuration.ssl_ca_cert}
         if configuration.cert_file:
             trust |= {"certfile": configuration.cert_file, "keyfile": configuration.key_file}
-        token = configuration.get_api_key_with_prefix("authorization")
         return websocket.create_connection(
             configuration.host.replace("http", "ws", 1)
             + f"/apis/subresources.kubevirt.io/v1/namespaces/{namespace}"
             + f"/virtualmachineinstances/{vmi}/console",
             subprotocols=["plain.kubevirt.io"],
-            header=[f"Authorization: {token}"] if token else [],
+            header=[
+                f"{item['key']}: {item['value']}" for item in configuration.auth_settings().values()
+            ],
             sslopt=trust,
             timeout=CONNECT_SECONDS,
         )

@@ -27,6 +27,9 @@ from reports import document as report
 
 _WORST_FIRST = tuple(Verdict(verdict) for verdict in report.WORST_FIRST)
 
+_OF_THE_HARDWARE = frozenset({"smt", "numa"})
+"""What hardware cannot show need not be observed; what we cannot look at must be."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -71,12 +74,6 @@ class Terms:
     def _judge(
         self, requirement: Requirement, check: Check, snapshot: Snapshot, expectation: Expectation
     ) -> Finding:
-        for name in requirement.needs:
-            available, reason = self.capabilities.get(name, (True, ""))
-            if not available:
-                return Finding(
-                    requirement.id, Verdict.NOT_APPLICABLE, f"the cluster lacks {name}: {reason}"
-                )
         if snapshot.torn:
             return Finding(
                 requirement.id,
@@ -84,12 +81,28 @@ class Terms:
                 f"the workload changed while it was looked at: {snapshot.torn}",
             )
         finding = check.judge(snapshot, expectation)
+        lacking = self._lacking(requirement)
+        if finding.verdict is Verdict.NOT_OBSERVED and lacking:
+            shapeless = lacking[0] in _OF_THE_HARDWARE
+            return replace(
+                finding,
+                verdict=Verdict.NOT_APPLICABLE if shapeless else Verdict.NOT_OBSERVED,
+                message=f"{finding.message}; the cluster lacks {lacking[0]}: {lacking[1]}",
+            )
         if finding.verdict is Verdict.KNOWN_DIVERGENCE:
             known = self._known(requirement, expectation)
             if known is None:
                 return replace(finding, verdict=Verdict.FAIL)
             return replace(finding, message=f"{finding.message} Known: {known}")
         return finding
+
+    def _lacking(self, requirement: Requirement) -> tuple[str, str] | None:
+        """The first capability that a requirement needs and the cluster lacks, and why."""
+        for name in requirement.needs:
+            available, reason = self.capabilities.get(name, (True, ""))
+            if not available:
+                return name, reason
+        return None
 
     def _known(self, requirement: Requirement, expectation: Expectation) -> str | None:
         """What the catalogue says of a divergence, None when it knows of none."""

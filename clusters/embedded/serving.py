@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from clusters.embedded.apiserver.server import ApiServer
+from clusters.embedded.apiserver.resources import served
+from clusters.embedded.apiserver.server import ApiServer, ApiServerError
 from clusters.embedded.machine import Machine
 from clusters.embedded.stack import Stack, StackSettings
 from clusters.provider import ClusterError
@@ -26,13 +27,13 @@ async def serving(
         ClusterError: a component could not be started.
     """
     stack = Stack(spec, machines, settings=settings)
-    server = ApiServer(stack.store, admission=stack, pods=stack, profile=spec.profile)
+    server = ApiServer(stack.store, admission=stack, pods=stack, types=served(spec.profile))
     try:
         await server.start()
-        server.write_kubeconfig(directory / "kubeconfig")
+        server.kubeconfig(directory / "kubeconfig")
         await stack.start()
-    except OSError as error:
-        raise ClusterError(f"the API server cannot listen: {error}") from error
+    except ApiServerError as error:
+        raise ClusterError(str(error)) from error
     try:
         yield stack
     finally:

@@ -50,6 +50,10 @@ async def serve(
                     },
                     "source": view.source,
                 }
+            case {"console": [namespace, vmi]}:
+                pod = _launcher_pod(store, namespace, vmi)
+                machine = machines[pod["spec"]["nodeName"]]
+                return machine.console_now(container_id(pod, COMPUTE), f"{namespace}_{vmi}")
         raise MachineError(f"a simulated node cannot answer {request}")
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,6 +129,17 @@ class SimulatedLibvirt:
             iothread_pins=_pins(answer["iothread_pins"]),
             source=answer["source"],
         )
+
+
+class SimulatedConsole:
+    """GuestConsole of guests in memory, which have printed all that they ever will."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def text(self, namespace: str, vmi: str) -> str:
+        """As `clusters.access.GuestConsole.text`."""
+        return str(ask(self._path, {"console": [namespace, vmi]}))
 
 
 def _pins(answer: Mapping[str, list[int]]) -> dict[int, frozenset[int]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from clusters import daemon
 from clusters.access import AccessError, Capability, ClusterAccess
-from clusters.console import ApiConsole
 from clusters.provider import Handle, Progress
 from clusters.shape import ClusterSpec
 from clusters.simulated import backdoor
@@ -31,7 +30,7 @@ class SimulatedAccess:
         self._directory = Path(handle.directory)
         self._socket = self._directory / backdoor.SOCKET
         self.libvirt = backdoor.SimulatedLibvirt(self._socket)
-        self.guest_console = ApiConsole(handle.kubeconfig)
+        self.guest_console = backdoor.SimulatedConsole(self._socket)
 
     def node_shell(self, node: str) -> backdoor.SimulatedShell:
         """As `ClusterAccess.node_shell`."""

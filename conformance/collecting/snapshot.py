@@ -51,6 +51,15 @@ class Collector:
             raw = self._running(case, manifest, namespace, moment)
         return raw
 
+    def console(self, manifest: Json, namespace: str) -> RawSnapshot | None:
+        """A snapshot of nothing but the guest's console; None when it cannot be read."""
+        now, layers = utc_now(), _Layers()
+        name = manifest["metadata"]["name"]
+        text = layers.read("console", lambda: self._access.guest_console.text(namespace, name))
+        if text is None:
+            return None
+        return RawSnapshot("", "", "booting", now, now, manifest, console=text)
+
     def deleted(self, case: str, manifest: Json, node: str, former: Former) -> RawSnapshot:
         """What there still is of a workload that has been deleted."""
         began = utc_now()
