@@ -18,7 +18,7 @@ from clusters.embedded.stack import Stack, StackSettings
 from clusters.shape import ClusterSpec, NodeSpec
 from clusters.simulated.machine import SimulatedMachine
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test that waits in vain fails; no test takes so long otherwise."""
 
 
