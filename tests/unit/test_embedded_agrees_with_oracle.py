@@ -46,7 +46,7 @@ def refused_fields(case: Case, profile: str) -> tuple[set[str], Object]:
 
 @pytest.mark.parametrize("profile", ["v1", "v1alpha2"])
 def test_the_same_is_admitted_and_refused_with_the_same_numbers(profile: str) -> None:
-    differences = []
+    differences: list[tuple[str, object, object]] = []
     for case in matrix("standard", profile):
         fields, stored = refused_fields(case, profile)
         expected = case.expectation
