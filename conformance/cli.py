@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     collect.add_argument("name", nargs="?", default="dev")
     collect.add_argument("--report-dir", type=Path, default=Path("reports-out"), metavar="DIR")
+    collect.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
     collect.set_defaults(command=_collect)
 
     judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
@@ -200,16 +201,68 @@ def _status(_arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from conformance.collecting.api import ApiError
+    from conformance.collecting.cluster import collect
+    from conformance.settling import TransientError
+
+    handle = rundir.find(arguments.name)
+    provider = providers.provider(handle.provider)
+    if dead := provider.alive(handle):
+        raise ClusterError(dead)
+    evidence = arguments.report_dir / "evidence"
+    rundir.remove(evidence)
+    try:
+        number = collect(
+            provider.connect(handle),
+            handle.provider,
+            handle.name,
+            evidence,
+            _say,
+            profile=arguments.profile,
+        )
+    except (ApiError, TransientError) as error:
+        raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
+    _say(f"{number} VMIs recorded; `./conform judge {arguments.report_dir}` judges them")
+    return Exit.CONFORMANT
 
 
 def _judge(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from conformance.collecting import bundle
+    from conformance.judge import judge
+    from reports.terminal import show
+    from reports.write import write_all
+
+    try:
+        document = judge(bundle.read(arguments.directory / "evidence"))
+    except bundle.BundleError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return Exit.USAGE
+    show(document, write_all(document, arguments.directory))
+    return document.conclusion.exit_code
 
 
 def _requirements(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from conformance.showing import show_requirement, show_requirements
+
+    try:
+        if arguments.id:
+            show_requirement(arguments.id)
+        else:
+            show_requirements()
+    except KeyError:
+        print(f"conform: there is no requirement {arguments.id}", file=sys.stderr)
+        return Exit.USAGE
+    return Exit.CONFORMANT
 
 
 def _matrix(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from conformance.cases_by_name import cases_by_name
+    from conformance.showing import show_cases, show_manifests
+
+    try:
+        cases = cases_by_name(arguments.matrix, arguments.profile)
+    except ValueError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return Exit.USAGE
+    (show_manifests if arguments.format == "yaml" else show_cases)(cases)
+    return Exit.CONFORMANT

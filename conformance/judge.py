@@ -14,7 +14,7 @@ from typing import Any
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import Check, registered
-from conformance.collecting.bundle import Bundle
+from conformance.collecting.bundle import Bundle, BundleError
 from conformance.exits import Exit
 from conformance.matrix.oracle import expect
 from conformance.model.evidence import RawSnapshot, Snapshot
@@ -37,10 +37,12 @@ class Terms:
 
     Attributes:
         capabilities: by name, (available, reason).
+        moments: at which evidence was taken.
     """
 
     profile: str
     capabilities: Mapping[str, tuple[bool, str]]
+    moments: frozenset[str] = frozenset({"running", "refused", "deleted"})
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -56,7 +58,11 @@ class Terms:
 
     def applicable(self, expectation: Expectation) -> Iterator[tuple[Requirement, Check]]:
         """Those that have something to say about a case."""
-        return ((r, c) for r, c in self.checks() if c.applies(expectation))
+        return (
+            (requirement, check)
+            for requirement, check in self.checks()
+            if check.moment in self.moments and check.applies(expectation)
+        )
 
     def judge(
         self, requirement: Requirement, check: Check, snapshot: Snapshot, expectation: Expectation
@@ -114,12 +120,15 @@ class Terms:
 
 
 def terms_of(run: Mapping[str, Any]) -> Terms:
-    """The terms under which a run was recorded."""
+    """The terms under which a run was recorded. Raises BundleError."""
+    missing = {"run", "cluster", "profile", "matrix", "moments", "capabilities", "cases"} - set(run)
+    if missing:
+        raise BundleError(f"run.json lacks {', '.join(sorted(missing))}: is it of this version?")
     capabilities = {
         name: (bool(item["available"]), str(item["reason"]))
-        for name, item in run.get("capabilities", {}).items()
+        for name, item in run["capabilities"].items()
     }
-    return Terms(run["profile"], capabilities)
+    return Terms(run["profile"], capabilities, frozenset(run["moments"]))
 
 
 @dataclass(frozen=True)

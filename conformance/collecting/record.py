@@ -1,0 +1,69 @@
+"""``run.json``: what a run set out to do, and on what cluster."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from clusters.access import ClusterAccess
+from conformance.collecting.snapshot import utc_now
+from reports import document as report
+
+Record = dict[str, Any]
+
+
+def record(
+    run_id: str,
+    provider: str,
+    *,
+    profile: str,
+    matrix: str,
+    cases: Iterable[tuple[str, str, Mapping[str, Any]]],
+    moments: Sequence[str] = ("running", "refused", "deleted"),
+) -> Record:
+    """A record that begins now, of a cluster that is not up yet.
+
+    Args:
+        run_id: of the run.
+        provider: of the cluster.
+        profile: by which it is judged.
+        matrix: name of the matrix, or of the file.
+        cases: id, title and manifest of everything that was planned.
+        moments: at which evidence is taken; requirements of other moments are not judged.
+    """
+    began = utc_now()
+    return {
+        "run": asdict(report.Run(run_id, _version(), began, began, 0.0)),
+        "cluster": asdict(report.Cluster(provider, "a cluster that did not come up", False)),
+        "profile": profile,
+        "matrix": matrix,
+        "moments": list(moments),
+        "capabilities": {},
+        "cases": [
+            {"id": case, "title": title, "manifest": dict(manifest)}
+            for case, title, manifest in cases
+        ],
+        "phases": {},
+    }
+
+
+def describe(record: Record, access: ClusterAccess) -> None:
+    """Adds what cluster it is."""
+    record["cluster"] = asdict(
+        report.Cluster(
+            provider=record["cluster"]["provider"],
+            stack=access.description,
+            simulation=access.simulation,
+            nodes=dict.fromkeys(access.nodes, ""),
+        )
+    )
+    record["capabilities"] = {name: asdict(item) for name, item in access.capabilities().items()}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("cpu-conformance")
+    except importlib.metadata.PackageNotFoundError:
+        return "development"

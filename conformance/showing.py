@@ -1,0 +1,74 @@
+"""Requirements and cases as tables for a person at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from conformance.checks import all as _all  # noqa: F401 - registers every check
+from conformance.checks.registry import registered
+from conformance.judge import summary
+from conformance.matrix.cases import Case
+from conformance.matrix.matrices import matrix
+from conformance.requirements.catalogue import catalogue
+
+
+def show_requirements() -> None:
+    """Every requirement, a line each."""
+    rows = [
+        (each.id, each.level, each.tier, each.title, each.moment)
+        for each in catalogue().requirements
+    ]
+    _print(("ID", "LEVEL", "TIER", "TITLE", "JUDGED WHEN"), rows)
+
+
+def show_requirement(id: str) -> None:
+    """One requirement: text, sources, and the cases that exercise it. Raises KeyError."""
+    requirement = catalogue().requirement(id)
+    print(f"{requirement.id}: {requirement.title}\n\n{requirement.text}\n")
+    facts = {
+        "level": f"{requirement.level}, tier {requirement.tier}",
+        "profiles": ", ".join(requirement.profiles),
+        "sources": "; ".join(map(str, requirement.sources)) or requirement.derived or "",
+        "needs": ", ".join(requirement.needs) or "nothing in particular",
+        "see also": ", ".join(requirement.see_also),
+    }
+    for name, text in facts.items():
+        if text:
+            print(f"{name + ':':<12}{text}")
+    for known in requirement.known_divergences:
+        print(f"known:      {known.description} ({known.releases}; {known.reference})")
+    check = registered().get(id)
+    cases = [case.id for case in matrix("smoke") if check and check.applies(case.expectation)]
+    print(f"{'cases:':<12}{', '.join(cases) or 'none of the smoke matrix'}")
+
+
+def show_cases(cases: Iterable[Case]) -> None:
+    """The cases with what the oracle expects of each."""
+    rows = [
+        (
+            case.id,
+            "admitted" if case.expectation.admitted else "REFUSED",
+            ", ".join(f"{name} {text}" for name, text in summary(case.expectation).items()),
+            case.title,
+        )
+        for case in cases
+    ]
+    _print(("CASE", "MUST BE", "EXPECTED", "TITLE"), rows)
+
+
+def show_manifests(cases: Iterable[Case]) -> None:
+    """The manifests as YAML documents."""
+    yaml.safe_dump_all([dict(case.manifest) for case in cases], sys.stdout, sort_keys=False)
+
+
+def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width: there every row is one line, as grep wants it.
+    Console(width=None if sys.stdout.isatty() else 400, markup=False).print(table)
