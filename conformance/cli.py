@@ -19,7 +19,7 @@ from conformance.exits import Exit
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4}
+WORKERS = {"simulated": 0, "embedded": 4, "existing": 4}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
@@ -127,7 +127,8 @@ def _run(arguments: argparse.Namespace) -> int:
         *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
         *("--cluster", arguments.cluster, "--matrix", arguments.matrix),
         *("--profile", arguments.profile, "--keep", arguments.keep),
-        *("--report-dir", str(arguments.report_dir.absolute()), "--verdict"),
+        *("--report-dir", str(arguments.report_dir.absolute())),
+        *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
         *(("-n", str(workers)) if workers else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]

@@ -1,0 +1,91 @@
+"""The suite on a cluster that it knows by a kubeconfig alone: the stack on simulated nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from clusters import providers
+from clusters.existing.api import Api
+from clusters.existing.rights import single
+from clusters.provider import Handle
+from clusters.shape import ClusterSpec
+from tests.unit.existing.conftest import rbac_name
+
+ROOT = Path(__file__).parents[3]
+CASES = "isolate or shared"
+"""Between them: exclusive and shared CPUs, emulator and IOThreads, guests, a refusal."""
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[Handle]:
+    directory = tmp_path / "c"
+    directory.mkdir()
+    provider = providers.provider("simulated")
+    handle = provider.up("there", ClusterSpec(), directory, progress=lambda _: None, detached=False)
+    try:
+        yield handle
+    finally:
+        provider.down(handle)
+
+
+def start(name: str, tmp_path: Path, kubeconfig: str) -> subprocess.Popen[str]:
+    options = ["--cluster", "existing", "--report-dir", str(tmp_path / name), "-k", CASES]
+    options += ["-p", "tests.unit.existing.recording", "-p", "no:cacheprovider"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "tests/conformance", "-q", *options],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "KUBECONFIG": kubeconfig,
+            "ASKED": str(tmp_path / f"{name}.asked"),
+            "XDG_RUNTIME_DIR": str(tmp_path),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
+    simulated: Handle, tmp_path: Path
+) -> None:
+    runs = {name: start(name, tmp_path, simulated.kubeconfig) for name in ("one", "two")}
+    for name, run in runs.items():
+        said, _ = run.communicate()
+        assert run.returncode == 0, said
+        findings = json.loads((tmp_path / name / "report.json").read_text())["findings"]
+        assert {finding["verdict"] for finding in findings} == {"pass"}
+    assert not asked(tmp_path) - {
+        (verb, right.group, right.resource) for right, verb in single()
+    }, "something is asked that clusters/existing/rbac.yaml does not grant"
+    api = Api(simulated.kubeconfig)
+    assert api.get("/apis/kubevirt.io/v1/virtualmachineinstances")["items"] == []
+    assert {pod["metadata"]["namespace"] for pod in api.get("/api/v1/pods")["items"]} == {
+        "kubevirt"
+    }
+    api.close()
+    assert not list(tmp_path.glob("cpu-conformance/*")), "the runs have forgotten the cluster"
+
+
+def asked(directory: Path) -> set[tuple[str, str, str]]:
+    """What was asked, in RBAC's words."""
+    found = set()
+    for file in directory.glob("*.asked"):
+        for line in file.read_text().splitlines():
+            method, url = line.split(" ", 1)
+            named = rbac_name(method, urlsplit(url).path)
+            if named is not None and named[2] != "selfsubjectaccessreviews":
+                verb = "watch" if "watch" in parse_qs(urlsplit(url).query) else named[0]
+                found.add((verb, *named[1:]))
+    assert ("get", "", "pods/exec") in found
+    assert ("watch", "kubevirt.io", "virtualmachineinstances") in found
+    assert ("get", "subresources.kubevirt.io", "virtualmachineinstances/console") in found
+    return found
