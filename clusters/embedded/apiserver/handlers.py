@@ -26,6 +26,7 @@ from clusters.embedded.apiserver.responses import Accepted, accepted, answer, en
 from clusters.embedded.apiserver.selectors import Predicate, field_selector, label_selector
 from clusters.embedded.apiserver.store import Store
 from clusters.embedded.apiserver.streams import (
+    STREAMING,
     Streams,
     check_upgrade,
     growing,
@@ -222,6 +223,7 @@ class ResourceHandler:
         )
         response.headers["Cache-Control"] = "no-cache, private"
         response.enable_chunked_encoding()
+        request[STREAMING] = True
         await response.prepare(request)
         header = True
         async for type_, obj in events(self._store, watch):
@@ -299,6 +301,7 @@ class ResourceHandler:
         response = web.StreamResponse()
         response.content_type = "text/plain"
         response.enable_chunked_encoding()
+        request[STREAMING] = True
         await response.prepare(request)
         if data:
             await response.write(data)

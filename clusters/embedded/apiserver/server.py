@@ -25,6 +25,7 @@ from clusters.embedded.apiserver.resources import ALL, ResourceType
 from clusters.embedded.apiserver.responses import accepted, answer, refusal
 from clusters.embedded.apiserver.schemas import schema_of
 from clusters.embedded.apiserver.store import Store
+from clusters.embedded.apiserver.streams import STREAMING
 from clusters.embedded.apiserver.tls import make_tls, write_kubeconfig
 
 logger = logging.getLogger("clusters.embedded")
@@ -36,6 +37,10 @@ LARGEST_BODY = 3 * 1024 * 1024
 _OPEN_TO_ALL = ("/healthz", "/livez", "/readyz", "/version")
 _STOP_SECONDS = 0.1
 """Watches never end by themselves; nothing is worth waiting for."""
+
+_IDLE_SECONDS = 3600.0
+"""A connection of a client's pool that is closed while a request is on its way is an error
+that the client could not have prevented."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -115,6 +120,7 @@ class ApiServer:
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=_STOP_SECONDS,
+            keepalive_timeout=_IDLE_SECONDS,
         )
         await runner.setup()
         site = web.TCPSite(runner, ADDRESS, self.port, ssl_context=self._tls.context)
@@ -234,6 +240,8 @@ class ApiServer:
         except ConnectionResetError:
             raise  # The client has gone; there is nobody to be told.
         except Exception as error:
+            if request.get(STREAMING):
+                raise  # The answer has begun; all that is left is to end it.
             logger.exception("%s %s failed", request.method, request.path_qs)
             message = f"Internal error occurred: {type(error).__name__}: {error}"
             return refusal(ApiError(500, "InternalError", message))

@@ -25,6 +25,9 @@ V5 = "v5.channel.k8s.io"
 EXEC_PROTOCOLS = (V5, "v4.channel.k8s.io")
 CONSOLE_PROTOCOL = "plain.kubevirt.io"
 
+STREAMING = web.RequestKey("streaming", bool)
+"""Set on a request when its answer begins to flow: a later failure cannot be told."""
+
 FOLLOW_SECONDS = 0.5
 """How often text that grows is read again: nodes offer no way to wait for more of it."""
 
@@ -67,6 +70,7 @@ async def serve_exec(
     """Connects a started command with the client, to the end of either."""
     socket = web.WebSocketResponse(protocols=EXEC_PROTOCOLS, compress=False, max_msg_size=0)
     try:
+        request[STREAMING] = True
         await socket.prepare(request)
         # Tells the client that the streams are there, as kubelets do.
         await socket.send_bytes(bytes([Channel.STDOUT]))
@@ -152,6 +156,7 @@ async def serve_console(
     socket = web.WebSocketResponse(
         protocols=(CONSOLE_PROTOCOL,), compress=False, max_msg_size=0, autoping=True
     )
+    request[STREAMING] = True
     await socket.prepare(request)
 
     async def send() -> None:
