@@ -95,7 +95,7 @@ class ResourceHandler:
     async def _create(self, request: web.Request, target: Target) -> Answer:
         how = _accepted(request)
         body = await body_of(request)
-        options = write_options(request.query, request.headers.get("User-Agent", ""), "Create")
+        options = write_options(request, "Create")
         obj = self._operations.create(target, body, options)
         shaped = _shaped(request, target, obj, how)
         return answer(shaped, how, status=201, warnings=options.warnings)
@@ -103,14 +103,14 @@ class ResourceHandler:
     async def _update(self, request: web.Request, target: Target) -> Answer:
         how = _accepted(request)
         body = await body_of(request)
-        options = write_options(request.query, request.headers.get("User-Agent", ""), "Update")
+        options = write_options(request, "Update")
         obj = self._operations.update(target, body, options)
         return answer(_shaped(request, target, obj, how), how, warnings=options.warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> Answer:
         how = _accepted(request)
         body = await patch_of(request)
-        options = write_options(request.query, request.headers.get("User-Agent", ""), "Patch")
+        options = write_options(request, "Patch")
         if request.content_type.startswith("application/apply-patch"):
             manager = request.query.get("fieldManager")
             if not manager:
@@ -127,14 +127,14 @@ class ResourceHandler:
 
     async def _delete(self, request: web.Request, target: Target) -> Answer:
         how = accepted(request.headers.get("Accept", ""))
-        options = delete_options(request.query, await body_of(request))
+        options = delete_options(request, await body_of(request))
         obj, gone = self._operations.delete(target, options)
         says_so = gone and target.type.kind not in _RETURNED_WHEN_DELETED
         return answer(_deleted(target, obj) if says_so else obj, how)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> Answer:
         how = accepted(request.headers.get("Accept", ""))
-        options = delete_options(request.query, await body_of(request))
+        options = delete_options(request, await body_of(request))
         doomed = self._operations.list(target, _selection(request, target))
         for obj in doomed:
             metadata = obj["metadata"]
@@ -147,7 +147,7 @@ class ResourceHandler:
     async def _list_or_watch(self, request: web.Request, target: Target) -> Answer:
         matches = _selection(request, target)
         version = self._asked_version(request)
-        if flag(request.query, "watch"):
+        if flag(request, "watch"):
             return await self._watch(request, target, matches, version)
         how = _accepted(request)
         objects = self._operations.list(target, matches)
@@ -178,7 +178,7 @@ class ResourceHandler:
         match = request.query.get("resourceVersionMatch", "")
         allowed = ("Exact", "NotOlderThan")
         why = ""
-        if match and not text and not flag(request.query, "sendInitialEvents"):
+        if match and not text and not flag(request, "sendInitialEvents"):
             why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
         elif match and match not in allowed:
             why = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
@@ -207,14 +207,14 @@ class ResourceHandler:
         self, request: web.Request, target: Target, matches: Predicate, since: int | None
     ) -> Answer:
         how = _accepted(request)
-        initial = flag(request.query, "sendInitialEvents")
-        seconds = integer(request.query, "timeoutSeconds")
+        initial = flag(request, "sendInitialEvents")
+        seconds = integer(request, "timeoutSeconds")
         watch = Watch(
             target=target,
             matches=matches,
             since=None if initial else since,
             timeout_seconds=float(seconds) if seconds else LONGEST_WATCH_SECONDS,
-            bookmarks=flag(request.query, "allowWatchBookmarks"),
+            bookmarks=flag(request, "allowWatchBookmarks"),
             mark_initial=initial,
         )
         response = web.StreamResponse()
@@ -260,7 +260,7 @@ class ResourceHandler:
     async def _evict(self, request: web.Request, target: Target) -> Answer:
         body = await body_of(request)
         options = (body or {}).get("deleteOptions") if isinstance(body, dict) else None
-        self._operations.delete(target, delete_options(request.query, options))
+        self._operations.delete(target, delete_options(request, options))
         return answer(_success(), status=201)
 
     async def _proxy(self, _: web.Request, target: Target) -> Answer:
@@ -279,7 +279,7 @@ class ResourceHandler:
     async def _log(self, request: web.Request, target: Target) -> Answer:
         pod = self._operations.get(target)
         container = container_of(pod, request.query.get("container", ""))
-        if flag(request.query, "previous"):
+        if flag(request, "previous"):
             raise errors.bad_request(
                 f'previous terminated container "{container}" in pod "{target.name}" not found'
             )
@@ -293,10 +293,10 @@ class ResourceHandler:
             raise not_started(pod, container) from None
         except MachineError as error:
             raise errors.ApiError(500, "InternalError", str(error)) from error
-        shown = tail(so_far, integer(request.query, "tailLines"))
-        limit = integer(request.query, "limitBytes")
+        shown = tail(so_far, integer(request, "tailLines"))
+        limit = integer(request, "limitBytes")
         data = shown.encode()[:limit] if limit is not None else shown.encode()
-        if not flag(request.query, "follow"):
+        if not flag(request, "follow"):
             return web.Response(body=data, content_type="text/plain")
         response = web.StreamResponse()
         response.content_type = "text/plain"
@@ -332,8 +332,8 @@ class ResourceHandler:
             raise errors.bad_request(
                 f"cannot exec into a container in a completed pod; current phase is {phase}"
             )
-        tty = flag(query, "tty")
-        streams = Streams(flag(query, "stdin"), flag(query, "stdout"), flag(query, "stderr"))
+        tty = flag(request, "tty")
+        streams = Streams(flag(request, "stdin"), flag(request, "stdout"), flag(request, "stderr"))
         try:
             session = await self._pods.execute(
                 target.namespace, target.name, container, command, tty=tty

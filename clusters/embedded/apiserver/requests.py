@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 from aiohttp import web
-from multidict import MultiMapping
 
 from clusters.embedded.apiserver import errors, protobuf
 from clusters.embedded.apiserver.backends import Cause
@@ -40,14 +39,14 @@ def target_of(group: str, version: str, path: str, types: Sequence[ResourceType]
     raise errors.no_such_resource()
 
 
-def flag(query: MultiMapping[str], name: str) -> bool:
+def flag(request: web.Request, name: str) -> bool:
     """A boolean of the query, as Go reads it: anything but false and 0 is true."""
-    return name in query and query[name].lower() not in {"false", "0"}
+    return name in request.query and request.query[name].lower() not in {"false", "0"}
 
 
-def integer(query: MultiMapping[str], name: str) -> int | None:
+def integer(request: web.Request, name: str) -> int | None:
     """A number of the query. Raises ApiError 400."""
-    text = query.get(name)
+    text = request.query.get(name)
     if not text:
         return None
     try:
@@ -56,14 +55,16 @@ def integer(query: MultiMapping[str], name: str) -> int | None:
         raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
-def write_options(query: MultiMapping[str], user_agent: str, kind: str) -> WriteOptions:
+def write_options(request: web.Request, kind: str) -> WriteOptions:
     """Options of a create, update or patch. Raises ApiError 422."""
+    query = request.query
     validation = query.get("fieldValidation") or "Warn"
     if validation not in {"Ignore", "Warn", "Strict"}:
         text = f'Unsupported value: "{validation}": supported values: "Ignore", "Warn", "Strict"'
         cause = Cause("FieldValueNotSupported", text, "fieldValidation")
         raise errors.invalid(f"{kind}Options", "meta.k8s.io", "", [cause])
-    manager = query.get("fieldManager") or user_agent.partition("/")[0] or "unknown"
+    user_agent = request.headers.get("User-Agent", "").partition("/")[0]
+    manager = query.get("fieldManager") or user_agent or "unknown"
     return WriteOptions(
         dry_run=_dry_run(query.getall("dryRun", []), kind),
         field_validation=validation,  # type: ignore[arg-type] # one of the three, as checked
@@ -71,14 +72,14 @@ def write_options(query: MultiMapping[str], user_agent: str, kind: str) -> Write
     )
 
 
-def delete_options(query: MultiMapping[str], body: Any) -> DeleteOptions:
+def delete_options(request: web.Request, body: Any) -> DeleteOptions:
     """Options of a deletion, which may come in the body, the query, or both."""
     body = body if isinstance(body, dict) else {}
     preconditions = body.get("preconditions") or {}
     grace = body.get("gracePeriodSeconds")
-    dry_run = [*(body.get("dryRun") or ()), *query.getall("dryRun", [])]
+    dry_run = [*(body.get("dryRun") or ()), *request.query.getall("dryRun", [])]
     return DeleteOptions(
-        grace_seconds=grace if grace is not None else integer(query, "gracePeriodSeconds"),
+        grace_seconds=grace if grace is not None else integer(request, "gracePeriodSeconds"),
         uid=preconditions.get("uid") or "",
         resource_version=preconditions.get("resourceVersion") or "",
         dry_run=_dry_run(dry_run, "Delete"),
