@@ -8,7 +8,8 @@ from pathlib import Path
 
 from clusters.embedded.apiserver.resources import served
 from clusters.embedded.apiserver.server import ApiServer, ApiServerError
-from clusters.embedded.machine import Machine
+from clusters.embedded.kubelet.checkpoint import CheckpointError
+from clusters.embedded.machine import Machine, MachineError
 from clusters.embedded.stack import Stack, StackSettings
 from clusters.provider import ClusterError
 from clusters.shape import ClusterSpec
@@ -32,10 +33,9 @@ async def serving(
         await server.start()
         server.kubeconfig(directory / "kubeconfig")
         await stack.start()
-    except ApiServerError as error:
-        raise ClusterError(str(error)) from error
-    try:
         yield stack
+    except (ApiServerError, MachineError, CheckpointError) as error:
+        raise ClusterError(str(error)) from error
     finally:
         await stack.stop()
         await server.stop()

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.access import AccessError, Reading
+from clusters.api import Api
 from clusters.existing import framing
-from clusters.existing.api import Api
 from clusters.pod_exec import ApiExec, NotStartedError
 
 HANDLER = "virt-handler"

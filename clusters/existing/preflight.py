@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from clusters.access import AccessError
-from clusters.existing.api import Api, ApiError
+from clusters.api import Api, ApiError
 from clusters.existing.node import Handler, HandlerShell, handlers
 from clusters.existing.rights import Right, single
 from clusters.pod_exec import ApiExec

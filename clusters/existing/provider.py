@@ -11,12 +11,13 @@ from typing import Any
 
 from clusters import processes, rundir
 from clusters.access import AccessError, Capability, ContainerExec, GuestConsole, Libvirt, NodeShell
+from clusters.api import Api, ApiError
 from clusters.console import ApiConsole
 from clusters.existing import preflight
-from clusters.existing.api import Api, ApiError
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import Handler, HandlerShell, handlers
+from clusters.launchers import launcher_pod
 from clusters.pod_exec import ApiExec
 from clusters.provider import ClusterError, Handle, Progress
 from clusters.shape import ClusterSpec
@@ -129,18 +130,7 @@ class ExistingAccess:
 
     def _launcher(self, namespace: str, vmi: str) -> str:
         """The running launcher pod of a VMI."""
-        found = self._api.get(
-            f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vmi}"
-        )
-        pods = self._api.get(
-            f"/api/v1/namespaces/{namespace}/pods",
-            labelSelector=f"kubevirt.io/created-by={found['metadata']['uid']}",
-        )["items"]
-        for pod in pods:
-            running = (pod.get("status") or {}).get("phase") == "Running"
-            if running and not pod["metadata"].get("deletionTimestamp"):
-                return str(pod["metadata"]["name"])
-        raise AccessError(f"no launcher pod of {namespace}/{vmi} runs")
+        return str(launcher_pod(self._api, namespace, vmi)["metadata"]["name"])
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`; ``smt`` and ``numa`` where any node has it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clusters.access import AccessError, ExecResult, Reading
-from clusters.existing.api import Api
+from clusters.api import Api
 from clusters.existing.node import HandlerShell, handlers
 from clusters.pod_exec import ApiExec, NotStartedError
 from tests.unit.existing.conftest import FakeApi, handler_pod

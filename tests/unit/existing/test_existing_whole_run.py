@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from clusters import providers
-from clusters.existing.api import Api
+from clusters.api import Api
 from clusters.existing.rights import single
 from clusters.provider import Handle
 from clusters.shape import ClusterSpec

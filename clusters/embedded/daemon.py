@@ -1,0 +1,86 @@
+"""The process of an embedded cluster: ``python -m clusters.embedded.daemon DIRECTORY``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from clusters import daemon
+from clusters.embedded import node_image
+from clusters.embedded.qemu_machine import QemuMachine
+from clusters.embedded.serving import serving
+from clusters.embedded.stack import StackSettings
+from clusters.provider import Progress
+from clusters.shape import ClusterSpec
+from clusters.virtual_node import accel, image
+from clusters.virtual_node.boot import boot
+from clusters.virtual_node.machine import Machine
+
+WATCH_SECONDS = 1.0
+HEARTBEAT_SECONDS = 60.0
+
+
+class EmbeddedCluster:
+    """What runs; see `clusters.daemon.Running`."""
+
+    def __init__(self, nodes: Mapping[str, Machine], acceleration: str) -> None:
+        self._nodes = nodes
+        self.details: Mapping[str, str] = {
+            "nodes": ",".join(nodes),
+            "acceleration": acceleration,
+        }
+
+    async def failed(self) -> str:
+        """Returns when the machine of a node has died, with its last words."""
+        while True:
+            for node in self._nodes.values():
+                if not node.alive():
+                    return f"the machine of node {node.name} has died\n{node.last_words()}"
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def cluster(
+    spec: ClusterSpec, directory: Path, progress: Progress
+) -> AsyncIterator[EmbeddedCluster]:
+    """Boots the nodes, or restores them, and brings the stack up on them."""
+    nodes: dict[str, Machine] = {}
+    machines: dict[str, QemuMachine] = {}
+    chosen = accel.choose()
+    built = image.build(node_image.extra_files(), progress=progress)
+    try:
+        for node in spec.nodes:
+            place = directory / node.name
+            place.mkdir()
+            # In this thread: the kernel ends the machine with the thread that started it.
+            nodes[node.name] = boot(
+                node.name,
+                place,
+                built,
+                node.shape,
+                chosen,
+                tied=True,
+                progress=progress,
+                preparation=node_image.preparation(),
+            )
+            sockets = directory / f"{node.name}.d"
+            sockets.mkdir()
+            machines[node.name] = QemuMachine(nodes[node.name], sockets)
+        settings = StackSettings(
+            guest=node_image.guest_settings(next(iter(nodes.values())).shell),
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+        )
+        progress("starting the pinning stack")
+        async with serving(spec, machines, directory, settings):
+            yield EmbeddedCluster(nodes, f"{chosen.kind} ({chosen.reason})")
+    finally:
+        for name, virtual in nodes.items():
+            if name in machines:
+                await machines[name].close()
+            virtual.stop()
+
+
+if __name__ == "__main__":
+    daemon.main(cluster)
