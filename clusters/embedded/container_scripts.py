@@ -1,0 +1,204 @@
+"""Shell scripts that drive containers and files on a node, one for each round trip.
+
+A remote command costs about as much as ten lines of shell, and a process started on the
+node as much as a hundred: so each operation is one script of the shell's own commands.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+
+from clusters.embedded import cpuset
+from clusters.embedded.node_layout import BUNDLES, EVENTS
+
+CGROUPS = "/sys/fs/cgroup"
+CRUN = "crun --cgroup-manager=cgroupfs"
+NOT_RUNNING = 125
+"""What `execute` returns for a container that does not run."""
+CONTROLLERS = "+cpuset +cpu +memory +pids"
+
+
+def directory_of(id: str) -> str:
+    """The bundle of a container: its configuration, log, pid, exit code and ``/run``."""
+    return f"{BUNDLES}/{id}"
+
+
+def start(id: str, cgroup: str) -> str:
+    """Starts the container whose config.json comes on stdin; prints its pid.
+
+    crun stays as the parent of the container and so learns its exit code. The file ``lock``
+    is locked until the container has ended.
+    """
+    return f"""\
+mkdir {directory_of(id)} && cd {directory_of(id)} || exit
+mkdir run && cat >config.json && echo {shlex.quote(cgroup)} >cgroup && mkfifo started || exit
+exec 3<>started 9>lock && flock 9 || exit
+{{
+    {CRUN} run --bundle . {id} >log 2>&1
+    code=$?
+    echo $code >exit
+    echo ended 1<>started
+    exec 9>&-
+    echo {id} $code 1<>{EVENTS}
+}} </dev/null >/dev/null 2>&1 &
+read -r state <&3
+if [ $state = started ]; then
+    read -r pid <pid
+    echo $pid
+else
+    cat log >&2
+    exit 1
+fi
+"""
+
+
+def stop(id: str, grace_seconds: float) -> str:
+    """Ends the container and removes what is left of it. One that is not there is fine."""
+    return f"""\
+cd {directory_of(id)} 2>/dev/null || exit 0
+read -r cgroup <cgroup
+if [ ! -s exit ] && [ -s pid ]; then
+    read -r pid <pid
+    kill -TERM $pid 2>/dev/null
+    flock -w {grace_seconds:.3f} lock true || kill -KILL $pid 2>/dev/null
+    flock lock true
+fi
+cd /
+rm -rf {directory_of(id)}
+{_REMOVE_TREE}
+remove_tree {CGROUPS}$cgroup
+"""
+
+
+_REMOVE_TREE = """\
+remove_tree() {
+    [ -d "$1" ] || return 0
+    local child
+    for child in "$1"/*/; do
+        [ ! -d "$child" ] || remove_tree "${child%/}"
+    done
+    # KVM ends its own thread in the cgroup some time after QEMU has gone.
+    local tries=0
+    until rmdir "$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || { rmdir "$1"; return; }
+        usleep 50000
+    done
+}"""
+
+
+def states() -> str:
+    """Prints ``ID PID EXIT_CODE`` of every container; the code is ``-`` while it runs."""
+    return f"""\
+cd {BUNDLES}
+for id in *; do
+    pid=0 code=-
+    [ ! -s $id/pid ] || read -r pid <$id/pid
+    [ ! -s $id/exit ] || read -r code <$id/exit
+    [ ! -d $id ] || echo $id $pid $code
+done
+"""
+
+
+def set_cpusets(cpusets: Mapping[str, frozenset[int]]) -> str:
+    """Writes ``cpuset.cpus`` of each container that is still there."""
+    lines = ["failed=0"]
+    for container, cpus in cpusets.items():
+        lines.append(
+            f"if read -r cgroup <{directory_of(container)}/cgroup; then "
+            f"file={CGROUPS}$cgroup/cpuset.cpus; "
+            f"echo {cpuset.render(cpus)} >$file || [ ! -e $file ] || failed=1; fi 2>&1"
+        )
+    return "\n".join([*lines, "exit $failed"])
+
+
+def write(files: Mapping[str, str]) -> str:
+    """Writes files in order; stops at the first that is refused, naming it.
+
+    A kernel's file takes its text in one write. Any other is replaced as a whole, so that
+    nobody ever reads half of it.
+    """
+    lines = []
+    for path, text in files.items():
+        target, content = shlex.quote(path), shlex.quote(text)
+        if path.startswith(("/proc/", "/sys/")):
+            command = f"printf %s {content} >{target}"
+        else:
+            parent = shlex.quote(path.rpartition("/")[0] or "/")
+            new = shlex.quote(f"{path}.new")
+            command = (
+                f"{{ [ -d {parent} ] || mkdir -p {parent}; }} && "
+                f"printf %s {content} >{new} && mv {new} {target}"
+            )
+        lines.append(f"{command} || {{ echo {target} >&2; exit 1; }}")
+    return "\n".join(lines)
+
+
+def make_directories(paths: Iterable[str]) -> str:
+    """mkdir -p; cgroups on the way down offer controllers to their children.
+
+    A cgroup that has processes of its own cannot, but for threaded children: that is left to
+    whoever makes those.
+    """
+    lines = ["set -e"]
+    for path in paths:
+        if not path.startswith(f"{CGROUPS}/"):
+            lines.append(f"mkdir -p {shlex.quote(path)}")
+            continue
+        parent = CGROUPS
+        for name in path.removeprefix(f"{CGROUPS}/").strip("/").split("/"):
+            above, child = shlex.quote(parent), shlex.quote(f"{parent}/{name}")
+            lines.append(
+                f"[ -d {child} ] || {{ read -r _ <{above}/cgroup.procs || "
+                f"echo {CONTROLLERS} >{above}/cgroup.subtree_control; mkdir {child}; }}"
+            )
+            parent = f"{parent}/{name}"
+    return "\n".join(lines)
+
+
+def remove(paths: Iterable[str]) -> str:
+    """Removes files, directories, and cgroups with all below them."""
+    lines = ["set -e", _REMOVE_TREE]
+    for path in paths:
+        command = "remove_tree" if path.startswith(f"{CGROUPS}/") else "rm -rf"
+        lines.append(f"{command} {shlex.quote(path)}")
+    return "\n".join(lines)
+
+
+def await_libvirt(id: str) -> str:
+    """Returns when libvirt's socket is there, fails when the container has ended."""
+    directory = directory_of(id)
+    # What creates a socket cannot be waited for without a process that costs more than this.
+    return f"""\
+until [ -S {libvirt_socket(id)} ]; do
+    [ -d {directory} ] && [ ! -e {directory}/exit ] || {{ cat {directory}/log >&2; exit 1; }}
+    usleep 50000
+done
+"""
+
+
+def libvirt_socket(id: str) -> str:
+    """The socket of a launcher's libvirt, as the node sees it."""
+    return f"{directory_of(id)}/run/libvirt/virtqemud-sock"
+
+
+def console_pattern(id: str) -> str:
+    """Glob of the serial log of a launcher's guest, as the node sees it."""
+    return f"{directory_of(id)}/run/kubevirt-private/*/virt-serial0-log"
+
+
+def execute(id: str, command: Sequence[str], *, tty: bool) -> str:
+    """Runs a command in the container."""
+    directory = directory_of(id)
+    return (
+        f"[ -d {directory} ] && [ ! -e {directory}/exit ] || "
+        f"{{ echo container {id} does not run >&2; exit {NOT_RUNNING}; }}\n"
+        f"exec {CRUN} exec {'--tty ' if tty else ''}{id} {shlex.join(command)}"
+    )
+
+
+def follow_ends() -> str:
+    """Prints a line for each container that ends, until stdin ends."""
+    # Opened for both, so that it never ends for want of a writer.
+    return f"cat <>{EVENTS} & read -r _; kill $!"

@@ -1,0 +1,174 @@
+"""libvirt-python to a launcher's daemon, over a forwarded socket. Every call may block.
+
+A connection is kept alive, so that one whose node has died fails instead of hanging. For
+this libvirt wants an event loop; one thread of the process runs it for all connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from clusters.access import AccessError, LibvirtView
+from clusters.embedded import container_scripts
+from clusters.virtual_node.shell import Shell
+
+KEEPALIVE_SECONDS = 10
+KEEPALIVE_MISSED = 6
+"""How long a node may be silent: under emulation a busy one answers late."""
+
+_STOPPED = {
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
+}
+_MISSING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+
+DomainEnd = Callable[[str, str], None]
+"""Is told the name of a domain that ended and why."""
+
+
+class LibvirtConnection:
+    """A connection to one launcher's libvirt.
+
+    Args:
+        socket: a socket of this host that leads to it.
+        on_domain_end: called from another thread.
+        on_lost: called from another thread when the connection has broken.
+    """
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        on_domain_end: DomainEnd | None = None,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        _run_event_loop()
+        self.uri = f"qemu+unix:///system?socket={socket}"
+        with _translated(f"libvirt at {socket} does not answer"):
+            self._connection = libvirt.open(self.uri)
+            self._connection.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_MISSED)
+        self._event: int | None = None
+        if on_lost is not None:
+            self._connection.registerCloseCallback(lambda *_: on_lost(), None)
+        if on_domain_end is not None:
+            with _translated("libvirt does not tell the ends of domains"):
+                self._event = self._connection.domainEventRegisterAny(
+                    None,
+                    libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                    functools.partial(_lifecycle, on_domain_end),
+                    None,
+                )
+
+    def create(self, xml: str) -> None:
+        """Starts a transient domain. Raises AccessError with libvirt's reason."""
+        with _translated("libvirt refuses the domain"):
+            self._connection.createXML(xml, 0)
+
+    def destroy(self, domain: str) -> None:
+        """Ends the domain at once; one that is not there is fine."""
+        try:
+            self._connection.lookupByName(domain).destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in _MISSING:
+                raise AccessError(f"domain {domain} cannot be destroyed: {error}") from error
+
+    def exists(self, domain: str) -> bool:
+        """Whether the domain runs."""
+        with _translated("libvirt does not list its domains"):
+            return domain in {found.name() for found in self._connection.listAllDomains()}
+
+    def view(self, domain: str) -> LibvirtView:
+        """Everything about the pins of a domain. Raises AccessError when there is none."""
+        with _translated(f"libvirt says nothing of domain {domain}"):
+            found = self._connection.lookupByName(domain)
+            vcpu_pins = found.vcpuPinInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            iothreads = found.ioThreadInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            return LibvirtView(
+                xml=found.XMLDesc(0),
+                vcpu_pins={number: _cpus(pin) for number, pin in enumerate(vcpu_pins)},
+                emulator_pin=_cpus(found.emulatorPinInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)),
+                iothread_pins={number: _cpus(pin) for number, pin in iothreads},
+                source=f"libvirt-python {self.uri}",
+            )
+
+    def close(self) -> None:
+        """Closes the connection; safe when it has broken."""
+        with contextlib.suppress(libvirt.libvirtError):
+            if self._event is not None:
+                self._connection.domainEventDeregisterAny(self._event)
+        with contextlib.suppress(libvirt.libvirtError):
+            self._connection.unregisterCloseCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            self._connection.close()
+
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def forwarded(shell: Shell, container_id: str, directory: Path) -> Iterator[Path]:
+    """While it lasts, a socket in the directory leads to the libvirt of a launcher.
+
+    Args:
+        shell: of the node.
+        container_id: id of the compute container.
+        directory: of this process alone; its path is short, as a socket's must be.
+    """
+    local = directory / f"libvirt-{next(_numbers)}"
+    with shell.forward(local, container_scripts.libvirt_socket(container_id)):
+        yield local
+
+
+def view(shell: Shell, container_id: str, domain: str, directory: Path) -> LibvirtView:
+    """Asks the libvirt of a launcher once; the parameters are those of `forwarded`.
+
+    Raises AccessError when there is no such domain or the node does not answer.
+    """
+    with forwarded(shell, container_id, directory) as socket:
+        connection = LibvirtConnection(socket)
+        try:
+            return connection.view(domain)
+        finally:
+            connection.close()
+
+
+def _lifecycle(
+    tell: DomainEnd, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any
+) -> None:
+    if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+        tell(domain.name(), _STOPPED.get(detail, f"stopped ({detail})"))
+
+
+def _cpus(flags: Any) -> frozenset[int]:
+    return frozenset(number for number, flag in enumerate(flags) if flag)
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise AccessError(f"{what}: {error}") from error
+
+
+@functools.cache
+def _run_event_loop() -> None:
+    """Starts the process's only thread for libvirt's events, and silences its printing."""
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+
+    def run() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=run, daemon=True, name="libvirt events").start()

@@ -1,0 +1,319 @@
+"""A node of the embedded stack that is a real machine: a virtual node with crun and libvirt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from clusters.access import AccessError, ExecResult, LibvirtView, Reading
+from clusters.embedded import container_scripts, libvirt_client, oci
+from clusters.embedded.exec_session import PipedSession, TerminalSession
+from clusters.embedded.libvirt_client import LibvirtConnection
+from clusters.embedded.machine import ContainerSpec, ContainerState, ExecSession, MachineError
+from clusters.virtual_node.machine import Machine as VirtualNode
+from clusters.virtual_node.shell import Done, decode
+
+CONSOLE_LOG = "guest-console-log"
+"""Name of the container whose log is what the guest of its pod prints."""
+LAUNCHER_START_SECONDS = 120.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class _Launcher:
+    """The connection to the libvirt of one LAUNCHER container."""
+
+    connection: LibvirtConnection
+    forwarding: ExitStack
+    ends: dict[str, asyncio.Future[str]] = field(default_factory=dict)
+
+    def end_of(self, domain: str) -> asyncio.Future[str]:
+        """Becomes the reason why the domain ended."""
+        if domain not in self.ends:
+            self.ends[domain] = asyncio.get_running_loop().create_future()
+        return self.ends[domain]
+
+    def close(self) -> None:
+        """May block."""
+        self.connection.close()
+        self.forwarding.close()
+
+
+class QemuMachine:
+    """`clusters.embedded.machine.Machine` on a virtual node.
+
+    One process at a time may drive a node through it: only one is told that containers end.
+
+    Args:
+        node: a running node whose image has `clusters.embedded.node_image.extra_files` and on
+            which `clusters.embedded.node_image.warm_up` has run.
+        directory: an existing directory of this object alone, for sockets; its path is short.
+    """
+
+    def __init__(self, node: VirtualNode, directory: Path) -> None:
+        self._name = node.name
+        self._commands = node.commands
+        self._shell = node.shell
+        self._async_shell = node.async_shell
+        self._directory = directory
+        self._specs: dict[str, ContainerSpec] = {}
+        self._ends: dict[str, asyncio.Future[int]] = {}
+        self._launchers: dict[str, _Launcher] = {}
+        self._launcher_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._follower: asyncio.Task[None] | None = None
+        self._follower_lock = asyncio.Lock()
+
+    # files
+
+    async def read(self, patterns: Sequence[str]) -> Reading:
+        """As `Machine.read`."""
+        with self._translated():
+            return await self._async_shell.read(patterns)
+
+    async def write(self, files: Mapping[str, str]) -> None:
+        """As `Machine.write`. A file that is not the kernel's is replaced as a whole."""
+        await self._run(container_scripts.write(files))
+
+    async def make_directories(self, paths: Sequence[str]) -> None:
+        """As `Machine.make_directories`."""
+        await self._run(container_scripts.make_directories(paths))
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """As `Machine.remove`."""
+        await self._run(container_scripts.remove(paths))
+
+    # containers
+
+    async def start_container(self, spec: ContainerSpec) -> ContainerState:
+        """As `Machine.start_container`."""
+        await self._follow_ends()
+        self._specs[spec.id] = spec
+        self._end_of(spec.id)
+        config = oci.config(spec, container_scripts.directory_of(spec.id))
+        try:
+            done = await self._run(
+                container_scripts.start(spec.id, spec.cgroup), stdin=config.encode()
+            )
+        except MachineError as error:
+            self._forget(spec.id)
+            await self._run(container_scripts.stop(spec.id, 0))
+            raise MachineError(f"container {spec.name} could not be started: {error}") from error
+        return ContainerState(spec.id, int(done.text), None)
+
+    async def set_cpusets(self, cpusets: Mapping[str, frozenset[int]]) -> None:
+        """As `Machine.set_cpusets`."""
+        if cpusets:
+            await self._run(container_scripts.set_cpusets(cpusets))
+
+    async def stop_container(self, id: str, *, grace_seconds: float) -> None:
+        """As `Machine.stop_container`."""
+        launcher = self._launchers.pop(id, None)
+        if launcher is not None:
+            for end in launcher.ends.values():
+                if not end.done():
+                    end.set_result("the launcher ended")
+            await asyncio.to_thread(launcher.close)
+        await self._run(container_scripts.stop(id, grace_seconds))
+        self._forget(id)
+
+    async def containers(self) -> Mapping[str, ContainerState]:
+        """As `Machine.containers`."""
+        done = await self._run(container_scripts.states())
+        states = {}
+        for line in done.text.splitlines():
+            container, pid, code = line.split()
+            ended = None if code == "-" else int(code)
+            states[container] = ContainerState(container, int(pid) if ended is None else 0, ended)
+        return states
+
+    async def wait_container(self, id: str) -> ContainerState:
+        """As `Machine.wait_container`."""
+        await self._follow_ends()
+        end = self._end_of(id)
+        if id not in self._specs:  # another process started it; it may have ended meanwhile
+            state = (await self.containers()).get(id)
+            if state is None:
+                self._ends.pop(id, None)
+                raise MachineError(f"there is no container {id} on node {self._name}")
+            if state.exit_code is not None:
+                return state
+        return ContainerState(id, 0, await asyncio.shield(end))
+
+    async def container_log(self, id: str) -> str:
+        """As `Machine.container_log`; that of guest-console-log is the guest's console."""
+        spec = self._specs.get(id)
+        if spec is not None and spec.name == CONSOLE_LOG:
+            return await self._console([i for i in self._launchers if self._of_pod(i, spec)])
+        path = f"{container_scripts.directory_of(id)}/log"
+        files = (await self.read([path])).files
+        if path not in files:
+            raise MachineError(f"there is no container {id} on node {self._name}")
+        return files[path]
+
+    async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:
+        """As `Machine.execute`."""
+        script = container_scripts.execute(id, command, tty=tty)
+        if tty:
+            return await TerminalSession.start([*self._commands.ssh("-tt"), script])
+        return await PipedSession.start(self._commands.run(script))
+
+    async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
+        """As `Machine.execute_to_end`."""
+        done = await self._run(container_scripts.execute(id, command, tty=False), check=False)
+        if done.returncode == container_scripts.NOT_RUNNING:
+            raise MachineError(f"container {id} on node {self._name} does not run")
+        return ExecResult(done.returncode, decode(done.stdout), done.stderr)
+
+    # libvirt
+
+    async def wait_libvirt(self, id: str) -> None:
+        """As `Machine.wait_libvirt`."""
+        await self._launcher(id)
+
+    async def create_domain(self, id: str, xml: str) -> None:
+        """As `Machine.create_domain`."""
+        launcher = await self._launcher(id)
+        await self._in_thread(launcher.connection.create, xml)
+
+    async def domain_view(self, id: str, domain: str) -> LibvirtView:
+        """As `Machine.domain_view`."""
+        launcher = await self._launcher(id)
+        return await self._in_thread(launcher.connection.view, domain)
+
+    async def destroy_domain(self, id: str, domain: str) -> None:
+        """As `Machine.destroy_domain`; a launcher that has gone took its domain with it."""
+        launcher = self._launchers.get(id)
+        if launcher is not None:
+            await self._in_thread(launcher.connection.destroy, domain)
+
+    async def wait_domain_end(self, id: str, domain: str) -> str:
+        """As `Machine.wait_domain_end`."""
+        launcher = await self._launcher(id)
+        end = launcher.end_of(domain)
+        if not end.done() and not await self._in_thread(launcher.connection.exists, domain):
+            return "gone"
+        return await asyncio.shield(end)
+
+    async def console_text(self, id: str, domain: str) -> str:  # noqa: ARG002
+        """As `Machine.console_text`."""
+        return await self._console([id])
+
+    async def close(self) -> None:
+        """As `Machine.close`."""
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+        launchers, self._launchers = self._launchers, {}
+        for launcher in launchers.values():
+            await asyncio.to_thread(launcher.close)
+
+    # inside
+
+    async def _run(self, script: str, *, stdin: bytes = b"", check: bool = True) -> Done:
+        with self._translated():
+            return await self._async_shell.run(script, stdin=stdin, check=check)
+
+    @staticmethod
+    async def _in_thread(call: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        with QemuMachine._translated():
+            return await asyncio.to_thread(call, *arguments, **keywords)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _translated() -> Iterator[None]:
+        try:
+            yield
+        except AccessError as error:
+            raise MachineError(str(error)) from error
+
+    def _end_of(self, id: str) -> asyncio.Future[int]:
+        if id not in self._ends:
+            self._ends[id] = asyncio.get_running_loop().create_future()
+        return self._ends[id]
+
+    def _forget(self, id: str) -> None:
+        self._specs.pop(id, None)
+        self._ends.pop(id, None)
+        self._launcher_locks.pop(id, None)
+
+    def _of_pod(self, id: str, spec: ContainerSpec) -> bool:
+        return id in self._specs and self._specs[id].pod_uid == spec.pod_uid
+
+    async def _console(self, ids: Sequence[str]) -> str:
+        files = (await self.read(list(map(container_scripts.console_pattern, ids)))).files
+        return "".join(files.values())
+
+    async def _follow_ends(self) -> None:
+        """Begins to listen to the ends of containers, before the first is started."""
+        async with self._follower_lock:
+            if self._follower is None:
+                script = container_scripts.follow_ends()
+                process = await self._async_shell.spawn(script, stdin=True)
+                self._follower = asyncio.create_task(self._follow(process))
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                container, code = line.split()
+                end = self._ends.get(container.decode())
+                if end is not None and not end.done():
+                    end.set_result(int(code))
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            lost = MachineError(f"node {self._name} does not tell the ends of containers any more")
+            for end in self._ends.values():
+                if not end.done():
+                    end.set_exception(lost)
+                    end.exception()  # whoever waits sees it; nobody has to
+
+    async def _launcher(self, id: str) -> _Launcher:
+        """The connection to the container's libvirt, opened when that answers."""
+        async with self._launcher_locks[id]:
+            if id not in self._launchers:
+                self._launchers[id] = await self._connect(id)
+        return self._launchers[id]
+
+    async def _connect(self, id: str) -> _Launcher:
+        script = container_scripts.await_libvirt(id)
+        with self._translated():
+            await self._async_shell.run(script, timeout_seconds=LAUNCHER_START_SECONDS)
+        loop = asyncio.get_running_loop()
+
+        def on_end(domain: str, reason: str) -> None:
+            loop.call_soon_threadsafe(self._on_domain_end, id, domain, reason)
+
+        def on_lost() -> None:
+            loop.call_soon_threadsafe(self._on_libvirt_lost, id)
+
+        def connect() -> _Launcher:
+            with ExitStack() as stack:
+                socket = stack.enter_context(
+                    libvirt_client.forwarded(self._shell, id, self._directory)
+                )
+                connection = LibvirtConnection(socket, on_domain_end=on_end, on_lost=on_lost)
+                return _Launcher(connection, stack.pop_all())
+
+        return await self._in_thread(connect)
+
+    def _on_domain_end(self, id: str, domain: str, reason: str) -> None:
+        launcher = self._launchers.get(id)
+        if launcher is not None and not (end := launcher.end_of(domain)).done():
+            end.set_result(reason)
+
+    def _on_libvirt_lost(self, id: str) -> None:
+        launcher = self._launchers.get(id)
+        for end in launcher.ends.values() if launcher is not None else ():
+            if not end.done():
+                end.set_exception(MachineError(f"the libvirt of container {id} has gone"))
+                end.exception()
