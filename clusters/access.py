@@ -6,7 +6,7 @@ cluster's handle (`clusters.provider.Handle`): pytest workers share one cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,10 +95,10 @@ class Libvirt(Protocol):
 class GuestConsole(Protocol):
     """The serial console of a VMI's guest."""
 
-    def text(self, namespace: str, vmi: str) -> str:
-        """Everything that the guest has printed so far; may be empty.
+    def text(self, namespace: str, vmi: str, enough: Callable[[str], bool]) -> str:
+        """What the guest has printed, as soon as that is enough, at the latest after a while.
 
-        Raises AccessError when the console cannot be read.
+        May be empty. Raises AccessError when the console cannot be read.
         """
         ...
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 from clusters.access import AccessError
 
 CONNECT_SECONDS = 20.0
-QUIET_SECONDS = 0.4
-LONGEST_SECONDS = 5.0
+LONGEST_SECONDS = 10.0
 
 
 class ApiConsole:
@@ -26,8 +26,8 @@ class ApiConsole:
         self._configuration: Any = client.Configuration()
         config.load_kube_config(kubeconfig, context, client_configuration=self._configuration)
 
-    def text(self, namespace: str, vmi: str) -> str:
-        """What arrives after the guest was sent an empty line, until it falls silent.
+    def text(self, namespace: str, vmi: str, enough: Callable[[str], bool]) -> str:
+        """What arrives after the guest was sent an empty line, until that is enough.
 
         The tiny guest answers an empty line with its report, so that it is read even where
         the console shows only what is printed after it was opened.
@@ -43,13 +43,15 @@ class ApiConsole:
             socket.send_binary(b"\n")
             deadline = time.monotonic() + LONGEST_SECONDS
             while (left := deadline - time.monotonic()) > 0:
-                socket.settimeout(min(left, QUIET_SECONDS))
+                socket.settimeout(left)
                 piece = socket.recv()
                 if not piece:
                     break
                 received += piece.encode() if isinstance(piece, str) else piece
+                if enough(received.decode(errors="replace")):
+                    break
         except (websocket.WebSocketTimeoutException, websocket.WebSocketConnectionClosedException):
-            pass  # silence, or the end: what has arrived is what there is
+            pass  # time is over, or the guest: what has arrived is what there is
         except (OSError, websocket.WebSocketException) as error:
             raise AccessError(f"the console of {namespace}/{vmi} broke: {error}") from error
         finally:

@@ -23,7 +23,7 @@ QUEUE = 1800.0
 """How long a VMI may wait for others of the run to give CPUs back, seconds."""
 GUEST_REPORT = 120.0
 """From Running to the guest's report on its console, seconds."""
-HOUSEKEEPING = 20.0
+HOUSEKEEPING = 60.0
 """Until threads and labels are where they belong, once the guest runs, seconds."""
 RELEASE = 90.0
 """From the deletion of a VMI to the last trace of it, seconds."""

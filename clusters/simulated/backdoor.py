@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class SimulatedConsole:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def text(self, namespace: str, vmi: str) -> str:
+    def text(self, namespace: str, vmi: str, enough: Callable[[str], bool]) -> str:  # noqa: ARG002
         """As `clusters.access.GuestConsole.text`."""
         return str(ask(self._path, {"console": [namespace, vmi]}))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
 from conformance.checks.registry import admitted, check
-from conformance.checks.witnesses import checkpoint, cpuset_source, node, title, topology
+from conformance.checks.witnesses import checkpoint, cpuset_source, held, node, title, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Snapshot
 from conformance.model.expectation import Expectation
@@ -64,6 +64,9 @@ def _kept_out(snapshot: Snapshot) -> CpuSet:
 
 def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
     number = 0
+    # Where somebody without exclusive CPUs may be: a pCPU whose new owner has not started
+    # yet is being cleared.
+    allowed = topology(snapshot).online - held(snapshot) - _kept_out(snapshot)
     for pod in snapshot.pods:
         for container in pod.containers:
             if not container.running or (pod.uid, container.name) in state.entries:
@@ -75,9 +78,9 @@ def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
             number += 1
             source = cpuset_source(container)
             seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
-            if not container.cpuset <= state.default:
+            if not container.cpuset <= allowed:
                 seen.wrong(
-                    f"{name} may run on {container.cpuset - state.default}, outside of the "
+                    f"{name} may run on {container.cpuset - allowed}, outside of the "
                     f"shared pool {state.default}: its cpuset is {container.cpuset} ({source})"
                 )
     return number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.qos import saw_resources, unequal
 from conformance.checks.registry import check, dedicated
-from conformance.checks.witnesses import checkpoint, cpuset_source, launcher, thread_source
+from conformance.checks.witnesses import checkpoint, cpuset_source, held, launcher, thread_source
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation, Sidecar
@@ -71,7 +71,7 @@ def sidecars_live_in_the_shared_pool(
 ) -> str:
     """No sidecar has exclusive CPUs, and those that run are in the shared pool."""
     pod, state = launcher(snapshot), checkpoint(snapshot)
-    given = CpuSet.union_of(state.entries.values())
+    given = held(snapshot)
     sidecars = [each for sidecar in expectation.sidecars for each in _find(pod, sidecar)]
     if not sidecars:
         raise Unobserved(f"pod {pod.name} has none of the expected sidecars")
@@ -97,7 +97,7 @@ def _lives_in_the_pool(
         return
     source = cpuset_source(sidecar)
     seen.saw(f"cpuset of {sidecar.name}", sidecar.cpuset, source)
-    if sidecar.cpuset != pool:
+    if sidecar.cpuset & given or not pool <= sidecar.cpuset:
         seen.wrong(
             f"the cpuset of {name} is {sidecar.cpuset} ({source}) instead of the shared pool {pool}"
         )

@@ -116,6 +116,22 @@ def entry(snapshot: Snapshot) -> CpuSet:
     return checkpoint(snapshot).entries.get((launcher(snapshot).uid, COMPUTE), CpuSet())
 
 
+def held(snapshot: Snapshot) -> CpuSet:
+    """Exclusive CPUs whose container has started, as far as the node shows.
+
+    The kubelet assigns first, then moves whoever is in the way, and only then starts the
+    container: until that, nobody is disturbed by who is still there.
+    """
+    started = {
+        (pod.uid, container.name)
+        for pod in snapshot.pods
+        for container in pod.containers
+        if container.cgroup is not None
+    }
+    entries = checkpoint(snapshot).entries
+    return CpuSet.union_of(cpus for key, cpus in entries.items() if key in started)
+
+
 def domain(snapshot: Snapshot) -> Domain:
     """The domain XML."""
     if snapshot.domain is None:

@@ -14,6 +14,8 @@ from conformance.collecting import api as paths
 from conformance.collecting.api import Api, ApiError, Json
 from conformance.collecting.node import NodeReader
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
+from conformance.parsing.errors import ParseError
+from conformance.parsing.guest import guest
 from conformance.settling import TransientError
 
 T = TypeVar("T")
@@ -55,7 +57,7 @@ class Collector:
         """A snapshot of nothing but the guest's console; None when it cannot be read."""
         now, layers = utc_now(), _Layers()
         name = manifest["metadata"]["name"]
-        text = layers.read("console", lambda: self._access.guest_console.text(namespace, name))
+        text = layers.read("console", lambda: self._console(namespace, name))
         if text is None:
             return None
         return RawSnapshot("", "", "booting", now, now, manifest, console=text)
@@ -112,7 +114,7 @@ class Collector:
         pods = layers.read("pods", lambda: self._pods_on(node)) or ()
         files, unreadable, hardware = self._files(node, layers)
         domain = layers.read("domain", lambda: self._domain(namespace, name))
-        console = layers.read("console", lambda: self._access.guest_console.text(namespace, name))
+        console = layers.read("console", lambda: self._console(namespace, name))
         return replace(
             raw,
             node=node_object,
@@ -169,6 +171,15 @@ class Collector:
             return ()
         events = self.api.get(paths.core("events", namespace))["items"]
         return [event for event in events if event["involvedObject"].get("name") in subjects]
+
+    def _console(self, namespace: str, name: str) -> str:
+        def enough(text: str) -> bool:
+            try:
+                return guest(text, "the guest's console") is not None
+            except ParseError:
+                return True
+
+        return self._access.guest_console.text(namespace, name, enough)
 
     def _domain(self, namespace: str, name: str) -> RawDomain:
         view = self._access.libvirt.view(namespace, name)

@@ -33,6 +33,7 @@ def bundle(
         },
         "cluster": {"provider": "none", "stack": "a recording", "simulation": True},
         "profile": "v1",
+        "moments": ["running", "refused", "deleted"],
         "matrix": "smoke",
         "capabilities": {
             name: {"available": name not in lacking, "reason": "by construction"}
