@@ -25,7 +25,15 @@ from conformance.pcpu_maps import nodes_of
 from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 from reports import document as report
 
-_WORST_FIRST = tuple(Verdict(verdict) for verdict in report.WORST_FIRST)
+_DECISIVE_FIRST = (
+    Verdict.FAIL,
+    Verdict.ERROR,
+    Verdict.KNOWN_DIVERGENCE,
+    Verdict.PASS,
+    Verdict.NOT_APPLICABLE,
+    Verdict.NOT_OBSERVED,
+)
+"""Of several snapshots of one moment: a violation in any counts, an observation in any is one."""
 
 _OF_THE_HARDWARE = frozenset({"smt", "numa"})
 """What hardware cannot show need not be observed; what we cannot look at must be."""
@@ -63,6 +71,51 @@ class Terms:
             for requirement, check in self.checks()
             if check.moment in self.moments and check.applies(expectation)
         )
+
+    def decide(
+        self,
+        requirement: Requirement,
+        check: Check,
+        snapshots: Sequence[Snapshot],
+        expectation: Expectation,
+    ) -> tuple[int, Finding]:
+        """One requirement on every snapshot of its moment, oldest first.
+
+        What settles is judged on the last one. Anything else must hold on each; where a
+        neighbour came or went while it was looked at, the snapshots beside it still tell.
+
+        Returns:
+            The index of the snapshot that decides, -1 without any, and the finding.
+        """
+        first = len(snapshots) - 1 if check.settles else 0
+        judged = [
+            (index, self.judge(requirement, check, snapshots[index], expectation))
+            for index in range(max(first, 0), len(snapshots))
+        ]
+        nothing = Finding(
+            requirement.id,
+            Verdict.NOT_OBSERVED,
+            f"nothing was recorded at the moment “{check.moment}”",
+            moment=check.moment,
+        )
+        return min(
+            reversed(judged),
+            key=lambda item: _DECISIVE_FIRST.index(item[1].verdict),
+            default=(-1, nothing),
+        )
+
+    def unsettled(
+        self, snapshots: Sequence[Snapshot], expectation: Expectation, moment: str
+    ) -> list[str]:
+        """Requirements that another snapshot of the moment may still show to be kept."""
+        found = []
+        for requirement, check in self.applicable(expectation):
+            if check.moment != moment or self._lacking(requirement):
+                continue
+            verdict = self.decide(requirement, check, snapshots, expectation)[1].verdict
+            if verdict is Verdict.NOT_OBSERVED or (check.settles and verdict is Verdict.FAIL):
+                found.append(requirement.id)
+        return found
 
     def judge(
         self, requirement: Requirement, check: Check, snapshot: Snapshot, expectation: Expectation
@@ -190,21 +243,11 @@ def _judge_case(
     findings = []
     for requirement, check in terms.applicable(expectation):
         taken = [(path, facts) for path, _raw, facts in snapshots if facts.moment == check.moment]
-        if check.settles:
-            taken = taken[-1:]
-        judged = [
-            (path, terms.judge(requirement, check, facts, expectation)) for path, facts in taken
-        ]
-        missing = Finding(
-            requirement.id,
-            Verdict.NOT_OBSERVED,
-            f"nothing was recorded at the moment “{check.moment}”",
-            case=planned["id"],
-            moment=check.moment,
+        index, finding = terms.decide(
+            requirement, check, [facts for _path, facts in taken], expectation
         )
-        findings.append(
-            min(judged, key=lambda item: _WORST_FIRST.index(item[1].verdict), default=("", missing))
-        )
+        path = taken[index][0] if taken else ""
+        findings.append((path, replace(finding, case=planned["id"])))
     return _Judged(
         planned["id"], planned["title"], planned["manifest"], expectation, snapshots, findings
     )
