@@ -91,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="list the clusters of this machine")
     status.set_defaults(command=_status)
 
+    preflight = commands.add_parser(
+        "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
+    )
+    _kubeconfig_options(preflight)
+    preflight.set_defaults(command=_preflight)
+
     collect = commands.add_parser(
         "collect", help="record evidence of every VMI that runs on a cluster"
     )
@@ -117,6 +123,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _cluster_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", choices=providers.NAMES, default="embedded")
+    _kubeconfig_options(parser)
+
+
+def _kubeconfig_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kubeconfig", metavar="FILE", help="of an existing cluster")
+    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -130,6 +142,8 @@ def _run(arguments: argparse.Namespace) -> int:
         *("--report-dir", str(arguments.report_dir.absolute())),
         *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
         *(("-n", str(workers)) if workers else ()),
+        *(("--kubeconfig", arguments.kubeconfig) if arguments.kubeconfig else ()),
+        *(("--context", arguments.context) if arguments.context else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
     code = int(pytest.main(options))
@@ -171,7 +185,9 @@ def _say(line: str) -> None:
 def _up(arguments: argparse.Namespace) -> int:
     providers.sweep(_say)
     directory = rundir.create(arguments.name)
-    spec = ClusterSpec(profile=arguments.profile)
+    spec = ClusterSpec(
+        profile=arguments.profile, kubeconfig=arguments.kubeconfig, context=arguments.context
+    )
     try:
         handle = providers.provider(arguments.cluster).up(
             arguments.name, spec, directory, progress=_say, detached=True
@@ -199,6 +215,21 @@ def _status(_arguments: argparse.Namespace) -> int:
     if not found:
         print("no cluster is up; `./conform up` starts one")
     return Exit.CONFORMANT
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    import tempfile
+
+    from clusters.existing.kubeconfig import single_context
+    from clusters.existing.preflight import preflight
+
+    with tempfile.NamedTemporaryFile("w", prefix="conform-", suffix=".kubeconfig") as copy:
+        copy.write(single_context(arguments.kubeconfig, arguments.context))
+        copy.flush()
+        found = preflight(copy.name)
+    for point in found.points:
+        print(point)
+    return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE
 
 
 def _collect(arguments: argparse.Namespace) -> int:
