@@ -147,13 +147,12 @@ def _run(arguments: argparse.Namespace) -> int:
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
     code = int(pytest.main(options))
-    verdict = arguments.report_dir / "report.json"
     if code == pytest.ExitCode.USAGE_ERROR:
         return Exit.USAGE
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         print("conform: no test matches", file=sys.stderr)
         return Exit.USAGE
-    if code == pytest.ExitCode.INTERNAL_ERROR or not verdict.exists():
+    if code == pytest.ExitCode.INTERNAL_ERROR:
         return Exit.INCONCLUSIVE
     return code
 
