@@ -35,6 +35,7 @@ PACKAGES = (
     "libvirt-daemon-driver-qemu",
     "linux-image-cloud-amd64",
     "openssh-server",
+    "perl-base",
     "qemu-system-x86",
     "util-linux",
 )

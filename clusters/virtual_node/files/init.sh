@@ -15,9 +15,22 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
+# QEMU before 8.1 may go on running an instruction that the kernel has replaced while CPUs were
+# at it, and then they never leave it (qemu commit deba78709). The kernel replaces code when the
+# first of something comes and the last of it goes, in its scheduler too. So the first of each
+# comes here, and stays: a cgroup with a CPU quota, a virtual machine, a CPU of it.
+mkdir /sys/fs/cgroup/system.slice
+echo "1000000 1000000" >/sys/fs/cgroup/system.slice/cpu.max
 # Polling for a wake-up that does not come only takes time from the other CPUs.
 modprobe kvm halt_poll_ns=0
 modprobe kvm_amd || modprobe kvm_intel
+perl -e '
+    open my $kvm, "+<", "/dev/kvm" or exit;
+    my $vm = ioctl $kvm, 0xAE01, 0;          # KVM_CREATE_VM
+    open my $machine, "+<&=", $vm;
+    ioctl $machine, 0xAE60, 0;               # KVM_CREATE_IRQCHIP
+    my $cpu = ioctl $machine, 0xAE41, 0;     # KVM_CREATE_VCPU
+    sleep;' &
 ip link set lo up
 ip address add 10.0.2.15/24 dev eth0
 ip link set eth0 up
