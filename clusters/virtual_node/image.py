@@ -19,7 +19,7 @@ from pathlib import Path
 from clusters.provider import ClusterError, Progress
 from clusters.virtual_node import cache, kernel
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parent
 FALLBACK_SUITE = "bookworm"
 BASE_MIB = 3072
 IMAGE_MIB = 1536
@@ -165,7 +165,7 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
 
 def _base(progress: Progress) -> Path:
     suite, sources = _debian()
-    scripts = [_text(f"files/{name}") for name in ("assemble.sh", "initramfs.sh")]
+    scripts = [_text(name) for name in ("assemble.sh", "initramfs.sh")]
     name = f"base-{cache.key([suite, *PACKAGES, *scripts, _text('kernel.py')])}"
 
     def make(directory: Path) -> None:

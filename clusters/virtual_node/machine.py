@@ -44,7 +44,7 @@ EMULATED_COMMAND_LINE = (
     " tsc=reliable clocksource=tsc no_timer_check"
     # Clearing 2 MiB where 4 KiB were asked for is slow; QEMU asks for them, and each page that
     # its guests touch first costs an exit. What balancing takes away comes back by a fault.
-    " transparent_hugepage=madvise numa_balancing=disable"
+    " transparent_hugepage=madvise numa_balancing=disable psi=0"
     # Translated code is found again by its virtual address: programs must always lie at the
     # same, which makes starting one three times as fast.
     " norandmaps"
