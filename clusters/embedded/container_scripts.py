@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from clusters.embedded import cpuset
+from clusters.embedded.machine import ContainerSpec
 from clusters.embedded.node_layout import BUNDLES, EVENTS
 
 CGROUPS = "/sys/fs/cgroup"
@@ -24,23 +25,34 @@ def directory_of(id: str) -> str:
     return f"{BUNDLES}/{id}"
 
 
-def start(id: str, cgroup: str) -> str:
+def start(spec: ContainerSpec) -> str:
     """Starts the container whose config.json comes on stdin; prints its pid.
 
-    crun stays as the parent of the container and so learns its exit code. The file ``lock``
-    is locked until the container has ended.
+    Its cgroup has all its limits before anything is in it: nobody ever sees the container on
+    CPUs that are not its own. crun stays as the parent of the container and so learns its exit
+    code. The file ``lock`` is locked until the container has ended.
     """
+    directory = directory_of(spec.id)
     return f"""\
-mkdir {directory_of(id)} && cd {directory_of(id)} || exit
-mkdir run && cat >config.json && echo {shlex.quote(cgroup)} >cgroup && mkfifo started || exit
-exec 3<>started 9>lock && flock 9 || exit
+set -e
+mkdir {directory}
+cd {directory}
+mkdir run
+cat >config.json
+echo {shlex.quote(spec.cgroup)} >cgroup
+{make_directories([CGROUPS + spec.cgroup])}
+{write(_limits(spec))}
+mkfifo started
+exec 3<>started 9>lock
+flock 9
+set +e
 {{
-    {CRUN} run --bundle . {id} >log 2>&1
+    {CRUN} run --bundle . {spec.id} >log 2>&1
     code=$?
     echo $code >exit
     echo ended 1<>started
     exec 9>&-
-    echo {id} $code 1<>{EVENTS}
+    echo {spec.id} $code 1<>{EVENTS}
 }} </dev/null >/dev/null 2>&1 &
 read -r state <&3
 if [ $state = started ]; then
@@ -53,11 +65,25 @@ fi
 """
 
 
+def _limits(spec: ContainerSpec) -> dict[str, str]:
+    directory = CGROUPS + spec.cgroup
+    limits = {
+        f"{directory}/cpu.weight": str(spec.cpu_weight),
+        f"{directory}/cpu.max": spec.cpu_max,
+    }
+    if spec.cpuset is not None:
+        limits[f"{directory}/cpuset.cpus"] = cpuset.render(spec.cpuset)
+    if spec.memory_max is not None:
+        limits[f"{directory}/memory.max"] = str(spec.memory_max)
+    return limits
+
+
 def stop(id: str, grace_seconds: float) -> str:
     """Ends the container and removes what is left of it. One that is not there is fine."""
     return f"""\
 cd {directory_of(id)} 2>/dev/null || exit 0
-read -r cgroup <cgroup
+cgroup=
+[ ! -s cgroup ] || read -r cgroup <cgroup
 if [ ! -s exit ] && [ -s pid ]; then
     read -r pid <pid
     kill -TERM $pid 2>/dev/null
@@ -67,7 +93,7 @@ fi
 cd /
 rm -rf {directory_of(id)}
 {_REMOVE_TREE}
-remove_tree {CGROUPS}$cgroup
+[ -z "$cgroup" ] || remove_tree {CGROUPS}$cgroup
 """
 
 

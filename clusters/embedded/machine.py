@@ -1,7 +1,7 @@
 """What the embedded stack needs from a node: files, cgroups, containers, domains.
 
 The kubelet, virt-handler and virt-launcher of the embedded stack drive a node through
-this protocol alone. `clusters.embedded.virtual_machine` implements it on a QEMU machine
+this protocol alone. `clusters.embedded.qemu_machine` implements it on a virtual node
 with crun and libvirt, `clusters.simulated.machine` in memory.
 """
 

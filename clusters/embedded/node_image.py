@@ -213,7 +213,7 @@ def warm_up(shell: Shell) -> None:
     shell.run(_PREPARE)
     spec = _WARM_CONTAINER
     config = oci.config(spec, container_scripts.directory_of(spec.id))
-    shell.run(container_scripts.start(spec.id, spec.cgroup), stdin=config.encode())
+    shell.run(container_scripts.start(spec), stdin=config.encode())
     shell.run(container_scripts.await_libvirt(spec.id), timeout_seconds=WARM_UP_SECONDS)
     shell.run(
         container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST], tty=False),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clusters.embedded import cpuset
 from clusters.embedded.machine import ContainerSpec, Program
 from clusters.embedded.node_layout import PROGRAMS, ROOT, STARTED
 
@@ -41,7 +40,7 @@ def config(spec: ContainerSpec, directory: str) -> str:
     """Text of ``config.json``.
 
     Args:
-        spec: the container; its cgroup's limits are set before its program runs.
+        spec: the container; its cgroup exists and has its limits.
         directory: the bundle on the node; its ``run`` becomes the container's ``/run``, and
             what `STARTED` says of it goes there too.
     """
@@ -63,10 +62,7 @@ def config(spec: ContainerSpec, directory: str) -> str:
             "linux": {
                 "cgroupsPath": spec.cgroup,
                 "namespaces": [{"type": kind} for kind in _namespaces(spec)],
-                "resources": {
-                    "devices": [{"allow": True, "access": "rwm"}],
-                    "unified": _limits(spec),
-                },
+                "resources": {"devices": [{"allow": True, "access": "rwm"}]},
             },
             "annotations": {
                 "io.kubernetes.container.name": spec.name,
@@ -114,13 +110,3 @@ def _mount(
     destination: str, source: str, type_: str = "none", *, options: list[str] | None = None
 ) -> dict[str, Any]:
     return {"destination": destination, "type": type_, "source": source, "options": options or []}
-
-
-def _limits(spec: ContainerSpec) -> dict[str, str]:
-    """Files of the cgroup, as they are to be written."""
-    limits = {"cpu.weight": str(spec.cpu_weight), "cpu.max": spec.cpu_max}
-    if spec.cpuset is not None:
-        limits["cpuset.cpus"] = cpuset.render(spec.cpuset)
-    if spec.memory_max is not None:
-        limits["memory.max"] = str(spec.memory_max)
-    return limits

@@ -99,9 +99,7 @@ class QemuMachine:
         self._end_of(spec.id)
         config = oci.config(spec, container_scripts.directory_of(spec.id))
         try:
-            done = await self._run(
-                container_scripts.start(spec.id, spec.cgroup), stdin=config.encode()
-            )
+            done = await self._run(container_scripts.start(spec), stdin=config.encode())
         except MachineError as error:
             self._forget(spec.id)
             await self._run(container_scripts.stop(spec.id, 0))
@@ -249,6 +247,8 @@ class QemuMachine:
         return id in self._specs and self._specs[id].pod_uid == spec.pod_uid
 
     async def _console(self, ids: Sequence[str]) -> str:
+        if not ids:
+            return ""
         files = (await self.read(list(map(container_scripts.console_pattern, ids)))).files
         return "".join(files.values())
 
