@@ -6,7 +6,7 @@ root=$1
 initramfs_init=$2
 version=$(ls "$root/usr/lib/modules")
 
-mkdir -p "$root/out" "$root/proc" "$root/sys" "$root/run" "$root/root" "$root/var/log"
+mkdir -p "$root/out" "$root/dev" "$root/proc" "$root/sys" "$root/run" "$root/root" "$root/var/log"
 ls "$root/var/cache/apt/archives" | grep '\.deb$' >"$root/out/packages"
 mv "$root/boot/vmlinuz-$version" "$root/out/vmlinuz"
 

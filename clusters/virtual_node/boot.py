@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +22,15 @@ from clusters.virtual_node.image import Image
 from clusters.virtual_node.machine import Machine, MachineError
 from clusters.virtual_node.shell import MARK, MARK_BYTES
 
-BOOT_SECONDS = 180.0
+BOOT_SECONDS = 120.0
 ANSWER_SECONDS = 60.0
+BOOT_TRIES = 2
+"""An emulated boot may hang: QEMU before 8.1 loses code that the kernel patches (see init.sh)."""
 READY = "virtual node ready"
+
+
+class NotReadyError(MachineError):
+    """A booting node did not get ready in time."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def boot(
         ClusterError: there is no room to save it, or the preparation raised it.
     """
     if preparation is not None:
-        state = _saved(image, shape, accel, preparation, progress)
+        room = directory / "new"
+        state = _saved(room, image, shape, accel, preparation=preparation, progress=progress)
         progress(f"restoring node {name}: {shape}, {accel.kind}")
         try:
             command = machines.command_line(image, shape, accel, memory=state)
@@ -79,37 +86,41 @@ def boot(
             progress(f"the saved machine is of no use and was removed, booting instead: {error}")
     progress(f"booting node {name}: {shape}, {accel.kind} ({accel.reason})")
     command = machines.command_line(image, shape, accel)
-    machine = _boot(name, directory, image, command, tied=tied)
+    machine = _boot(name, directory, image, command, tied=tied, progress=progress)
     if preparation is not None:
         _prepare(machine, preparation)
     return machine
 
 
 def _saved(
-    image: Image, shape: NodeShape, accel: Accel, preparation: Preparation, progress: Progress
+    directory: Path,
+    image: Image,
+    shape: NodeShape,
+    accel: Accel,
+    *,
+    preparation: Preparation,
+    progress: Progress,
 ) -> Path:
-    """The directory of the saved machine, from the cache or made now."""
+    """The directory of the saved machine, from the cache or made now.
+
+    The first argument is a directory for the run files of the machine that is to be saved.
+    """
     command = machines.command_line(image, shape, accel)
     name = f"state-{cache.key([*command, accel.qemu, _host_cpu(), preparation.key])}"
 
     def make(memory: Path) -> None:
         progress(f"booting a node to be saved: {shape}, {accel.kind} ({accel.reason})")
-        # Sockets want a shorter path than the cache may have.
-        with tempfile.TemporaryDirectory(prefix="virtual-node-") as directory:
-            machine = _boot(
-                "node",
-                Path(directory),
-                image,
-                machines.command_line(image, shape, accel, memory=memory, memory_shared=True),
-                tied=True,
-            )
-            try:
-                progress("preparing the node to be saved")
-                _prepare(machine, preparation)
-                _disconnect(machine)
-                saved.save(machine, memory)
-            finally:
-                machine.stop()
+        command = machines.command_line(image, shape, accel, memory=memory, memory_shared=True)
+        directory.mkdir()
+        machine = _boot("node", directory, image, command, tied=True, progress=progress)
+        try:
+            progress("preparing the node to be saved")
+            _prepare(machine, preparation)
+            _disconnect(machine)
+            saved.save(machine, memory)
+        finally:
+            machine.stop()
+        shutil.rmtree(directory)
 
     return cache.kept(
         name, make, what="a saved node", need_mib=shape.memory_mib + 64, progress=progress
@@ -124,16 +135,26 @@ def _prepare(machine: Machine, preparation: Preparation) -> None:
         raise
 
 
-def _boot(name: str, directory: Path, image: Image, command: list[str], *, tied: bool) -> Machine:
-    machine = machines.start(name, directory, image, command, tied=tied)
-    try:
-        _await_ready(machine)
-        _connect(machine)
-        _settle_in(machine)
-    except BaseException:
-        machine.stop()
-        raise
-    return machine
+def _boot(
+    name: str, directory: Path, image: Image, command: list[str], *, tied: bool, progress: Progress
+) -> Machine:
+    for tries_left in reversed(range(BOOT_TRIES)):
+        machine = machines.start(name, directory, image, command, tied=tied)
+        try:
+            _await_ready(machine)
+            _connect(machine)
+            _settle_in(machine)
+        except NotReadyError:
+            machine.stop()
+            if not tries_left:
+                raise
+            progress(f"node {name} was not ready within {BOOT_SECONDS:.0f} s, booting it again")
+        except BaseException:
+            machine.stop()
+            raise
+        else:
+            return machine
+    raise AssertionError("a boot succeeds or raises")
 
 
 def _restore(
@@ -156,7 +177,7 @@ def _await_ready(machine: Machine) -> None:
     while READY not in machine.printed():
         machine.require_alive()
         if time.monotonic() > deadline:
-            raise MachineError(
+            raise NotReadyError(
                 f"node {machine.name} was not ready within {BOOT_SECONDS:.0f} s\n"
                 f"{machine.last_words()}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -54,7 +55,7 @@ def kept(
     path = directory() / name
     if _used(path):
         return path
-    lock = filelock.FileLock(directory() / f".{name}.lock")
+    lock = filelock.FileLock(_lock(name))
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
@@ -97,12 +98,24 @@ def _used(path: Path) -> bool:
 
 
 def _make_room(name: str) -> None:
-    """Removes what a killed run left half made under that name, and the oldest of its kind.
+    """Removes what killed runs left half made, and the oldest of that kind.
 
-    The caller holds the lock of that name. What a machine runs from may be removed: it has
-    its files open.
+    What a machine runs from may be removed: it has its files open.
     """
+    for path in directory().glob(".*.*/"):
+        made = path.name[1:].rpartition(".")[0]
+        with contextlib.ExitStack() as stack:
+            if made != name:  # whose lock the caller holds
+                try:
+                    stack.enter_context(filelock.FileLock(_lock(made)).acquire(blocking=False))
+                except filelock.Timeout:
+                    continue
+            shutil.rmtree(path, ignore_errors=True)
     kind = name.partition("-")[0]
     finished = sorted(directory().glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
-    for path in [*directory().glob(f".{name}.*/"), *finished[: -(KEPT - 1)]]:
+    for path in finished[: -(KEPT - 1)]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _lock(name: str) -> Path:
+    return directory() / f".{name}.lock"

@@ -7,6 +7,7 @@ the caller are written; that takes a second.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 from clusters.provider import ClusterError, Progress
 from clusters.virtual_node import cache, kernel
 
-FILES = Path(__file__).parent
+HERE = Path(__file__).parent
 FALLBACK_SUITE = "bookworm"
 BASE_MIB = 3072
 IMAGE_MIB = 1536
@@ -131,8 +132,7 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
     base = _base(progress)
     files: dict[str, tuple[bytes | Path, int]] = {
         **{path: (data, 0o644) for path, data in ETC.items()},
-        "/init": (FILES / "init.sh", 0o755),
-        GUEST_KERNEL: (base / "vmlinux", 0o644),
+        "/init": (HERE / "init.sh", 0o755),
     }
     for path, source in extra_files.items():
         files[destination(path)] = (source, _mode(source))
@@ -153,24 +153,25 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
             )
         public = (directory / "host_key.pub").read_text()
         (directory / "known_hosts").write_text(f"virtual-node {public}")
-        keys: dict[str, tuple[bytes | Path, int]] = {
+        own: dict[str, tuple[bytes | Path, int]] = {
             "/etc/ssh/host_key": (directory / "host_key", 0o600),
             "/etc/ssh/authorized_keys": (directory / "client_key.pub", 0o600),
+            GUEST_KERNEL: (base / "vmlinux", 0o644),
         }
-        inject(directory / "root.img", files | keys)
+        inject(directory / "root.img", files | own)
 
     kept = cache.kept(name, make, what="the node's image", need_mib=IMAGE_MIB, progress=progress)
     return Image(kept, name.removeprefix("image-"))
 
 
 def _base(progress: Progress) -> Path:
-    suite, sources = _debian()
+    suite = _suite()
     scripts = [_text(name) for name in ("assemble.sh", "initramfs.sh")]
     name = f"base-{cache.key([suite, *PACKAGES, *scripts, _text('kernel.py')])}"
 
     def make(directory: Path) -> None:
         progress(f"building the node's root file system from Debian {suite} (about a minute)")
-        _mmdebstrap(directory, suite, sources, progress)
+        _mmdebstrap(directory, suite, _sources(suite), progress)
         image = (directory / "vmlinuz").read_bytes()
         (directory / "vmlinux").write_bytes(kernel.uncompressed(image))
 
@@ -179,13 +180,16 @@ def _base(progress: Progress) -> Path:
     )
 
 
-def _debian() -> tuple[str, list[str]]:
-    """The suite to build from and apt's own sources of it, none where mmdebstrap knows better."""
+def _suite() -> str:
+    """The Debian suite to build from: this host's own where it is Debian."""
     release = Path("/etc/os-release").read_text()
     found = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
-    if not re.search(r"^ID=debian$", release, re.MULTILINE) or found is None:
-        return FALLBACK_SUITE, []
-    suite = found[1]
+    debian = re.search(r"^ID=debian$", release, re.MULTILINE)
+    return found[1] if debian and found else FALLBACK_SUITE
+
+
+def _sources(suite: str) -> list[str]:
+    """Apt's own sources of that suite; none where mmdebstrap's default will do."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", APT_SOURCE, "Created-By: Packages"],
         capture_output=True,
@@ -199,7 +203,7 @@ def _debian() -> tuple[str, list[str]]:
     }
     # Without an index of the suite itself, apt has not been updated here.
     complete = any(f" {suite} main" in source for source in sources)
-    return suite, sorted(sources) if complete else []
+    return sorted(sources) if complete else []
 
 
 def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progress) -> None:
@@ -213,7 +217,7 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
         room.mkdir()
         room.chmod(0o1777)
         for script in ("assemble.sh", "initramfs.sh"):
-            shutil.copy(FILES / script, work_path / script)
+            shutil.copy(HERE / script, work_path / script)
         merged = "; ".join(
             ['set -e; cd "$1"; mkdir -p usr/bin usr/sbin usr/lib usr/lib64']
             + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
@@ -304,7 +308,7 @@ def _copy(source: Path, destination: Path) -> None:
 
 
 def _text(name: str) -> str:
-    return (Path(__file__).parent / name).read_text()
+    return (HERE / name).read_text()
 
 
 def _run(
@@ -334,8 +338,9 @@ def _run(
     assert process.stdin is not None
     assert process.stderr is not None
     with process:
-        process.stdin.write(stdin)
-        process.stdin.close()
+        # A tool that ends before it has read says why on stderr.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(stdin)
         lines = []
         for line in process.stderr:
             lines.append(line.rstrip())

@@ -209,8 +209,9 @@ def start(
     Raises:
         MachineError: QEMU ended at once; the message carries what it said.
     """
+    # While it connects, ssh adds a dot and 16 characters to the path of its socket.
     longest = directory / "ssh.0123456789abcdef"
-    if len(str(longest)) > 100:
+    if len(str(longest)) > 107:
         raise MachineError(f"{directory} is too long a path for sockets: use a shorter one")
     for key in (image.identity_file, image.known_hosts):
         # The image may be gone from the cache while the machine still runs.
