@@ -1,0 +1,110 @@
+"""The suite and the command line, used as their users do, on the simulated cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.checks import all as _all  # noqa: F401 - registers every check
+from conformance.checks.registry import registered
+
+ROOT = Path(__file__).parents[2]
+
+
+def conform(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "conformance", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_requirement_that_is_judged_is_one_test_of_the_suite() -> None:
+    tests = [
+        requirement
+        for path in (ROOT / "tests" / "conformance").glob("test_*.py")
+        for requirement in re.findall(r'@requirement\("([A-Z0-9-]+)"\)', path.read_text())
+    ]
+    assert sorted(tests) == sorted(registered())
+
+
+def test_a_run_is_conformant_and_its_evidence_alone_says_so_again(tmp_path: Path) -> None:
+    options = ("--cluster", "simulated", "-k", "isolate or no-memory", "--report-dir", "out")
+    run = conform("run", *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "SIMULATION" in run.stdout
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["cluster"]["simulation"]
+    assert {case["id"] for case in report["cases"]} >= {"isolate", "isolate-io", "no-memory"}
+    for name in ("report.html", "junit.xml", "summary.md", "evidence/run.json"):
+        assert (tmp_path / "out" / name).exists(), name
+
+    again = conform("judge", "out", cwd=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    judged = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert judged["findings"] == report["findings"]
+    assert judged["conclusion"] == report["conclusion"]
+
+
+def test_evidence_that_is_taken_away_is_missed(tmp_path: Path) -> None:
+    options = ("--cluster", "simulated", "-k", "sockets-2", "--report-dir", "out")
+    assert conform("run", *options, cwd=tmp_path).returncode == 0
+    for path in (tmp_path / "out" / "evidence" / "snapshots").glob("*.deleted.*"):
+        path.unlink()
+    judged = conform("judge", "out", cwd=tmp_path)
+    assert judged.returncode == 2
+    assert "LIFE-RELEASED" in judged.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--cluster", "nowhere"), "invalid choice"),
+        (("run", "--cluster", "simulated", "--matrix", "broken.yaml"), "broken.yaml:2"),
+        (("run", "--cluster", "simulated", "-k", "nothing-like-this"), "no test matches"),
+        (("matrix", "absent.yaml"), "absent.yaml"),
+        (("requirements", "NO-SUCH"), "NO-SUCH"),
+        (("judge", "absent"), "run.json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_is_said_with_code_3(
+    arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.yaml").write_text("a: [b\n")
+    result = conform(*arguments, cwd=tmp_path)
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert said in result.stdout + result.stderr
+
+
+def test_an_interrupted_run_judges_what_it_has_and_leaves_nothing(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "conformance", "run", "--cluster", "simulated"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert run.stdout is not None
+    printed = []
+    for line in run.stdout:
+        printed.append(line)
+        if "requirements kept" in line:
+            run.send_signal(signal.SIGINT)
+            break
+    printed += run.stdout.readlines()
+    assert run.wait() == 130, "".join(printed)
+    report = json.loads((tmp_path / "reports-out" / "report.json").read_text())
+    assert report["conclusion"]["outcome"] == "interrupted"
+    assert report["run"]["id"] not in conform("status").stdout
