@@ -118,12 +118,14 @@ class ClusterAccess(Protocol):
         kubeconfig: path of a kubeconfig that reaches the API.
         simulation: True when nodes exist in memory only; every report says so.
         description: one line: what stack, on what nodes.
+        acceleration: how virtual nodes run, such as ``tcg``; empty where that means nothing.
         nodes: names of the nodes that may be looked into.
     """
 
     kubeconfig: str
     simulation: bool
     description: str
+    acceleration: str
     nodes: tuple[str, ...]
 
     def node_shell(self, node: str) -> NodeShell:

@@ -32,9 +32,9 @@ class EmbeddedAccess:
         self.kubeconfig = handle.kubeconfig
         self.nodes = tuple(handle.details["nodes"].split(","))
         self.description = (
-            "the embedded reference stack (it proves the harness, never KubeVirt) on virtual "
-            f"nodes, {handle.details['acceleration']}"
+            "the embedded reference stack (it proves the harness, never KubeVirt) on virtual nodes"
         )
+        self.acceleration = handle.details["acceleration"]
         self._directory = Path(handle.directory)
         self.guest_console = ApiConsole(handle.kubeconfig)
         # Below /tmp in any case: a socket's path must be short.

@@ -95,6 +95,7 @@ class ExistingAccess:
     def __init__(self, handle: Handle) -> None:
         self.kubeconfig = handle.kubeconfig
         self.simulation = False
+        self.acceleration = ""
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
         self._handlers: Mapping[str, Handler] = {

@@ -20,6 +20,7 @@ class SimulatedAccess:
     """A simulated cluster, seen by the harness."""
 
     simulation = True
+    acceleration = ""
 
     def __init__(self, handle: Handle) -> None:
         self.kubeconfig = handle.kubeconfig

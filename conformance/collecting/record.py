@@ -57,6 +57,7 @@ def describe(record: Record, access: ClusterAccess) -> None:
             stack=access.description,
             simulation=access.simulation,
             nodes=dict.fromkeys(access.nodes, ""),
+            acceleration=access.acceleration,
         )
     )
     record["capabilities"] = {name: asdict(item) for name, item in access.capabilities().items()}
