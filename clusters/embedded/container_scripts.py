@@ -93,7 +93,10 @@ fi
 cd /
 rm -rf {directory_of(id)}
 {_REMOVE_TREE}
-[ -z "$cgroup" ] || remove_tree {CGROUPS}$cgroup
+[ -n "$cgroup" ] && [ -d {CGROUPS}$cgroup ] || exit 0
+# Whoever is left: a container without a PID namespace of its own does not take all along.
+echo 1 >{CGROUPS}$cgroup/cgroup.kill
+remove_tree {CGROUPS}$cgroup
 """
 
 
@@ -149,7 +152,8 @@ def write(files: Mapping[str, str]) -> str:
     for path, text in files.items():
         target, content = shlex.quote(path), shlex.quote(text)
         if path.startswith(("/proc/", "/sys/")):
-            command = f"printf %s {content} >{target}"
+            # echo, unlike printf, tells why a write was refused.
+            command = f"echo {content} >{target}"
         else:
             parent = shlex.quote(path.rpartition("/")[0] or "/")
             new = shlex.quote(f"{path}.new")

@@ -120,7 +120,15 @@ class Machine(Protocol):
         ...
 
     async def make_directories(self, paths: Sequence[str]) -> None:
-        """mkdir -p, for cgroups too. Controllers are enabled for children of cgroups."""
+        """mkdir -p, for cgroups too. Controllers are enabled for children of cgroups.
+
+        Not so in a cgroup that has processes of its own, such as a container's: the kernel
+        lets it have threaded children alone. To move some of its threads into one, make the
+        child, then write in this order: ``threaded`` into the child's ``cgroup.type`` (the
+        parent becomes ``domain threaded``), ``+cpuset`` into the parent's
+        ``cgroup.subtree_control``, the child's ``cpuset.cpus``, and each thread's id into the
+        child's ``cgroup.threads``, one a write.
+        """
         ...
 
     async def remove(self, paths: Sequence[str]) -> None:

@@ -77,7 +77,7 @@ while kill -0 $daemon 2>/dev/null; do wait $daemon; done
 _SLEEP = b"""\
 #!/bin/sh
 # Stays until SIGTERM, which the first process of a container only gets when it asks for it.
-trap 'exit 0' TERM
+trap 'kill $!; exit 0' TERM
 while :; do sleep 2000000000 & wait $!; done
 """
 _STARTED = b"""\

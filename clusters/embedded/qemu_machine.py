@@ -22,6 +22,7 @@ from clusters.virtual_node.shell import Done, decode
 CONSOLE_LOG = "guest-console-log"
 """Name of the container whose log is what the guest of its pod prints."""
 LAUNCHER_START_SECONDS = 120.0
+FAREWELL_SECONDS = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,15 +81,15 @@ class QemuMachine:
 
     async def write(self, files: Mapping[str, str]) -> None:
         """As `Machine.write`. A file that is not the kernel's is replaced as a whole."""
-        await self._run(container_scripts.write(files))
+        await self._do("write files", container_scripts.write(files))
 
     async def make_directories(self, paths: Sequence[str]) -> None:
         """As `Machine.make_directories`."""
-        await self._run(container_scripts.make_directories(paths))
+        await self._do("make directories", container_scripts.make_directories(paths))
 
     async def remove(self, paths: Sequence[str]) -> None:
         """As `Machine.remove`."""
-        await self._run(container_scripts.remove(paths))
+        await self._do("remove files", container_scripts.remove(paths))
 
     # containers
 
@@ -99,17 +100,20 @@ class QemuMachine:
         self._end_of(spec.id)
         config = oci.config(spec, container_scripts.directory_of(spec.id))
         try:
-            done = await self._run(container_scripts.start(spec), stdin=config.encode())
-        except MachineError as error:
-            self._forget(spec.id)
-            await self._run(container_scripts.stop(spec.id, 0))
-            raise MachineError(f"container {spec.name} could not be started: {error}") from error
+            done = await self._do(
+                f"start container {spec.name}",
+                container_scripts.start(spec),
+                stdin=config.encode(),
+            )
+        except MachineError:
+            await self.stop_container(spec.id, grace_seconds=0)
+            raise
         return ContainerState(spec.id, int(done.text), None)
 
     async def set_cpusets(self, cpusets: Mapping[str, frozenset[int]]) -> None:
         """As `Machine.set_cpusets`."""
         if cpusets:
-            await self._run(container_scripts.set_cpusets(cpusets))
+            await self._do("set cpusets", container_scripts.set_cpusets(cpusets))
 
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:
         """As `Machine.stop_container`."""
@@ -119,12 +123,12 @@ class QemuMachine:
                 if not end.done():
                     end.set_result("the launcher ended")
             await asyncio.to_thread(launcher.close)
-        await self._run(container_scripts.stop(id, grace_seconds))
+        await self._do(f"stop container {id}", container_scripts.stop(id, grace_seconds))
         self._forget(id)
 
     async def containers(self) -> Mapping[str, ContainerState]:
         """As `Machine.containers`."""
-        done = await self._run(container_scripts.states())
+        done = await self._do("list containers", container_scripts.states())
         states = {}
         for line in done.text.splitlines():
             container, pid, code = line.split()
@@ -165,7 +169,9 @@ class QemuMachine:
 
     async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
         """As `Machine.execute_to_end`."""
-        done = await self._run(container_scripts.execute(id, command, tty=False), check=False)
+        script = container_scripts.execute(id, command, tty=False)
+        with self._translated():
+            done = await self._async_shell.run(script, check=False)
         if done.returncode == container_scripts.NOT_RUNNING:
             raise MachineError(f"container {id} on node {self._name} does not run")
         return ExecResult(done.returncode, decode(done.stdout), done.stderr)
@@ -216,9 +222,18 @@ class QemuMachine:
 
     # inside
 
-    async def _run(self, script: str, *, stdin: bytes = b"", check: bool = True) -> Done:
+    async def _do(
+        self, purpose: str, script: str, *, stdin: bytes = b"", timeout_seconds: float | None = None
+    ) -> Done:
+        """Runs a script to its end. Raises MachineError that quotes what it complained of."""
         with self._translated():
-            return await self._async_shell.run(script, stdin=stdin, check=check)
+            done = await self._async_shell.run(
+                script, stdin=stdin, check=False, timeout_seconds=timeout_seconds
+            )
+        if done.returncode:
+            said = (done.stderr.strip() or done.text.strip()).replace("\n", "; ")
+            raise MachineError(f"node {self._name} could not {purpose}: {said}")
+        return done
 
     @staticmethod
     async def _in_thread(call: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
@@ -269,8 +284,7 @@ class QemuMachine:
                 if end is not None and not end.done():
                     end.set_result(int(code))
         finally:
-            assert process.stdin is not None
-            process.stdin.close()
+            await _end(process)
             lost = MachineError(f"node {self._name} does not tell the ends of containers any more")
             for end in self._ends.values():
                 if not end.done():
@@ -286,8 +300,7 @@ class QemuMachine:
 
     async def _connect(self, id: str) -> _Launcher:
         script = container_scripts.await_libvirt(id)
-        with self._translated():
-            await self._async_shell.run(script, timeout_seconds=LAUNCHER_START_SECONDS)
+        await self._do("start libvirt", script, timeout_seconds=LAUNCHER_START_SECONDS)
         loop = asyncio.get_running_loop()
 
         def on_end(domain: str, reason: str) -> None:
@@ -317,3 +330,14 @@ class QemuMachine:
             if not end.done():
                 end.set_exception(MachineError(f"the libvirt of container {id} has gone"))
                 end.exception()
+
+
+async def _end(follower: asyncio.subprocess.Process) -> None:
+    """Ends the far side by the end of its stdin; where that is not heard, this side alone."""
+    assert follower.stdin is not None
+    follower.stdin.close()
+    try:
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await follower.wait()
+    except TimeoutError:
+        follower.kill()
