@@ -1,0 +1,119 @@
+"""The scripts that a node's shell runs, as far as this host's shell can run them too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from clusters.embedded import container_scripts, node_image, oci
+from clusters.embedded.machine import ContainerSpec, Program
+
+ID = "0123456789abcdef" * 4
+CGROUP = f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"
+
+
+def sh(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+
+
+PLAIN = ContainerSpec(id=ID, name="main", pod_uid="1", cgroup=CGROUP, program=Program.SLEEP)
+LIMITED = dataclasses.replace(PLAIN, cpuset=frozenset({2, 3, 7}), memory_max=4096)
+
+
+@pytest.mark.parametrize("text", ["", "plain\n", "100% 'quoted' \\n $HOME `date` \"x\"\n\n"])
+def test_a_file_is_written_as_it_is(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "new directory" / "it's"
+    assert sh(container_scripts.write({str(path): text})).returncode == 0
+    assert path.read_text() == text
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_writing_stops_at_the_first_refusal_and_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused, never = tmp_path / "file" / "below", tmp_path / "never"
+    done = sh(container_scripts.write({str(refused): "x", str(never): "y"}))
+    assert done.returncode == 1
+    assert str(refused) in done.stderr
+    assert not never.exists()
+
+
+def test_directories_come_and_go(tmp_path: Path) -> None:
+    deep = tmp_path / "a b" / "c"
+    for _ in range(2):
+        assert sh(container_scripts.make_directories([str(deep)])).returncode == 0
+        assert deep.is_dir()
+    for _ in range(2):
+        assert sh(container_scripts.remove([str(tmp_path / "a b")])).returncode == 0
+        assert not deep.exists()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        container_scripts.start(LIMITED),
+        container_scripts.stop(ID, 1.5),
+        container_scripts.states(),
+        container_scripts.set_cpusets({ID: frozenset({1, 2, 5})}),
+        container_scripts.await_libvirt(ID),
+        container_scripts.execute(ID, ["echo", "it's"], tty=True),
+        container_scripts.follow_ends(),
+    ],
+)
+def test_scripts_are_shell(script: str) -> None:
+    checked = subprocess.run(
+        ["sh", "-n"], input=script, text=True, capture_output=True, check=False
+    )
+    assert checked.stderr == ""
+
+
+def test_the_cgroup_has_its_limits_before_the_runtime_starts() -> None:
+    script = container_scripts.start(LIMITED)
+    before, runtime, _ = script.partition("crun ")
+    assert runtime
+    for name, text in {
+        "cpuset.cpus": "2-3,7",
+        "cpu.max": "'max 100000'",
+        "memory.max": "4096",
+    }.items():
+        assert f"echo {text} >/sys/fs/cgroup{CGROUP}/{name}" in before
+
+
+def test_a_launchers_socket_fits_into_an_address() -> None:
+    assert len(container_scripts.libvirt_socket(ID)) < 108
+
+
+def test_a_container_runs_its_program_in_its_cgroup() -> None:
+    spec = dataclasses.replace(
+        PLAIN, program=Program.COMMAND, command=("sleep", "1"), environment={"A": "b"}
+    )
+    config = json.loads(oci.config(spec, "/run/bundles/x"))
+    assert config["process"]["args"] == ["sleep", "1"]
+    assert "A=b" in config["process"]["env"]
+    assert config["linux"]["cgroupsPath"] == CGROUP
+    assert {"type": "pid"} in config["linux"]["namespaces"]
+    assert "CAP_SYS_ADMIN" not in config["process"]["capabilities"]["effective"]
+
+
+def test_virt_handler_sees_the_nodes_processes_and_the_kubelets_files() -> None:
+    spec = dataclasses.replace(PLAIN, program=Program.NODE_TOOLS)
+    config = json.loads(oci.config(spec, "/run/bundles/x"))
+    assert {"type": "pid"} not in config["linux"]["namespaces"]
+    assert "CAP_SYS_ADMIN" in config["process"]["capabilities"]["effective"]
+    assert "/var/lib/kubelet" in [mount["destination"] for mount in config["mounts"]]
+
+
+def test_the_guests_command_line_is_not_cut_off() -> None:
+    # COMMAND_LINE_SIZE of x86
+    assert len(node_image.GUEST_ARGUMENTS) < 2048
+
+
+def test_every_program_of_a_container_is_in_the_image() -> None:
+    files = node_image.extra_files()
+    for program in Program:
+        spec = dataclasses.replace(PLAIN, program=program, command=("x",))
+        arguments = json.loads(oci.config(spec, "/d"))["process"]["args"]
+        assert not arguments[0].startswith("/") or arguments[0] in files
