@@ -40,13 +40,12 @@ def _judge(
         )
     for number in ids:
         thread = found.iothreads.get(number)
+        declared = xml.iothread_pins.get(number)
+        # Of a thread without a pin libvirt says every CPU; where it runs, the kernel says.
+        answered = pins.iothread_pins.get(number) if declared is not None else None
         places = [
-            (pins.iothread_pins.get(number), f"IOThread {number} by libvirt", pins.source),
-            (
-                xml.iothread_pins.get(number),
-                f"IOThread {number} by XML",
-                "domain XML <iothreadpin>",
-            ),
+            (answered, f"IOThread {number} by libvirt", pins.source),
+            (declared, f"IOThread {number} by XML", "domain XML <iothreadpin>"),
         ]
         if thread is None:
             seen.missing(f"no thread of IOThread {number} was seen in QEMU")
