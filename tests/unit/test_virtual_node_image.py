@@ -88,7 +88,7 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
 
 def test_a_failed_download_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "mmdebstrap"
-    fake.write_text("#!/bin/sh\necho 'E: Could not resolve deb.debian.org' >&2\nexit 1\n")
+    fake.write_text("#!/bin/sh\necho 'E: Could not resolve mirror.example' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
