@@ -122,6 +122,7 @@ mkdir -p /var/lib/kubelet /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
 work={STATE}/guest
 mkdir -p $work/bin $work/dev $work/sys
 cp /usr/bin/busybox $work/bin/busybox
+ln -s busybox $work/bin/sh
 cp {GUEST}/report.awk $work
 cp {GUEST}/init.sh $work/init
 chmod 755 $work/init

@@ -53,7 +53,7 @@ function report(    root, all, here, node, nodes, node_of, list, online, cpu, cp
 
 BEGIN {
     report()
-    while ((getline ignored < "-") > 0) report()
+    while ((getline ignored < "/dev/console") > 0) report()
     # Without a console there is nobody to report to; the machine stays up all the same.
     while (1) system("/bin/busybox sleep 1000000000")
 }
