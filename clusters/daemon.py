@@ -98,7 +98,7 @@ def start(
         details={"process": identity},
     )
     # Written before the cluster is ready, so that it is found even if this process is killed.
-    (directory / rundir.HANDLE).write_text(handle.dump())
+    rundir.write_handle(directory, handle)
     try:
         details = _await_ready(os.fdopen(read_end), progress)
     except BaseException as error:
@@ -109,7 +109,7 @@ def start(
             raise ClusterError(f"the process of the {provider} cluster ended:\n{tail}") from None
         raise
     handle = replace(handle, details={**details, "process": identity})
-    (directory / rundir.HANDLE).write_text(handle.dump())
+    rundir.write_handle(directory, handle)
     return handle
 
 

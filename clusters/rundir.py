@@ -6,6 +6,7 @@ it and their paths may not exceed 107 bytes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -61,14 +62,25 @@ def remove(path: Path) -> None:
 def handles() -> Iterator[Handle]:
     """The handles of every cluster that was brought up and not taken down, dead ones too."""
     for path in sorted(base().glob(f"*/{HANDLE}")):
-        yield Handle.load(path.read_text())
+        # Another run may take its own cluster down at this moment.
+        with contextlib.suppress(FileNotFoundError):
+            yield Handle.load(path.read_text())
+
+
+def write_handle(directory: Path, handle: Handle) -> None:
+    """Makes the cluster known; whoever lists clusters sees all of the handle or none."""
+    unfinished = directory / f"{HANDLE}.new"
+    unfinished.write_text(handle.dump())
+    unfinished.replace(directory / HANDLE)
 
 
 def orphans() -> Iterator[Path]:
     """Directories whose maker was killed before the cluster had a handle."""
     for path in sorted(base().glob(f"*/{CREATOR}")):
-        if not (path.parent / HANDLE).exists() and not processes.alive(path.read_text()):
-            yield path.parent
+        with contextlib.suppress(FileNotFoundError):
+            maker = path.read_text()
+            if maker and not (path.parent / HANDLE).exists() and not processes.alive(maker):
+                yield path.parent
 
 
 def find(name: str) -> Handle:

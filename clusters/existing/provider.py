@@ -59,7 +59,7 @@ class ExistingProvider:
         if not detached:
             details[OWNER] = processes.identity(os.getpid())
         handle = Handle(NAME, name, str(directory), str(path), details)
-        (directory / rundir.HANDLE).write_text(handle.dump())
+        rundir.write_handle(directory, handle)
         return handle
 
     def connect(self, handle: Handle) -> ExistingAccess:

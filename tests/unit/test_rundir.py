@@ -1,0 +1,53 @@
+"""Where clusters are found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clusters import rundir
+from clusters.provider import ClusterError, Handle
+
+
+@pytest.fixture(autouse=True)
+def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def handle(name: str, directory: Path) -> Handle:
+    return Handle("simulated", name, str(directory), str(directory / "kubeconfig"))
+
+
+def test_a_cluster_is_found_by_its_name_until_it_is_removed() -> None:
+    directory = rundir.create("one")
+    rundir.write_handle(directory, handle("one", directory))
+    assert rundir.find("one") == handle("one", directory)
+    with pytest.raises(ClusterError, match="there already"):
+        rundir.create("one")
+    rundir.remove(directory)
+    with pytest.raises(ClusterError, match="no cluster named 'one'"):
+        rundir.find("one")
+
+
+def test_a_cluster_that_goes_while_they_are_listed_is_no_error() -> None:
+    for name in ("one", "two"):
+        directory = rundir.create(name)
+        rundir.write_handle(directory, handle(name, directory))
+    found = rundir.handles()
+    assert next(found).name == "one"
+    rundir.remove(rundir.base() / "two")
+    assert list(found) == []
+
+
+def test_a_directory_without_a_handle_is_an_orphan_once_its_maker_is_gone() -> None:
+    directory = rundir.create("one")
+    assert list(rundir.orphans()) == []
+    (directory / rundir.CREATOR).write_text("1:0")
+    assert list(rundir.orphans()) == [directory]
+
+
+@pytest.mark.parametrize("name", ["", "UP", "a/b", "-a", "a" * 33])
+def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
+    with pytest.raises(ClusterError, match="cannot name a cluster"):
+        rundir.create(name)
