@@ -42,7 +42,7 @@ def main() -> int:
                 Path(directory),
                 image.build(extra, progress=progress),
                 shape,
-                accel.choose(),
+                accel.choose(progress=progress),
                 tied=True,
                 progress=progress,
             )
