@@ -48,7 +48,7 @@ async def cluster(
     """Boots the nodes, or restores them, and brings the stack up on them."""
     nodes: dict[str, Machine] = {}
     machines: dict[str, QemuMachine] = {}
-    chosen = accel.choose(progress=progress)
+    chosen = accel.choose()
     built = image.build(node_image.extra_files(), progress=progress)
     try:
         for node in spec.nodes:

@@ -42,7 +42,7 @@ def main() -> int:
                 Path(directory),
                 image.build(extra, progress=progress),
                 shape,
-                accel.choose(progress=progress),
+                accel.choose(),
                 tied=True,
                 progress=progress,
             )

@@ -6,16 +6,15 @@ a few instructions is run under a deadline.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clusters.provider import ClusterError, Progress
-from clusters.virtual_node import cache, emulator
+from clusters.provider import ClusterError
+from clusters.virtual_node import cache
 
 QEMU = "qemu-system-x86_64"
 KVM_PROBE_SECONDS = 5.0
@@ -36,14 +35,12 @@ class Accel:
         cpu: QEMU's CPU model; it always has the extensions that a nested KVM needs.
         reason: why this kind, for people.
         qemu: version of QEMU and of its package, such as ``7.2.22 (Debian ...)``.
-        program: command that runs this QEMU, to which its arguments are added.
     """
 
     kind: str
     cpu: str
     reason: str
     qemu: str
-    program: tuple[str, ...]
 
     @property
     def argument(self) -> str:
@@ -61,42 +58,33 @@ TCG_CPU = (
 )
 
 
-def choose(*, progress: Progress) -> Accel:
-    """Probes this host; what KVM answers is kept until the host is booted again.
+def choose() -> Accel:
+    """Probes this host; the answer holds, and is kept, until it is booted again.
 
-    Args:
-        progress: is told when a QEMU is fetched (`clusters.virtual_node.emulator`).
-
-    Raises:
-        ClusterError: QEMU is missing.
+    Raises ClusterError when QEMU is missing.
     """
-    version = _version((QEMU,))
-    problem = _kept_kvm_problem(version)
-    if problem is None:
-        return Accel("kvm", "host", "KVM ran a test guest", version, (QEMU,))
-    program, trouble = emulator.choose(QEMU, version, progress)
-    if trouble is not None:
-        progress(trouble)
-    reason = f"{problem}; CPUs are emulated, AMD-V among them"
-    return Accel("tcg", TCG_CPU, reason, _version(program), program)
-
-
-def _kept_kvm_problem(version: str) -> str | None:
-    """As `_kvm_problem`, from the cache where nothing has changed since it was asked."""
+    qemu = _qemu_version()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    question = f"{boot} {version} {os.access('/dev/kvm', os.R_OK | os.W_OK)}"
-    kept = cache.directory() / "kvm.json"
-    # Absent, or written by another version of this: ask again.
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    question = f"{boot} {qemu} {os.access('/dev/kvm', os.R_OK | os.W_OK)}"
+    kept = cache.directory() / "accel.json"
+    try:
         known = json.loads(kept.read_text())
-        if known["question"] == question:
-            answer: str | None = known["problem"]
-            return answer
-    problem = _kvm_problem()
-    written = kept.with_name(f".kvm.{os.getpid()}")
-    written.write_text(json.dumps({"question": question, "problem": problem}))
+        if known.pop("question") == question:
+            return Accel(**known)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # absent, or written by another version: probe again
+    accel = _probe(qemu)
+    written = kept.with_name(f".accel.{os.getpid()}")
+    written.write_text(json.dumps({"question": question, **asdict(accel)}))
     written.replace(kept)
-    return problem
+    return accel
+
+
+def _probe(qemu: str) -> Accel:
+    problem = _kvm_problem()
+    if problem is None:
+        return Accel("kvm", "host", "KVM ran a test guest", qemu)
+    return Accel("tcg", TCG_CPU, f"{problem}; CPUs are emulated, AMD-V among them", qemu)
 
 
 def _kvm_problem() -> str | None:
@@ -137,9 +125,9 @@ def guest_problem() -> str | None:
     return None
 
 
-def _version(program: tuple[str, ...]) -> str:
+def _qemu_version() -> str:
     try:
-        said = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+        said = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True)
     except FileNotFoundError:
         raise ClusterError(
             f"{QEMU} is missing on this host: apt-get install --no-install-recommends "

@@ -1,15 +1,14 @@
 #!/bin/sh
-# Run by mmdebstrap when the packages are unpacked below $1: makes what the machine boots from,
-# root.img, vmlinuz, initrd and the list of packages, in the directory $3.
+# Run by mmdebstrap when the packages are unpacked below $1: makes what the machine boots from.
+# Leaves /out/{vmlinuz,initrd,packages} in the root and the file system image beside it, $1.img.
 set -eu
 root=$1
 initramfs_init=$2
-result=$3
 version=$(ls "$root/usr/lib/modules")
 
-mkdir -p "$root/dev" "$root/proc" "$root/sys" "$root/run" "$root/root" "$root/var/log"
-ls "$root/var/cache/apt/archives" | grep '\.deb$' >"$result/packages"
-mv "$root/boot/vmlinuz-$version" "$result/vmlinuz"
+mkdir -p "$root/out" "$root/dev" "$root/proc" "$root/sys" "$root/run" "$root/root" "$root/var/log"
+ls "$root/var/cache/apt/archives" | grep '\.deb$' >"$root/out/packages"
+mv "$root/boot/vmlinuz-$version" "$root/out/vmlinuz"
 
 # A static program starts three times as fast there as one with libraries: /bin/sh and the
 # coreutils are busybox, and so is every command that no other package brings.
@@ -27,7 +26,7 @@ chroot "$root" depmod "$version"
 ldconfig -r "$root"
 
 # The initial RAM file system finds the root on its virtio disk, and nothing else.
-small=$root/initramfs
+small=$root/out/initramfs
 mkdir -p "$small/bin" "$small/modules" "$small/dev" "$small/proc" "$small/root"
 cp "$root/usr/bin/busybox" "$small/bin/busybox"
 for applet in insmod mkdir mount switch_root umount; do ln -s busybox "$small/bin/$applet"; done
@@ -44,8 +43,7 @@ done | while read -r kind path _; do
     cp "$root$path" "$small/modules/$number-$name"
     number=$((number + 1))
 done
-chroot "$root" busybox sh -c 'cd /initramfs && find . | cpio -o -H newc' >"$result/initrd" 2>/dev/null
-rm -r "$small"
+chroot "$root" busybox sh -c 'cd /out/initramfs && find . | cpio -o -H newc >../initrd' 2>/dev/null
 
 for clutter in boot/* usr/share/doc usr/share/man usr/share/locale usr/share/iso-codes \
     usr/share/bash-completion usr/share/perl usr/share/perl5 usr/lib/udev usr/lib/systemd \
@@ -54,10 +52,11 @@ for clutter in boot/* usr/share/doc usr/share/man usr/share/locale usr/share/iso
     rm -rf "$root"/$clutter
 done
 
+mv "$root/out" "$root.out"
 kib=$(du -sk "$root" | cut -f 1)
 # No journal and no checksums: it is mounted read-only, and the node's CPUs are slow. The free
 # space is a hole in the file, for what is put into the image afterwards.
 mke2fs -q -t ext4 -O ^has_journal,^metadata_csum,^64bit -m 0 -b 4096 -d "$root" \
-    "$result/root.img" "$((kib * 5 / 4 + 786432))k"
-cd "$result"
-chmod 644 root.img vmlinuz initrd packages
+    "$root.img" "$((kib * 5 / 4 + 786432))k"
+chmod 644 "$root.img"
+mv "$root.out" "$root/out"

@@ -7,18 +7,21 @@ the caller are written; that takes a second.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.provider import ClusterError, Progress
-from clusters.virtual_node import cache, debian, kernel
+from clusters.virtual_node import cache, kernel
 
 HERE = Path(__file__).parent
-SCRIPTS = ("assemble.sh", "initramfs.sh")
+FALLBACK_SUITE = "bookworm"
 BASE_MIB = 3072
 IMAGE_MIB = 1536
 GUEST_KERNEL = "/usr/lib/virtual-node/vmlinux"
@@ -37,6 +40,8 @@ PACKAGES = (
     "qemu-system-x86",
     "util-linux",
 )
+
+APT_SOURCE = "$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
 
 ETC: Mapping[str, bytes] = {
     "/etc/passwd": b"""\
@@ -140,9 +145,9 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
         progress("putting the node's image together")
         for kind in ("vmlinux", "initrd"):
             (directory / kind).hardlink_to(base / kind)
-        debian.copy(base / "root.img", directory / "root.img")
+        _copy(base / "root.img", directory / "root.img")
         for kind in ("client", "host"):
-            debian.tool(
+            _run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / f"{kind}_key"],
                 package="openssh-client",
             )
@@ -160,28 +165,92 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
 
 
 def _base(progress: Progress) -> Path:
-    suite = debian.host_suite()
-    scripts = [_text(name) for name in SCRIPTS]
+    suite = _suite()
+    scripts = [_text(name) for name in ("assemble.sh", "initramfs.sh")]
     name = f"base-{cache.key([suite, *PACKAGES, *scripts, _text('kernel.py')])}"
 
     def make(directory: Path) -> None:
         progress(f"building the node's root file system from Debian {suite} (about a minute)")
-
-        def hook(room: Path) -> str:
-            scripts = [shutil.copy(HERE / name, room) for name in SCRIPTS]
-            return f'sh {scripts[0]} "$1" {scripts[1]} {room} >&2'
-
-        def keep(room: Path) -> None:
-            for kind in ("root.img", "vmlinuz", "initrd", "packages"):
-                debian.copy(room / kind, directory / kind)
-
-        debian.unpack(suite, PACKAGES, hook, directory=directory, keep=keep, progress=progress)
+        _mmdebstrap(directory, suite, _sources(suite), progress)
         image = (directory / "vmlinuz").read_bytes()
         (directory / "vmlinux").write_bytes(kernel.uncompressed(image))
 
     return cache.kept(
         name, make, what="the node's root file system", need_mib=BASE_MIB, progress=progress
     )
+
+
+def _suite() -> str:
+    """The Debian suite to build from: this host's own where it is Debian."""
+    release = Path("/etc/os-release").read_text()
+    found = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
+    debian = re.search(r"^ID=debian$", release, re.MULTILINE)
+    return found[1] if debian and found else FALLBACK_SUITE
+
+
+def _sources(suite: str) -> list[str]:
+    """Apt's own sources of that suite; none where mmdebstrap's default will do."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", APT_SOURCE, "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    sources = {
+        source
+        for origin, _, source in (line.partition("|") for line in listed.splitlines())
+        if origin == "Debian" and re.search(rf" {suite}(-updates|-security)? ", source)
+    }
+    # Without an index of the suite itself, apt has not been updated here.
+    complete = any(f" {suite} main" in source for source in sources)
+    return sorted(sources) if complete else []
+
+
+def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progress) -> None:
+    # Without root the packages are unpacked by other user ids, which need a way in; a home
+    # directory may bar it. With root, what a killed run leaves is removed with the directory.
+    where = directory if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="virtual-node-", dir=where) as work:
+        work_path = Path(work)
+        work_path.chmod(0o755)
+        room = work_path / "room"
+        room.mkdir()
+        room.chmod(0o1777)
+        for script in ("assemble.sh", "initramfs.sh"):
+            shutil.copy(HERE / script, work_path / script)
+        merged = "; ".join(
+            ['set -e; cd "$1"; mkdir -p usr/bin usr/sbin usr/lib usr/lib64']
+            + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
+        )
+        command = [
+            *("setpriv", "--pdeathsig", "TERM", "mmdebstrap"),
+            # Unpacked, not configured: nothing here runs a maintainer's script.
+            "--variant=extract",
+            "--format=null",
+            "--architectures=amd64",
+            f"--include={','.join(PACKAGES)}",
+            "--aptopt=Apt::Install-Recommends false",
+            f"--setup-hook={merged}",
+            f'--extract-hook=sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2',
+            f'--extract-hook=mv "$1".img {work}/room/root.img',
+            *(f"--extract-hook=download /out/{name} {directory}/{name}" for name in OUT),
+            suite,
+            # The target is none; after it come sources of packages, here from standard input.
+            "-",
+            *(["-"] if sources else []),
+        ]
+        _run(
+            command,
+            package="mmdebstrap",
+            stdin="\n".join(sources) + "\n",
+            environment={**os.environ, "TMPDIR": str(room)},
+            progress=progress,
+        )
+        _copy(room / "root.img", directory / "root.img")
+
+
+STEP = re.compile(r"I: ((?:running apt-get|downloading|extracting|automatically chosen mode).*)")
+OUT = ("vmlinuz", "initrd", "packages")
 
 
 def _mode(source: bytes | Path) -> int:
@@ -221,7 +290,7 @@ def inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
                 f"set_inode_field {path} uid 0",
                 f"set_inode_field {path} gid 0",
             ]
-        said = debian.tool(
+        said = _run(
             ["debugfs", "-w", "-f", "-", root], package="e2fsprogs", stdin="\n".join(script)
         )
     # debugfs always exits with 0; new files and old directories are the harmless complaints.
@@ -231,5 +300,55 @@ def inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
         raise ClusterError(f"the node's image could not be completed: {failures[0]}")
 
 
+def _copy(source: Path, destination: Path) -> None:
+    _run(
+        ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=all", source, destination],
+        package="coreutils",
+    )
+
+
 def _text(name: str) -> str:
     return (HERE / name).read_text()
+
+
+def _run(
+    command: Sequence[str | Path],
+    *,
+    package: str,
+    stdin: str = "",
+    environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Runs a tool to its end; returns what it wrote to stderr. Raises ClusterError."""
+    missing = ClusterError(
+        f"{package} is missing on this host: apt-get install --no-install-recommends {package}"
+    )
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+        )
+    except FileNotFoundError:
+        raise missing from None
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with process:
+        # A tool that ends before it has read says why on stderr.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(stdin)
+        lines = []
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if progress is not None and (step := STEP.match(line)):
+                progress(f"mmdebstrap: {step[1]}")
+    if process.returncode == 127:  # setpriv's, for a command that is not there
+        raise missing
+    if process.returncode:
+        tail = "\n".join(lines[-8:])
+        raise ClusterError(f"{package} failed:\n{tail}")
+    return "\n".join(lines)

@@ -17,6 +17,7 @@ from pathlib import Path
 from clusters import processes
 from clusters.provider import ClusterError
 from clusters.shape import NodeShape
+from clusters.virtual_node import accel as acceleration
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.image import Image
 from clusters.virtual_node.shell import AsyncShell, Commands, Shell
@@ -172,7 +173,7 @@ def command_line(
         numa += ["-numa", f"node,nodeid={node},cpus={node * cpus}-{(node + 1) * cpus - 1}"]
         numa[-1] += f",memdev=ram{node}"
     return [
-        *(*accel.program, "-nodefaults", "-no-user-config", "-display", "none"),
+        *(acceleration.QEMU, "-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", "q35", "-accel", accel.argument, "-cpu", accel.cpu),
         *("-m", str(shape.memory_mib), "-smp"),
         f"{shape.cpus},sockets={shape.sockets},cores={shape.cores},threads={shape.threads}",

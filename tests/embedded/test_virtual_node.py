@@ -46,7 +46,7 @@ def bring() -> Iterator[Bring]:
                 directory,
                 image.build(EXTRA, progress=print),
                 SHAPE,
-                accel.choose(progress=print),
+                accel.choose(),
                 tied=True,
                 progress=print if progress is None else progress.append,
                 preparation=PREPARED,
@@ -225,7 +225,7 @@ from pathlib import Path
 from clusters.shape import NodeShape
 from clusters.virtual_node import accel, cache, image, machine
 built = image.build({}, progress=print)
-command = machine.command_line(built, NodeShape(1, 1, 1, 1, 512), accel.choose(progress=print))
+command = machine.command_line(built, NodeShape(1, 1, 1, 1, 512), accel.choose())
 print(machine.start("n", Path(sys.argv[1]), built, command, tied=True).process, flush=True)
 time.sleep(1000)
 """
