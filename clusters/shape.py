@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -82,3 +83,24 @@ class ClusterSpec:
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+
+
+def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:
+    return NodeSpec("node-1", shape, CpuManager("static", reserved, frozenset(options)))
+
+
+_LARGE = NodeShape()
+_FLAT = NodeShape(sockets=1, cores=8, threads=1, numa_nodes=1)
+
+SHAPES: Mapping[str, tuple[NodeSpec, ...]] = {
+    "default": (_one(_LARGE),),
+    "no-smt": (_one(NodeShape(sockets=2, cores=6, threads=1)),),
+    "one-socket": (_one(NodeShape(sockets=1, cores=6, numa_nodes=1)),),
+    "two-nodes": (NodeSpec("node-1"), NodeSpec("node-2", _FLAT)),
+    "full-pcpus-only": (_one(_LARGE, "full-pcpus-only"),),
+    "strict-cpu-reservation": (_one(_LARGE, "strict-cpu-reservation"),),
+    "distribute-cpus-across-numa": (_one(_LARGE, "distribute-cpus-across-numa"),),
+    "policy-none": (NodeSpec("node-1"), NodeSpec("node-2", _FLAT, CpuManager("none"))),
+}
+"""The clusters that a run can ask for by name: hardware shapes, then CPU manager options, then
+a node without a CPU manager beside one that has it."""

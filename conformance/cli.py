@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from clusters import providers, rundir
 from clusters.provider import ClusterError
-from clusters.shape import ClusterSpec
+from conformance import options
 from conformance.exits import Exit
 
 ROOT = Path(__file__).parents[1]
@@ -65,12 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         "writes the reports. Exit code: 0 conformant, 1 a mandatory requirement failed, "
         "2 inconclusive, 3 usage, 130 interrupted.",
     )
-    _cluster_option(run)
-    run.add_argument("--matrix", default="smoke", metavar="smoke|standard|full|FILE")
-    run.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    options.declare(run.add_argument, (options.CLUSTER, *options.SPEC, *options.RUN))
     run.add_argument("-n", type=int, dest="workers", metavar="N", help="VMIs at once")
-    run.add_argument("--report-dir", type=Path, default=Path("reports-out"), metavar="DIR")
-    run.add_argument("--keep", choices=("never", "on-failure", "always"), default="never")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     run.set_defaults(command=_run)
 
@@ -79,8 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(command=_test)
 
     up = commands.add_parser("up", help="bring a cluster up and leave it running")
-    _cluster_option(up)
-    up.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    options.declare(up.add_argument, (options.CLUSTER, *options.SPEC, options.PROFILE))
     up.add_argument("name", nargs="?", default="dev")
     up.set_defaults(command=_up)
 
@@ -94,15 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
-    _kubeconfig_options(preflight)
+    options.declare(preflight.add_argument, options.KUBECONFIG)
     preflight.set_defaults(command=_preflight)
 
     collect = commands.add_parser(
         "collect", help="record evidence of every VMI that runs on a cluster"
     )
     collect.add_argument("name", nargs="?", default="dev")
-    collect.add_argument("--report-dir", type=Path, default=Path("reports-out"), metavar="DIR")
-    collect.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    options.declare(collect.add_argument, (options.REPORT_DIR, options.PROFILE))
     collect.set_defaults(command=_collect)
 
     judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
@@ -115,38 +109,25 @@ def _parser() -> argparse.ArgumentParser:
 
     matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
     matrix.add_argument("matrix", nargs="?", default="smoke", metavar="smoke|standard|full|FILE")
-    matrix.add_argument("--profile", choices=("v1", "v1alpha2"), default="v1")
+    options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
     matrix.set_defaults(command=_matrix)
     return parser
-
-
-def _cluster_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cluster", choices=providers.NAMES, default="embedded")
-    _kubeconfig_options(parser)
-
-
-def _kubeconfig_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--kubeconfig", metavar="FILE", help="of an existing cluster")
-    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig")
 
 
 def _run(arguments: argparse.Namespace) -> int:
     import pytest
 
     workers = WORKERS[arguments.cluster] if arguments.workers is None else arguments.workers
-    options = [
+    call = [
         *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
-        *("--cluster", arguments.cluster, "--matrix", arguments.matrix),
-        *("--profile", arguments.profile, "--keep", arguments.keep),
-        *("--report-dir", str(arguments.report_dir.absolute())),
+        *("--cluster", arguments.cluster),
+        *options.forwarded(arguments, (*options.SPEC, *options.RUN)),
         *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
         *(("-n", str(workers)) if workers else ()),
-        *(("--kubeconfig", arguments.kubeconfig) if arguments.kubeconfig else ()),
-        *(("--context", arguments.context) if arguments.context else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
-    code = int(pytest.main(options))
+    code = int(pytest.main(call))
     if code == pytest.ExitCode.USAGE_ERROR:
         return Exit.USAGE
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -184,9 +165,7 @@ def _say(line: str) -> None:
 def _up(arguments: argparse.Namespace) -> int:
     providers.sweep(_say)
     directory = rundir.create(arguments.name)
-    spec = ClusterSpec(
-        profile=arguments.profile, kubeconfig=arguments.kubeconfig, context=arguments.context
-    )
+    spec = options.cluster_spec(lambda name: getattr(arguments, name))
     try:
         handle = providers.provider(arguments.cluster).up(
             arguments.name, spec, directory, progress=_say, detached=True

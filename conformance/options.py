@@ -1,0 +1,117 @@
+"""The options of a run, declared once for the command line and for pytest.
+
+`./conform run` hands them to pytest as they are; `./conform up` and `collect` take those
+that they understand.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clusters import providers
+from clusters.shape import SHAPES, ClusterSpec
+
+Declare = Callable[..., object]
+"""`ArgumentParser.add_argument`, or pytest's `OptionGroup.addoption`."""
+ValueOf = Callable[[str], Any]
+"""The value of an option by its name without dashes, such as ``report_dir``."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        flag: such as ``--report-dir``.
+        help: what it is for.
+        settings: what else argparse is told: ``type``, ``choices``, ``default``, ``metavar``.
+    """
+
+    flag: str
+    help: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of its value."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+CLUSTER = Option(
+    "--cluster",
+    "what the VMIs run on",
+    {"choices": providers.NAMES, "default": "embedded"},
+)
+KUBECONFIG = (
+    Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}),
+    Option("--context", "of the kubeconfig", {"metavar": "NAME"}),
+)
+SPEC = (
+    Option(
+        "--shape",
+        "CPUs of the nodes and their CPU managers, for clusters that are made for the run",
+        {"choices": tuple(SHAPES), "default": "default"},
+    ),
+    *KUBECONFIG,
+)
+"""Which cluster is asked for; `cluster_spec` reads them."""
+PROFILE = Option(
+    "--profile",
+    "which generation of the promise (default: v1)",
+    {"choices": ("v1", "v1alpha2"), "default": "v1"},
+)
+REPORT_DIR = Option(
+    "--report-dir",
+    "where reports and evidence go (default: reports-out)",
+    {"type": Path, "default": Path("reports-out"), "metavar": "DIR"},
+)
+RUN = (
+    Option(
+        "--matrix",
+        "which cases (default: smoke)",
+        {"default": "smoke", "metavar": "smoke|standard|full|FILE"},
+    ),
+    PROFILE,
+    REPORT_DIR,
+    Option(
+        "--keep",
+        "whether the cluster of the run stays up",
+        {"choices": ("never", "on-failure", "always"), "default": "never"},
+    ),
+    Option(
+        "--patience",
+        "stretches every deadline, for a slow cluster (default: 1)",
+        {"type": float, "default": 1.0, "metavar": "FACTOR"},
+    ),
+)
+"""What is run on it, and how."""
+
+
+def declare(add: Declare, options: Iterable[Option]) -> None:
+    """Declares the options to argparse or to pytest."""
+    for option in options:
+        add(option.flag, help=option.help, **option.settings)
+
+
+def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
+    """The options as they were given, as words of another command line."""
+    words = []
+    for option in options:
+        value = getattr(arguments, option.name)
+        if value is not None and value != option.settings.get("default"):
+            words += [option.flag, str(value)]
+    return words
+
+
+def cluster_spec(value: ValueOf) -> ClusterSpec:
+    """The cluster that the options ask for."""
+    return ClusterSpec(
+        nodes=SHAPES[value("shape")],
+        profile=value("profile"),
+        kubeconfig=value("kubeconfig"),
+        context=value("context"),
+    )
