@@ -6,7 +6,8 @@ that they understand.
 
 from __future__ import annotations
 
-from argparse import Namespace
+import re
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from clusters import providers
 from clusters.shape import SHAPES, ClusterSpec
+from conformance.matrix.manifests import Images
 
 Declare = Callable[..., object]
 """`ArgumentParser.add_argument`, or pytest's `OptionGroup.addoption`."""
@@ -39,6 +41,27 @@ class Option:
     def name(self) -> str:
         """The name of its value."""
         return self.flag.removeprefix("--").replace("-", "_")
+
+
+_IMAGE = re.compile(
+    r"[\w.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]*)?(@sha256:[0-9a-f]{64})?", re.ASCII
+)
+
+
+def image_name(text: str) -> str:
+    """The name of an image, or what it begins with, as it was given.
+
+    Source of the form: distribution/reference, reference.go.
+
+    Raises:
+        ArgumentTypeError: no image can be called so.
+    """
+    if not _IMAGE.fullmatch(text):
+        raise ArgumentTypeError(
+            f"{text!r} names no image: write it like registry.example/team/guest:latest, without "
+            "https:// and without a slash at the end"
+        )
+    return text
 
 
 CLUSTER = Option(
@@ -69,7 +92,18 @@ REPORT_DIR = Option(
     "where reports and evidence go (default: reports-out)",
     {"type": Path, "default": Path("reports-out"), "metavar": "DIR"},
 )
+IMAGE_PREFIX = Option(
+    "--image-prefix",
+    "what the names of the images guest, disk and sidecar begin with, such as "
+    "registry.example/team (default: localhost/cpu-conformance)",
+    {"type": image_name, "default": "localhost/cpu-conformance", "metavar": "PREFIX"},
+)
+GUEST_IMAGE = Option(
+    "--guest-image", "another image for the guest", {"type": image_name, "metavar": "REF"}
+)
 RUN = (
+    IMAGE_PREFIX,
+    GUEST_IMAGE,
     Option(
         "--matrix",
         "which cases (default: smoke)",
@@ -105,6 +139,11 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
         if value is not None and value != option.settings.get("default"):
             words += [option.flag, str(value)]
     return words
+
+
+def images(value: ValueOf) -> Images:
+    """The images that the options ask for."""
+    return Images.below(value("image_prefix"), value("guest_image"))
 
 
 def cluster_spec(value: ValueOf) -> ClusterSpec:
