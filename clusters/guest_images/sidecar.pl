@@ -10,7 +10,7 @@ use strict;
 use warnings;
 use Socket;
 
-use constant { DATA => 0, HEADERS => 1, SETTINGS => 4, PING => 6, CONTINUATION => 9 };
+use constant { DATA => 0, HEADERS => 1, SETTINGS => 4, PING => 6 };
 use constant { ACK => 1, END_STREAM => 1, END_HEADERS => 4 };
 my $preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 my $directory = shift // '/var/run/kubevirt-hooks';
