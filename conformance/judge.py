@@ -305,10 +305,10 @@ def summary(expectation: Expectation) -> dict[str, str]:
             "refused for": " or ".join(refusal.fields) or "any field",
             "rule": refusal.rule,
         }
-    words = {
-        "vCPUs": str(expectation.vcpus),
-        "topology": f"{expectation.sockets}x{expectation.cores}x{expectation.threads}",
-    }
+    words = {}
+    if expectation.guest:
+        words["vCPUs"] = str(expectation.vcpus)
+        words["topology"] = f"{expectation.sockets}x{expectation.cores}x{expectation.threads}"
     if not expectation.dedicated:
         return {"CPUs": "shared", **words}
     words["exclusive pCPUs"] = str(expectation.compute_cpus)
@@ -326,9 +326,9 @@ def _outcome(case: _Judged) -> str:
         if facts.rejection is not None:
             fields = ", ".join(field for field, _message in facts.rejection.causes)
             return f"refused ({facts.rejection.code})" + (f" for {fields}" if fields else "")
-        if facts.vmi is not None:
-            where = f" on {facts.vmi.node}" if facts.vmi.node else ""
-            return f"{facts.vmi.phase or 'admitted'}{where}"
+        if seen := facts.vmi or facts.pod:
+            where = f" on {seen.node}" if seen.node else ""
+            return f"{seen.phase or 'admitted'}{where}"
     return "nothing was recorded"
 
 

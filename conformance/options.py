@@ -73,7 +73,7 @@ RUN = (
     Option(
         "--matrix",
         "which cases (default: smoke)",
-        {"default": "smoke", "metavar": "smoke|standard|full|FILE"},
+        {"default": "smoke", "metavar": "smoke|standard|full|pods|FILE"},
     ),
     PROFILE,
     REPORT_DIR,

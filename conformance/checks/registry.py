@@ -73,15 +73,25 @@ def registered() -> Mapping[str, Check]:
 
 
 def admitted(expectation: Expectation) -> bool:
-    """For cases that must be admitted."""
+    """For everything that must be admitted, plain pods too."""
     return expectation.admitted
 
 
 def dedicated(expectation: Expectation) -> bool:
-    """For VMIs with dedicated CPUs."""
+    """For everything with CPUs of its own, plain pods too."""
     return expectation.admitted and expectation.dedicated
+
+
+def admitted_vmi(expectation: Expectation) -> bool:
+    """For VMIs that must be admitted."""
+    return expectation.admitted and expectation.guest
+
+
+def dedicated_vmi(expectation: Expectation) -> bool:
+    """For VMIs with dedicated CPUs."""
+    return dedicated(expectation) and expectation.guest
 
 
 def isolated(expectation: Expectation) -> bool:
     """For VMIs with dedicated CPUs and an isolated emulator thread."""
-    return dedicated(expectation) and expectation.isolate_emulator
+    return dedicated_vmi(expectation) and expectation.isolate_emulator

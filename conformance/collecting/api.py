@@ -190,6 +190,14 @@ def core(resource: str, namespace: str = "", name: str = "") -> str:
     return "/".join(part for part in parts if part)
 
 
+def of_manifest(manifest: Mapping[str, Any], namespace: str) -> str:
+    """Path of the collection that a VMI or a pod is created in."""
+    if manifest.get("kind") == "Pod":
+        return core("pods", namespace)
+    version = str(manifest.get("apiVersion", "kubevirt.io/v1")).rpartition("/")[2]
+    return vmis(version, namespace)
+
+
 def vmis(version: str, namespace: str, name: str = "") -> str:
     """Path of the VMIs of a namespace, or of one of them, in an API version of KubeVirt."""
     path = f"/apis/kubevirt.io/{version}/namespaces/{namespace}/virtualmachineinstances"
