@@ -10,7 +10,7 @@ from conformance.matrix.pods import PODS, pod
 from conformance.matrix.smoke import smoke
 from conformance.matrix.violations import paired, single
 
-NAMES = ("smoke", "standard", "full", "pods")
+NAMES = ("smoke", "standard", "full", "pods", "scenarios")
 
 DEFAULT_CPUS = 10
 """Exclusive CPUs of the default node: 2 sockets x 3 cores x 2 threads, 2 reserved."""
@@ -24,7 +24,8 @@ def matrix(
     Args:
         name: ``smoke``: one example of everything; ``standard``: every pair of values, every
             rule violated alone and with another; ``full``: every triple of values, every
-            pair of rules; ``pods``: plain pods, for a cluster without KubeVirt.
+            pair of rules; ``pods``: plain pods, for a cluster without KubeVirt;
+            ``scenarios``: none, for those who want the scenarios alone.
         profile: the generation of the API.
         images: names that the manifests refer to.
         cpus: exclusive CPUs of the largest node; no generated VMI needs more.
@@ -38,6 +39,8 @@ def matrix(
         return (*_covering(STANDARD, profile, images, cpus), *_invalid(profile, images, all=False))
     if name == "full":
         return (*_covering(FULL, profile, images, cpus), *_invalid(profile, images, all=True))
+    if name == "scenarios":
+        return ()
     if name == "pods":
         return tuple(
             of_manifest(name, title, pod(name, resources, beside=beside, images=images), profile)
