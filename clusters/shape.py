@@ -77,12 +77,14 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
+        faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
     nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+    faults: tuple[str, ...] = ()
 
 
 def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:

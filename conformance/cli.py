@@ -122,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     requirements.set_defaults(command=_requirements)
 
     matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
-    matrix.add_argument("matrix", nargs="?", default="smoke", metavar="smoke|standard|full|FILE")
+    matrix.add_argument(
+        "matrix", nargs="?", default="smoke", metavar="smoke|standard|full|pods|FILE"
+    )
     options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
     matrix.set_defaults(command=_matrix)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters import providers
+from clusters.embedded.faults import SWITCHES
 from clusters.shape import SHAPES, ClusterSpec
 from conformance.matrix.manifests import Images
 
@@ -79,6 +80,11 @@ SPEC = (
         "CPUs of the nodes and their CPU managers, for clusters that are made for the run",
         {"choices": tuple(SHAPES), "default": "default"},
     ),
+    Option(
+        "--break",
+        "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
+        {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
+    ),
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
@@ -107,7 +113,7 @@ RUN = (
     Option(
         "--matrix",
         "which cases (default: smoke)",
-        {"default": "smoke", "metavar": "smoke|standard|full|FILE"},
+        {"default": "smoke", "metavar": "smoke|standard|full|pods|scenarios|FILE"},
     ),
     PROFILE,
     REPORT_DIR,
@@ -137,7 +143,8 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
     for option in options:
         value = getattr(arguments, option.name)
         if value is not None and value != option.settings.get("default"):
-            words += [option.flag, str(value)]
+            for each in value if isinstance(value, list) else [value]:
+                words += [option.flag, str(each)]
     return words
 
 
@@ -153,4 +160,5 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         profile=value("profile"),
         kubeconfig=value("kubeconfig"),
         context=value("context"),
+        faults=tuple(value("break") or ()),
     )

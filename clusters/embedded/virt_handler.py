@@ -96,6 +96,8 @@ class VirtHandler:
 
         def change(node: Object) -> None:
             node["metadata"].setdefault("labels", {}).update(labels)
+            if self._faults.manual_label_undone and not self._config.enabled(CPU_MANAGER_GATE):
+                node["metadata"]["labels"].pop(DEPRECATED_CPU_MANAGER, None)
             for amounts in ("capacity", "allocatable"):
                 node["status"].setdefault(amounts, {})[KVM_DEVICE] = DEVICES
 
@@ -140,7 +142,7 @@ class VirtHandler:
             return {}
         gate = self._config.enabled(CPU_MANAGER_GATE)
         old = self._config.profile == V1ALPHA2
-        if old and not gate:
+        if old and not gate and not self._faults.label_always_true:
             return {}
         running = gate and await self._static_policy()
         text = str(running or self._faults.label_always_true).lower()
