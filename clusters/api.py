@@ -57,6 +57,10 @@ class Api:
         """What the API server answers to a new object."""
         return json.loads(self._request("POST", path, {}, body))
 
+    def delete(self, path: str) -> None:
+        """Begins to delete the object at a path."""
+        self._request("DELETE", path, {}, None)
+
     def close(self) -> None:
         """Lets go of connections."""
         self._client.close()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+KUBELET_ROOT = "/var/lib/kubelet"
+"""Where a kubelet keeps its files unless it is told otherwise."""
+
 
 @dataclass(frozen=True)
 class NodeShape:
@@ -77,6 +80,10 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
+        kubelet_root: where its kubelets keep their files.
+        node_ssh: command by which its nodes are read, None for another way
+            (`clusters.existing.probes.CommandShell`).
+        probe_image: image of pods by which they are read; without both virt-handler is used.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -84,6 +91,9 @@ class ClusterSpec:
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+    kubelet_root: str = KUBELET_ROOT
+    node_ssh: str | None = None
+    probe_image: str | None = None
     faults: tuple[str, ...] = ()
 
 

@@ -238,7 +238,12 @@ def _preflight(arguments: argparse.Namespace) -> int:
     with tempfile.NamedTemporaryFile("w", prefix="conform-", suffix=".kubeconfig") as copy:
         copy.write(single_context(arguments.kubeconfig, arguments.context))
         copy.flush()
-        found = preflight(copy.name)
+        found = preflight(
+            copy.name,
+            kubelet_root=arguments.kubelet_root,
+            node_ssh=arguments.node_ssh,
+            probe_image=arguments.probe_image,
+        )
     for point in found.points:
         print(point)
     return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE

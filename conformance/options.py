@@ -15,7 +15,7 @@ from typing import Any
 
 from clusters import providers
 from clusters.embedded.faults import SWITCHES
-from clusters.shape import SHAPES, ClusterSpec
+from clusters.shape import KUBELET_ROOT, SHAPES, ClusterSpec
 from conformance.matrix.manifests import Images
 
 Declare = Callable[..., object]
@@ -65,6 +65,13 @@ def image_name(text: str) -> str:
     return text
 
 
+def directory_name(text: str) -> str:
+    """An absolute path without glob characters. Raises ArgumentTypeError."""
+    if not re.fullmatch(r"(/[\w.@+-]+)+", text):
+        raise ArgumentTypeError(f"{text!r} is no absolute path of a directory on the nodes")
+    return text
+
+
 CLUSTER = Option(
     "--cluster",
     "what the VMIs run on",
@@ -73,6 +80,22 @@ CLUSTER = Option(
 KUBECONFIG = (
     Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}),
     Option("--context", "of the kubeconfig", {"metavar": "NAME"}),
+    Option(
+        "--kubelet-root",
+        f"root directory of its kubelets (default: {KUBELET_ROOT})",
+        {"type": directory_name, "default": KUBELET_ROOT, "metavar": "DIR"},
+    ),
+    Option(
+        "--node-ssh",
+        "read its nodes by a command instead of through virt-handler, such as "
+        "'ssh root@{address}'; {node} is the node's name",
+        {"metavar": "COMMAND"},
+    ),
+    Option(
+        "--probe-image",
+        "read its nodes through privileged pods of this image, which needs sh, cat and sleep",
+        {"type": image_name, "metavar": "REF"},
+    ),
 )
 SPEC = (
     Option(
@@ -160,5 +183,8 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         profile=value("profile"),
         kubeconfig=value("kubeconfig"),
         context=value("context"),
+        kubelet_root=value("kubelet_root"),
+        node_ssh=value("node_ssh"),
+        probe_image=value("probe_image"),
         faults=tuple(value("break") or ()),
     )

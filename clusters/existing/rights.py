@@ -53,6 +53,9 @@ RIGHTS = (
     ),
 )
 
+PROBES = (Right("", "pods", ("create",), "start the probes that --probe-image asks for"),)
+"""What a run needs besides where nodes are read through probes; ``rbac.yaml`` has it not."""
+
 
 def single(rights: tuple[Right, ...] = RIGHTS) -> Iterator[tuple[Right, str]]:
     """Each right with each of its verbs."""
