@@ -14,8 +14,10 @@ from typing import NoReturn
 
 from clusters import providers, rundir
 from clusters.provider import ClusterError
-from conformance import options
+from clusters.shape import SHAPES
+from conformance import campaign, options
 from conformance.exits import Exit
+from conformance.options import PROFILES
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
@@ -65,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
         "writes the reports. Exit code: 0 conformant, 1 a mandatory requirement failed, "
         "2 inconclusive, 3 usage, 130 interrupted.",
     )
-    options.declare(run.add_argument, (options.CLUSTER, *options.SPEC, *options.RUN))
+    options.declare(
+        run.add_argument,
+        (options.CLUSTER, *options.SPEC, *options.RUN),
+        more={"--shape": campaign.ALL, "--profile": campaign.ALL},
+    )
     run.add_argument("-n", type=int, dest="workers", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     run.set_defaults(command=_run)
@@ -132,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if campaign.ALL in (arguments.shape, arguments.profile):
+        return _run_each(arguments)
     import pytest
 
     workers = WORKERS[arguments.cluster] if arguments.workers is None else arguments.workers
@@ -152,6 +160,24 @@ def _run(arguments: argparse.Namespace) -> int:
     if code == pytest.ExitCode.INTERNAL_ERROR:
         return Exit.INCONCLUSIVE
     return code
+
+
+def _run_each(arguments: argparse.Namespace) -> int:
+    """One run for each shape or profile that ``all`` stands for."""
+    shapes = SHAPES if arguments.shape == campaign.ALL else [arguments.shape]
+    profiles = PROFILES if arguments.profile == campaign.ALL else [arguments.profile]
+    own = ("--shape", "--profile", "--report-dir")
+    rest = [each for each in (*options.SPEC, *options.RUN) if each.flag not in own]
+    shared = [
+        *("--cluster", arguments.cluster),
+        *options.forwarded(arguments, rest),
+        *(("-n", str(arguments.workers)) if arguments.workers is not None else ()),
+        *(("-k", arguments.keyword) if arguments.keyword else ()),
+    ]
+    planned = campaign.legs(shapes, profiles, shared, arguments.report_dir)
+    # Emulated nodes keep every core of this machine busy; nodes in memory do not.
+    at_once = (os.cpu_count() or 1) if arguments.cluster == "simulated" else 1
+    return campaign.run(planned, at_once=at_once, say=_say)
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -222,7 +248,9 @@ def _guest_image(arguments: argparse.Namespace) -> int:
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
-        state = providers.provider(handle.provider).alive(handle) or "running"
+        known = handle.provider in providers.NAMES
+        dead = providers.provider(handle.provider).alive(handle) if known else "not known here"
+        state = dead or "running"
         print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
     if not found:
         print("no cluster is up; `./conform up` starts one")

@@ -11,6 +11,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clusters import providers
@@ -18,6 +19,7 @@ from clusters.embedded.faults import SWITCHES
 from clusters.shape import KUBELET_ROOT, SHAPES, ClusterSpec
 from conformance.matrix.manifests import Images
 
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 Declare = Callable[..., object]
 """`ArgumentParser.add_argument`, or pytest's `OptionGroup.addoption`."""
 ValueOf = Callable[[str], Any]
@@ -111,10 +113,11 @@ SPEC = (
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
+PROFILES = ("v1", "v1alpha2")
 PROFILE = Option(
     "--profile",
     "which generation of the promise (default: v1)",
-    {"choices": ("v1", "v1alpha2"), "default": "v1"},
+    {"choices": PROFILES, "default": "v1"},
 )
 REPORT_DIR = Option(
     "--report-dir",
@@ -154,10 +157,19 @@ RUN = (
 """What is run on it, and how."""
 
 
-def declare(add: Declare, options: Iterable[Option]) -> None:
-    """Declares the options to argparse or to pytest."""
+def declare(add: Declare, options: Iterable[Option], *, more: Mapping[str, str] = NO_MORE) -> None:
+    """Declares the options to argparse or to pytest.
+
+    Args:
+        add: what declares one.
+        options: which.
+        more: one more choice for an option, by its flag.
+    """
     for option in options:
-        add(option.flag, help=option.help, **option.settings)
+        settings = dict(option.settings)
+        if option.flag in more:
+            settings["choices"] = (*settings["choices"], more[option.flag])
+        add(option.flag, help=option.help, **settings)
 
 
 def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
