@@ -78,8 +78,9 @@ def images(packages: tarfile.TarFile, prefix: str) -> tuple[ContainerImage, ...]
 
     boot = next((path for path in members if path.startswith("boot/vmlinuz-")), "boot/vmlinuz-*")
 
+    busybox = File(content("usr/bin/busybox"), 0o555)
     guest = initrd(
-        {"bin/busybox": content("usr/bin/busybox"), **_guest_programs()},
+        {"bin/busybox": busybox.content, **_guest_programs()},
         {"bin/sh": "busybox"},
         ("sys",),
     )
@@ -99,7 +100,8 @@ def images(packages: tarfile.TarFile, prefix: str) -> tuple[ContainerImage, ...]
         ContainerImage(f"{prefix}/disk:latest", {DISK: File(bytes(_DISK_BYTES), 0o440)}),
         ContainerImage(
             f"{prefix}/sidecar:latest",
-            {**libraries, **perl, SIDECAR: File(script, 0o555)},
+            # A scenario kills a container from inside.
+            {**libraries, **perl, SIDECAR: File(script, 0o555), "/usr/bin/kill": busybox},
             (SIDECAR,),
         ),
     )

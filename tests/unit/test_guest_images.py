@@ -128,6 +128,7 @@ def test_launchers_find_what_they_look_for_and_may_read_it(written: Path) -> Non
     assert {"lib64/ld-linux-x86-64.so.2", f"{LIBRARIES}/libcrypt.so.1"} < set(sidecar.getnames())
     assert "usr/share/doc/perl-base/copyright" not in sidecar.getnames()
     assert sidecar.getmember("usr/bin/hook-sidecar").mode == 0o555
+    assert sidecar.getmember("usr/bin/kill").mode == 0o555
     for image in (guest, disk, sidecar):
         assert {(member.uid, member.gid) for member in image} == {(107, 107)}
 
