@@ -77,12 +77,19 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
+        workers: nodes beside the control plane, where the nodes have this host's CPUs.
+        kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
+            nowhere, None for the pinned release.
+        images: archive of container images, or a directory of them, None for a registry.
     """
 
     nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+    workers: int = 1
+    kubevirt: str | None = None
+    images: str | None = None
 
 
 def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:

@@ -19,7 +19,7 @@ from conformance.exits import Exit
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4, "existing": 4}
+WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "2 inconclusive, 3 usage, 130 interrupted.",
     )
     options.declare(run.add_argument, (options.CLUSTER, *options.SPEC, *options.RUN))
-    run.add_argument("-n", type=int, dest="workers", metavar="N", help="VMIs at once")
+    run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     run.set_defaults(command=_run)
 
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     import pytest
 
-    workers = WORKERS[arguments.cluster] if arguments.workers is None else arguments.workers
+    workers = WORKERS[arguments.cluster] if arguments.at_once is None else arguments.at_once
     call = [
         *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
         *("--cluster", arguments.cluster),

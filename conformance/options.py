@@ -56,6 +56,21 @@ SPEC = (
         "CPUs of the nodes and their CPU managers, for clusters that are made for the run",
         {"choices": tuple(SHAPES), "default": "default"},
     ),
+    Option(
+        "--workers",
+        "nodes of a kind cluster that take VMIs (default: 1)",
+        {"type": int, "default": 1, "metavar": "N"},
+    ),
+    Option(
+        "--kubevirt",
+        "where the KubeVirt of a cluster that is made comes from (default: a pinned release)",
+        {"metavar": "URL|FILE|DIR|none"},
+    ),
+    Option(
+        "--images",
+        "archives of container images that a cluster is given, for hosts without a registry",
+        {"metavar": "DIR|FILE"},
+    ),
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
@@ -114,4 +129,7 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         profile=value("profile"),
         kubeconfig=value("kubeconfig"),
         context=value("context"),
+        workers=value("workers"),
+        kubevirt=value("kubevirt"),
+        images=value("images"),
     )
