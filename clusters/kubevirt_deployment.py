@@ -354,25 +354,39 @@ def _waiting(pod: str, status: Mapping[str, Any]) -> Iterator[PodTrouble]:
 
 def _why(api: Api, namespace: str) -> Iterator[str]:
     """What operator, pods and events say, each as far as it can be had."""
-    try:
-        for deployment in api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"]:
-            status = deployment.get("status") or {}
-            wanted = (deployment.get("spec") or {}).get("replicas", 1)
-            ready = status.get("availableReplicas", 0)
-            if ready < wanted:
-                unmet = [c for c in status.get("conditions") or () if c.get("status") != "True"]
-                said = f": {unmet[0].get('message', '')}" if unmet else ""
-                name = deployment["metadata"]["name"]
-                yield f"deployment {name} has {ready} of {wanted} replicas{said}"
-        for trouble in pod_troubles(api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]):
-            yield f"pod {trouble}"
-        events = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-    except ApiError as error:
-        yield str(error)
-        return
-    warnings = [event for event in events if event.get("type") == "Warning"]
-    warnings.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
-    for event in warnings[-EVENTS_SHOWN:]:
+    for path, tell in (
+        (f"/apis/apps/v1/namespaces/{namespace}/deployments", deployment_troubles),
+        (f"/api/v1/namespaces/{namespace}/pods", _pods),
+        (f"/api/v1/namespaces/{namespace}/events", warnings),
+    ):
+        try:
+            yield from tell(api.get(path)["items"])
+        except ApiError as error:
+            yield str(error)
+
+
+def deployment_troubles(deployments: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which deployments lack replicas, and what they say."""
+    for deployment in deployments:
+        status = deployment.get("status") or {}
+        wanted = (deployment.get("spec") or {}).get("replicas", 1)
+        ready = status.get("availableReplicas", 0)
+        if ready < wanted:
+            unmet = [c for c in status.get("conditions") or () if c.get("status") != "True"]
+            said = f": {unmet[0].get('message', '')}" if unmet else ""
+            name = deployment["metadata"]["name"]
+            yield f"deployment {name} has {ready} of {wanted} replicas{said}"
+
+
+def _pods(pods: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    return (f"pod {trouble}" for trouble in pod_troubles(pods))
+
+
+def warnings(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The last warnings among events."""
+    found = [event for event in events if event.get("type") == "Warning"]
+    found.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    for event in found[-EVENTS_SHOWN:]:
         about = event.get("involvedObject") or {}
         said = f"{event.get('reason')}: {event.get('message')}"[:LONGEST_SHOWN]
         yield f"event of {about.get('kind')} {about.get('name')}: {said}"

@@ -65,12 +65,16 @@ def divide(cores: Sequence[Core], workers: int, taken: CpuSet = frozenset()) -> 
     free = [core for core in cores if not core.threads & taken]
     needed = 2 * workers + 1
     if len(free) < needed:
-        held = f", without those of other kind clusters ({len(cores) - len(free)})" if taken else ""
+        fewer = "ask for fewer --workers, or " if workers > 1 else ""
+        held = ""
+        if taken:
+            held = f", as other kind clusters own {len(cores) - len(free)} of {len(cores)}"
+            fewer = f"end others (`./conform status` lists them), {fewer}"
         raise ClusterError(
             f"kind with {workers} worker{'s' * (workers > 1)} takes at least {needed} cores of "
             f"this host, one for the control plane and two for each worker, of which one can be "
-            f"given away; there are {len(free)}{held}: ask for fewer --workers, end other "
-            "clusters (`./conform status`), or use --cluster embedded, which needs no CPUs"
+            f"given away; there are {len(free)}{held}: {fewer}use --cluster embedded, which "
+            "needs no CPUs of its own"
         )
     shares = [
         free[number * len(free) // workers : (number + 1) * len(free) // workers]
