@@ -30,7 +30,7 @@ def wait(what: str, missing: Callable[[], str | None], seconds: float, progress:
     last = None
     while (now := missing()) is not None:
         if time.monotonic() > deadline:
-            raise NotReadyError(f"{what} were not there within {seconds:.0f} s: {now}")
+            raise NotReadyError(f"waited {seconds:.0f} s for {what}: {now}")
         if now != last:
             progress(now)
         last = now

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -243,7 +244,7 @@ def test_without_an_engine_nothing_is_begun(host: Host, monkeypatch: pytest.Monk
         ({"profile": "v1alpha2", "kubevirt": None}, "is of profile v1, not v1alpha2"),
     ],
 )
-def test_what_kind_cannot_be_is_refused(host: Host, spec: dict[str, object], message: str) -> None:
+def test_what_kind_cannot_be_is_refused(host: Host, spec: dict[str, Any], message: str) -> None:
     with pytest.raises(ClusterError, match=message):
         host.up(**spec)
 
