@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import yaml
 
 from clusters import kubevirt_deployment, processes, rundir
 from clusters.access import AccessError
@@ -20,7 +21,7 @@ from clusters.existing import preflight
 from clusters.kind import config, engine, host, images, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
 from clusters.kind.engine import Engine
-from clusters.kind.slices import Slices, divide
+from clusters.kind.slices import Slice, Slices, divide
 from clusters.provider import ClusterError, Handle, Progress
 from clusters.shape import ClusterSpec, NodeShape
 from clusters.virtual_node import accel
@@ -31,6 +32,7 @@ OWNER = "owner"
 """In the handle's details: the process that the cluster ends with, unless it is detached."""
 NODES_SECONDS = 300.0
 LABELS_SECONDS = 300.0
+KUBELET = "/var/lib/kubelet/config.yaml"
 CPUSET = "/sys/fs/cgroup/cpuset.cpus.effective"
 
 
@@ -169,6 +171,8 @@ class _Making:
             wait("the nodes", lambda: _unready(api, names), NODES_SECONDS, self.progress)
         finally:
             api.close()
+        for node, slice_ in zip(names[1:], slices.workers, strict=True):
+            self._require_reservation(node, slice_)
 
     def deploy(self, spec: ClusterSpec, *, use_emulation: bool) -> Mapping[str, str]:
         """Deploys KubeVirt, unless it is left out; the versions for the handle."""
@@ -224,6 +228,18 @@ class _Making:
                 f"says {seen or 'nothing'}: the cgroup of the engine may not be given these CPUs"
             )
         self.progress(f"node {node} owns CPUs {cpus}")
+
+    def _require_reservation(self, node: str, slice_: Slice) -> None:
+        """Looks whether the kubelet of a worker took over what it was told."""
+        text = EngineShell(self.engine, node).read([KUBELET]).files.get(KUBELET, "")
+        took = yaml.safe_load(text) or {}
+        policy, reserved = took.get("cpuManagerPolicy"), str(took.get("reservedSystemCPUs", ""))
+        if policy != "static" or cpuset.parse(reserved) != slice_.reserved:
+            raise ClusterError(
+                f"the kubelet of node {node} has policy {policy} and reserves CPUs "
+                f"{reserved or 'none'} ({KUBELET}), not {cpuset.render(slice_.reserved)}: "
+                "kubeadm before 1.25 ignores patches; use a newer image of kind's nodes"
+            )
 
 
 def _require_possible(spec: ClusterSpec) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,15 +108,27 @@ class Host:
             }
             self.world.do(lambda node=node: self.world.store.create(NODE, node))  # type: ignore[misc]
 
-    def up(self, name: str = "one", *, detached: bool = True, **spec: Any) -> Handle:
-        """As the command line does it."""
+    def up(
+        self,
+        name: str = "one",
+        *,
+        detached: bool = True,
+        then: Callable[[str], None] = lambda _: None,
+        **spec: Any,
+    ) -> Handle:
+        """As the command line does it; `then` is called with each line of progress."""
+
+        def say(line: str) -> None:
+            self.said.append(line)
+            then(line)
+
         directory = rundir.create(name)
         try:
             return self.provider.up(
                 name,
                 ClusterSpec(**{"kubevirt": "none", **spec}),
                 directory,
-                progress=self.said.append,
+                progress=say,
                 detached=detached,
             )
         except BaseException:

@@ -20,6 +20,7 @@ import yaml
 
 STATE = Path(os.environ.get("STANDINS", "."))
 LABEL = "label=io.x-k8s.kind.cluster="
+KUBELET = "var/lib/kubelet/config.yaml"
 CPUSET = "sys/fs/cgroup/cpuset.cpus.effective"
 
 
@@ -62,7 +63,8 @@ def docker(args: list[str]) -> int:
             if not (STATE / "nodes" / node).exists():
                 return fail(f"Error: No such container: {node}")
             root = str(STATE / "nodes" / node)
-            patterns = sys.stdin.read().replace("/sys/", f"{root}/sys/")
+            lines = sys.stdin.read().splitlines()
+            patterns = "".join(f"{root}{line}\n" if line else "\n" for line in lines)
             ended = subprocess.run(
                 command, input=patterns.encode(), capture_output=True, check=False
             )
@@ -118,6 +120,8 @@ def create(options: dict[str, str], retain: bool) -> int:
         (made[-1] / CPUSET).write_text(settings().get("all", "0-99") + "\n")
         (made[-1] / "cluster").write_text(name)
         (made[-1] / "config.json").write_text(json.dumps(node))
+        (made[-1] / KUBELET).parent.mkdir(parents=True)
+        (made[-1] / KUBELET).write_text(kubelet_config(node))
     if how == "hang":
         (STATE / "hangs").write_text(str(os.getpid()))
         time.sleep(600)
@@ -136,6 +140,18 @@ def create(options: dict[str, str], retain: bool) -> int:
     shutil.copy(STATE / "kubeconfig", options["--kubeconfig"])
     say(f'Set kubectl context to "kind-{name}"')
     return 0
+
+
+def kubelet_config(node: Any) -> str:
+    """As kubeadm writes it where a node joins: the cluster's, with the patches of the node."""
+    config = {"kind": "KubeletConfiguration", "cgroupRoot": "/kubelet"}
+    mounts = {m["containerPath"]: m["hostPath"] for m in node.get("extraMounts", ())}
+    for text in node.get("kubeadmConfigPatches", ()):
+        directory = (yaml.safe_load(text).get("patches") or {}).get("directory")
+        if directory in mounts and not settings().get("old"):
+            for path in Path(mounts[directory]).glob("kubeletconfiguration*+merge.yaml"):
+                config |= yaml.safe_load(path.read_text())
+    return yaml.safe_dump(config)
 
 
 def say(line: str) -> None:

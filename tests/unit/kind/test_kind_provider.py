@@ -13,32 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from clusters import providers, rundir
 from clusters.access import AccessError
 from clusters.embedded import cpuset
+from clusters.embedded.apiserver.resources import KUBEVIRT, NODE
 from clusters.kind import provider
 from clusters.kind.provider import OWNER
 from clusters.provider import ClusterError, Handle
 from clusters.shape import SHAPES
 from clusters.virtual_node import accel
-from conformance import cli, options
+from conformance import cli
+from conformance.model.evidence import Kubelet
 from conformance.parsing.kubelet import kubelet
 from tests.unit.kind.conftest import Host, write_topology
+from tests.unit.kind.standins import KUBELET
 from tests.unit.kind.test_kind_tools import archive
 
 ROOT = Path(__file__).parents[3]
 ONE = ("conform-one-control-plane", "conform-one-worker")
 
 
-def patch_of(host: Host, node: str) -> str:
-    """The file that the kubeadm of a node is given."""
-    mounts = {m["containerPath"]: m["hostPath"] for m in host.nodes[node]["extraMounts"]}
-    join = yaml.safe_load(host.nodes[node]["kubeadmConfigPatches"][0])
-    assert join["kind"] == "JoinConfiguration"
-    directory = Path(mounts[join["patches"]["directory"]])
-    return (directory / "kubeletconfiguration+merge.yaml").read_text()
+def kubelet_of(host: Host, node: str) -> Kubelet:
+    """The configuration that the kubelet of a node got."""
+    return kubelet((host.directory / "state/nodes" / node / KUBELET).read_text(), node)
 
 
 def test_up_down_and_in_between(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +54,7 @@ def test_up_down_and_in_between(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     assert list(host.nodes) == list(ONE)
     assert host.cpuset(ONE[0]) == "0,4"
     assert host.cpuset(ONE[1]) == "1-3,5-7"
-    worker = kubelet(patch_of(host, ONE[1]), "patch")
+    worker = kubelet_of(host, ONE[1])
     assert worker.policy == "static"
     assert worker.reserved is not None
     assert set(worker.reserved) == {0, 4, 1, 5}
@@ -97,7 +95,7 @@ def test_every_worker_has_its_own_cpus_and_options(host: Host) -> None:
     owned = [cpuset.parse(host.cpuset(node)) for node in names]
     assert sum(map(len, owned)) == len(frozenset().union(*owned)) == 16
     for node, cpus in zip(names[1:], owned[1:], strict=True):
-        told = kubelet(patch_of(host, node), "patch")
+        told = kubelet_of(host, node)
         assert told.options == {"full-pcpus-only": "true"}
         assert told.reserved is not None
         assert set(range(16)) - set(told.reserved) < cpus
@@ -196,18 +194,53 @@ def test_a_creation_that_only_warned_is_no_success(
 
 def test_nodes_that_come_late_are_waited_for(host: Host) -> None:
     host.register(ONE[0])
-
-    def say(line: str) -> None:
-        host.said.append(line)
-        if "has not joined" in line:
-            host.register(ONE[1])
-
-    directory = rundir.create("one")
-    spec = options.cluster_spec(
-        {"shape": "default", "profile": "v1", "workers": 1, "kubevirt": "none"}.get
-    )
-    host.provider.up("one", spec, directory, progress=say, detached=True)
+    host.up(then=lambda line: host.register(ONE[1]) if "has not joined" in line else None)
     assert "node conform-one-worker has not joined" in host.said
+
+
+def test_kubevirt_is_deployed_and_its_labels_are_waited_for(host: Host) -> None:
+    host.register(*ONE)
+    source = host.directory / "operator.yaml"
+    source.write_text('{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubevirt"}}')
+
+    def operator(line: str) -> None:
+        if "not looked at by its operator" in line:
+            available = {"type": "Available", "status": "True"}
+            host.world.mutate(
+                KUBEVIRT,
+                "kubevirt",
+                "kubevirt",
+                conditions=[available],
+                observedKubeVirtVersion="v1.8.4",
+            )
+        if "has labelled 0 of 1 workers" in line:
+            labels = dict.fromkeys(("kubevirt.io/schedulable", "kubevirt.io/cpumanager"), "true")
+            host.world.do(
+                lambda: host.world.store.mutate(
+                    NODE, ONE[1], "", lambda node: node["metadata"].update(labels=labels)
+                )
+            )
+
+    handle = host.up(kubevirt=str(source), then=operator)
+    assert handle.details["kubevirt"] == "v1.8.4"
+    answer = host.world.request(
+        "GET", "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt"
+    )
+    developer = answer.json["spec"]["configuration"]["developerConfiguration"]
+    # This host has no /dev/kvm.
+    assert developer["useEmulation"] is True
+    access = host.provider.connect(handle)
+    assert access.description.startswith("KubeVirt v1.8.4 on Kubernetes")
+    assert "guests are emulated: this host has no /dev/kvm" in access.description
+    access.close()
+
+
+def test_a_kubevirt_that_fails_takes_the_cluster_with_it(host: Host) -> None:
+    host.register(*ONE)
+    with pytest.raises(ClusterError, match=r"nothing\.yaml is not there") as failed:
+        host.up(kubevirt="nothing.yaml")
+    assert "logs of the nodes are kept in" in str(failed.value)
+    assert not host.nodes
 
 
 @pytest.mark.parametrize(
@@ -222,6 +255,14 @@ def test_a_node_that_is_not_confined_is_no_node(
 ) -> None:
     host.set(**settings)
     with pytest.raises(ClusterError, match=message):
+        host.up()
+    assert not host.nodes
+
+
+def test_a_kubelet_that_was_not_told_is_noticed(host: Host) -> None:
+    host.set(old=True)
+    host.register(*ONE)
+    with pytest.raises(ClusterError, match=r"has policy None and reserves CPUs none .*not 0-1,4-5"):
         host.up()
     assert not host.nodes
 
