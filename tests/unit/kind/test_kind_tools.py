@@ -43,10 +43,15 @@ def test_without_an_engine_it_says_of_each_why(alone: Host) -> None:
 
 
 def test_a_daemon_that_is_away_is_quoted(alone: Host) -> None:
-    # docker 20.10 tells it so and returns 0.
     trouble = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+    # docker 20.10 tells it so and returns 0.
     alone.set(info={"ServerErrors": [trouble], "ClientInfo": {}})
-    with pytest.raises(ClusterError, match="docker: Cannot connect to the Docker daemon"):
+    with pytest.raises(ClusterError, match=r"docker info: .*Cannot connect to the Docker daemon"):
+        engine.find()
+    # docker 28 so.
+    zeros = json.dumps({"ID": "", "NCPU": 0, "ServerVersion": "", "ClientInfo": {}})
+    script(alone.directory, "docker", f"echo '{zeros}'; echo '{trouble}' >&2")
+    with pytest.raises(ClusterError, match="docker info: Cannot connect to the Docker daemon"):
         engine.find()
     script(alone.directory, "docker", "echo permission denied while trying to connect >&2; exit 1")
     with pytest.raises(ClusterError, match="docker info: permission denied"):
