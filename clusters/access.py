@@ -103,6 +103,25 @@ class GuestConsole(Protocol):
         ...
 
 
+class NodeControl(Protocol):
+    """What an administrator does on nodes; it disturbs whatever runs there."""
+
+    def restart_kubelet(self, node: str) -> str:
+        """Restarts the kubelet and returns when it works again.
+
+        Returns words that prove it, such as its process before and after. Raises AccessError.
+        """
+        ...
+
+    def set_cpu_manager_policy(self, node: str, policy: str) -> str:
+        """Stops the kubelet, changes its policy, removes its checkpoint and starts it.
+
+        The node should have no pods with exclusive CPUs. Returns words that prove it, and
+        raises AccessError.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Capability:
     """Whether the cluster can show something, and why not."""
@@ -142,8 +161,17 @@ class ClusterAccess(Protocol):
         """The consoles of the guests."""
         ...
 
+    @property
+    def control(self) -> NodeControl | None:
+        """Its nodes, for an administrator; None where that may or can not be had."""
+        ...
+
     def capabilities(self) -> Mapping[str, Capability]:
-        """By name: ``smt``, ``numa``, ``guest-console``, ``libvirt``, ``node-files``, ..."""
+        """By name: ``smt``, ``numa``, ``guest-console``, ``libvirt``, ``node-files``;
+        ``kubelet-control`` (there is a `control`), ``disruption`` (whatever runs may be
+        disturbed), ``unlabelled-node`` (a node that has no CPU manager). The last three are
+        lacking where they are not named.
+        """
         ...
 
     def collect_logs(self, destination: str) -> None:

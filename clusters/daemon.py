@@ -54,6 +54,7 @@ def load_spec(text: str) -> ClusterSpec:
             for node in data["nodes"]
         ),
         profile=data["profile"],
+        faults=tuple(data["faults"]),
     )
 
 

@@ -81,6 +81,7 @@ class ClusterSpec:
         kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
             nowhere, None for the pinned release.
         images: archive of container images, or a directory of them, None for a registry.
+        faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
     nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
@@ -90,6 +91,7 @@ class ClusterSpec:
     workers: int = 1
     kubevirt: str | None = None
     images: str | None = None
+    faults: tuple[str, ...] = ()
 
 
 def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:

@@ -108,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     requirements.set_defaults(command=_requirements)
 
     matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
-    matrix.add_argument("matrix", nargs="?", default="smoke", metavar="smoke|standard|full|FILE")
+    matrix.add_argument(
+        "matrix", nargs="?", default="smoke", metavar="smoke|standard|full|pods|FILE"
+    )
     options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
     matrix.set_defaults(command=_matrix)
@@ -188,7 +190,9 @@ def _down(arguments: argparse.Namespace) -> int:
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
-        state = providers.provider(handle.provider).alive(handle) or "running"
+        known = handle.provider in providers.NAMES
+        dead = providers.provider(handle.provider).alive(handle) if known else "not known here"
+        state = dead or "running"
         print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
     if not found:
         print("no cluster is up; `./conform up` starts one")

@@ -7,17 +7,18 @@ evidence shows on any other machine later.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
-from conformance.checks.registry import Check, registered
+from conformance.checks.registry import Check, StoryCheck, registered, stories
 from conformance.collecting.bundle import Bundle, BundleError
 from conformance.exits import Exit
 from conformance.matrix.oracle import expect
-from conformance.model.evidence import RawSnapshot, Snapshot
+from conformance.matrix.scenarios import SCENARIOS, Scenario
+from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing.assemble import assemble
@@ -35,8 +36,11 @@ _DECISIVE_FIRST = (
 )
 """Of several snapshots of one moment: a violation in any counts, an observation in any is one."""
 
-_OF_THE_HARDWARE = frozenset({"smt", "numa"})
-"""What hardware cannot show need not be observed; what we cannot look at must be."""
+_OFFERED = frozenset({"disruption", "kubelet-control", "unlabelled-node"})
+_EXCUSES = frozenset({"smt", "numa"}) | _OFFERED
+"""What a cluster need not have: hardware, a second kind of node, leave to disturb it. What we
+cannot look at is no excuse: that must be observed."""
+_NOT_OFFERED = (False, "this kind of cluster does not offer it")
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,48 @@ class Terms:
         """Every requirement."""
         return catalogue()
 
+    def requirements(self) -> Iterator[Requirement]:
+        """Those of the profile, in the catalogue's order."""
+        return (each for each in self.catalogue.requirements if self.profile in each.profiles)
+
     def checks(self) -> Iterator[tuple[Requirement, Check]]:
-        """The requirements of the profile with their checks, in the catalogue's order."""
+        """Those that are judged on single snapshots, with their checks."""
         checks = registered()
-        for requirement in self.catalogue.requirements:
-            if self.profile in requirement.profiles and requirement.id in checks:
+        for requirement in self.requirements():
+            if requirement.id in checks:
                 yield requirement, checks[requirement.id]
+
+    def tales(self, scenario: str) -> Iterator[tuple[Requirement, StoryCheck]]:
+        """The requirements of the profile that a scenario shows, with their checks."""
+        for requirement in self.requirements():
+            for check in stories():
+                if (check.requirement, check.scenario) == (requirement.id, scenario):
+                    yield requirement, check
+
+    def judge_story(self, story: Story) -> Iterator[Finding]:
+        """Everything that a scenario shows: its own requirements, then those of any VMI.
+
+        Each moment at which a VMI or pod ran is judged as any running one.
+        """
+        yield from self.judge_told(story)
+        for (moment, _subject), taken in _running(story).items():
+            expectation = expect(taken[0].manifest, self.profile)
+            for requirement, check in self.applicable(expectation):
+                if check.moment == "running":
+                    finding = self.decide(requirement, check, taken, expectation)[1]
+                    yield replace(finding, case=story.scenario, moment=moment)
+
+    def judge_told(self, story: Story) -> Iterator[Finding]:
+        """The requirements that it takes this scenario to show."""
+        for requirement, check in self.tales(story.scenario):
+            needs = (*SCENARIOS[story.scenario].needs, *requirement.needs)
+            finding = self._final(requirement, check.judge(story), needs=needs)
+            yield replace(finding, scenario=story.scenario, case=story.scenario)
+
+    def lacks(self, scenario: Scenario) -> str | None:
+        """Why a scenario cannot be told on this cluster; None when it can."""
+        lacking = self._lacking(scenario.needs)
+        return f"the cluster lacks {lacking[0]}: {lacking[1]}" if lacking else None
 
     def applicable(self, expectation: Expectation) -> Iterator[tuple[Requirement, Check]]:
         """Those that have something to say about a case."""
@@ -110,7 +150,7 @@ class Terms:
         """Requirements that another snapshot of the moment may still show to be kept."""
         found = []
         for requirement, check in self.applicable(expectation):
-            if check.moment != moment or self._lacking(requirement):
+            if check.moment != moment or self._lacking(requirement.needs):
                 continue
             verdict = self.decide(requirement, check, snapshots, expectation)[1].verdict
             if verdict is Verdict.NOT_OBSERVED or (check.settles and verdict is Verdict.FAIL):
@@ -139,37 +179,64 @@ class Terms:
                 Verdict.NOT_OBSERVED,
                 f"the workload changed while it was looked at: {snapshot.torn}",
             )
-        finding = check.judge(snapshot, expectation)
-        lacking = self._lacking(requirement)
+        refusal = expectation.refusal
+        return self._final(
+            requirement,
+            check.judge(snapshot, expectation),
+            needs=requirement.needs,
+            rules=refusal.rule.split("+") if refusal else (),
+        )
+
+    def _final(
+        self,
+        requirement: Requirement,
+        finding: Finding,
+        *,
+        needs: Iterable[str],
+        rules: Collection[str] = (),
+    ) -> Finding:
+        """What a check said, in the light of what the cluster lacks and what is known."""
+        lacking = self._lacking(needs)
         if finding.verdict is Verdict.NOT_OBSERVED and lacking:
-            shapeless = lacking[0] in _OF_THE_HARDWARE
+            excused = lacking[0] in _EXCUSES
             return replace(
                 finding,
-                verdict=Verdict.NOT_APPLICABLE if shapeless else Verdict.NOT_OBSERVED,
+                verdict=Verdict.NOT_APPLICABLE if excused else Verdict.NOT_OBSERVED,
                 message=f"{finding.message}; the cluster lacks {lacking[0]}: {lacking[1]}",
             )
         if finding.verdict is Verdict.KNOWN_DIVERGENCE:
-            known = self._known(requirement, expectation)
+            known = self._known(requirement, rules)
             if known is None:
                 return replace(finding, verdict=Verdict.FAIL)
             return replace(finding, message=f"{finding.message} Known: {known}")
         return finding
 
-    def _lacking(self, requirement: Requirement) -> tuple[str, str] | None:
-        """The first capability that a requirement needs and the cluster lacks, and why."""
-        for name in requirement.needs:
-            available, reason = self.capabilities.get(name, (True, ""))
+    def _lacking(self, needs: Iterable[str]) -> tuple[str, str] | None:
+        """The first needed capability that the cluster lacks, and why."""
+        for name in needs:
+            default = _NOT_OFFERED if name in _OFFERED else (True, "")
+            available, reason = self.capabilities.get(name, default)
             if not available:
                 return name, reason
         return None
 
-    def _known(self, requirement: Requirement, expectation: Expectation) -> str | None:
+    def _known(self, requirement: Requirement, rules: Collection[str]) -> str | None:
         """What the catalogue says of a divergence, None when it knows of none."""
-        rules = expectation.refusal.rule.split("+") if expectation.refusal else []
         for known in requirement.known_divergences:
             if known.concerns(self.profile, rules):
                 return f"{known.description} ({known.releases}; {known.reference})"
         return None
+
+
+def _running(story: Story) -> Mapping[tuple[str, str], list[Snapshot]]:
+    """The snapshots of each moment and subject at which that ran."""
+    found: dict[tuple[str, str], list[Snapshot]] = defaultdict(list)
+    for snapshot in story.snapshots:
+        subject = snapshot.vmi or snapshot.pod
+        deleting = snapshot.vmi is not None and snapshot.vmi.deleting
+        if snapshot.subject and subject and subject.phase == "Running" and not deleting:
+            found[snapshot.moment, snapshot.subject].append(snapshot)
+    return found
 
 
 def terms_of(run: Mapping[str, Any]) -> Terms:
@@ -191,9 +258,10 @@ class _Judged:
     id: str
     title: str
     manifest: Mapping[str, Any]
-    expectation: Expectation
+    expected: Mapping[str, str]
     snapshots: Sequence[tuple[str, RawSnapshot, Snapshot]]
     findings: Sequence[tuple[str, Finding]]
+    scenario: str = ""
 
 
 def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
@@ -203,8 +271,14 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
     for path, raw in bundle.snapshots:
         by_case[raw.case].append((path, raw))
     cases = [
-        _judge_case(terms, planned, by_case.get(planned["id"], ()))
-        for planned in bundle.run["cases"]
+        *(
+            _judge_case(terms, planned, by_case.get(planned["id"], ()))
+            for planned in bundle.run["cases"]
+        ),
+        *(
+            _judge_scenario(terms, SCENARIOS[name], by_case.get(name, ()))
+            for name in bundle.run.get("scenarios", ())
+        ),
     ]
     findings = tuple(
         _report_finding(path, finding) for case in cases for path, finding in case.findings
@@ -249,7 +323,30 @@ def _judge_case(
         path = taken[index][0] if taken else ""
         findings.append((path, replace(finding, case=planned["id"])))
     return _Judged(
-        planned["id"], planned["title"], planned["manifest"], expectation, snapshots, findings
+        planned["id"],
+        planned["title"],
+        planned["manifest"],
+        summary(expectation),
+        snapshots,
+        findings,
+    )
+
+
+def _judge_scenario(
+    terms: Terms, scenario: Scenario, recorded: Iterable[tuple[str, RawSnapshot]]
+) -> _Judged:
+    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    story = Story(scenario.id, terms.profile, tuple(facts for _path, _raw, facts in snapshots))
+    last = {facts.moment: path for path, _raw, facts in snapshots}
+    manifests = {facts.subject: raw.manifest for _path, raw, facts in snapshots if facts.subject}
+    return _Judged(
+        scenario.id,
+        scenario.title,
+        {"apiVersion": "v1", "kind": "List", "items": list(manifests.values())},
+        {"story": scenario.story},
+        snapshots,
+        [(last.get(finding.moment, ""), finding) for finding in terms.judge_story(story)],
+        scenario.id,
     )
 
 
@@ -270,7 +367,7 @@ def _report_finding(path: str, finding: Finding) -> report.Finding:
 
 
 def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[report.Requirement]:
-    for requirement, _check in terms.checks():
+    for requirement in terms.requirements():
         own = [finding for finding in findings if finding.requirement == requirement.id]
         yield report.Requirement(
             id=requirement.id,
@@ -291,9 +388,10 @@ def _report_case(case: _Judged) -> report.Case:
         id=case.id,
         title=case.title,
         manifest=case.manifest,
-        expectation=summary(case.expectation),
+        expectation=case.expected,
         outcome=_outcome(case),
         verdict=report.worst(own),
+        scenario=case.scenario,
     )
 
 
@@ -305,10 +403,10 @@ def summary(expectation: Expectation) -> dict[str, str]:
             "refused for": " or ".join(refusal.fields) or "any field",
             "rule": refusal.rule,
         }
-    words = {
-        "vCPUs": str(expectation.vcpus),
-        "topology": f"{expectation.sockets}x{expectation.cores}x{expectation.threads}",
-    }
+    words = {}
+    if expectation.guest:
+        words["vCPUs"] = str(expectation.vcpus)
+        words["topology"] = f"{expectation.sockets}x{expectation.cores}x{expectation.threads}"
     if not expectation.dedicated:
         return {"CPUs": "shared", **words}
     words["exclusive pCPUs"] = str(expectation.compute_cpus)
@@ -322,13 +420,16 @@ def summary(expectation: Expectation) -> dict[str, str]:
 
 
 def _outcome(case: _Judged) -> str:
+    if case.scenario:
+        moments = dict.fromkeys(facts.moment for _path, _raw, facts in case.snapshots)
+        return f"told as far as “{list(moments)[-1]}”" if moments else "not told"
     for _path, _raw, facts in case.snapshots:
         if facts.rejection is not None:
             fields = ", ".join(field for field, _message in facts.rejection.causes)
             return f"refused ({facts.rejection.code})" + (f" for {fields}" if fields else "")
-        if facts.vmi is not None:
-            where = f" on {facts.vmi.node}" if facts.vmi.node else ""
-            return f"{facts.vmi.phase or 'admitted'}{where}"
+        if seen := facts.vmi or facts.pod:
+            where = f" on {seen.node}" if seen.node else ""
+            return f"{seen.phase or 'admitted'}{where}"
     return "nothing was recorded"
 
 
@@ -339,7 +440,7 @@ def _conclude(
     *,
     interrupted: bool,
 ) -> report.Conclusion:
-    mandatory = {requirement.id for requirement, _ in terms.checks() if requirement.mandatory}
+    mandatory = {each.id for each in terms.requirements() if each.mandatory}
     hard = [finding for finding in findings if finding.requirement in mandatory]
 
     def of(*verdicts: report.Verdict) -> list[str]:

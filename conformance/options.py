@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters import providers
+from clusters.embedded.faults import SWITCHES
 from clusters.shape import SHAPES, ClusterSpec
 
 Declare = Callable[..., object]
@@ -71,6 +72,11 @@ SPEC = (
         "archives of container images that a cluster is given, for hosts without a registry",
         {"metavar": "DIR|FILE"},
     ),
+    Option(
+        "--break",
+        "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
+        {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
+    ),
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
@@ -88,7 +94,7 @@ RUN = (
     Option(
         "--matrix",
         "which cases (default: smoke)",
-        {"default": "smoke", "metavar": "smoke|standard|full|FILE"},
+        {"default": "smoke", "metavar": "smoke|standard|full|pods|scenarios|FILE"},
     ),
     PROFILE,
     REPORT_DIR,
@@ -118,7 +124,8 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
     for option in options:
         value = getattr(arguments, option.name)
         if value is not None and value != option.settings.get("default"):
-            words += [option.flag, str(value)]
+            for each in value if isinstance(value, list) else [value]:
+                words += [option.flag, str(each)]
     return words
 
 
@@ -132,4 +139,5 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         workers=value("workers"),
         kubevirt=value("kubevirt"),
         images=value("images"),
+        faults=tuple(value("break") or ()),
     )

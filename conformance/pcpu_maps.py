@@ -21,7 +21,8 @@ def nodes_of(snapshots: Iterable[Snapshot]) -> tuple[report.Node, ...]:
             continue
         seen.setdefault(node.name, node)
         if snapshot.moment == "running" and node.checkpoint is not None:
-            workload = snapshot.vmi.name if snapshot.vmi else ""
+            own = snapshot.vmi or snapshot.pod
+            workload = own.name if own else ""
             owners = tuple(_owners(snapshot, node, node.checkpoint))
             maps[node.name].append(report.CpuMap(snapshot.case, snapshot.moment, workload, owners))
     return tuple(

@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 LAUNCHER_START = 240.0
 """From a VMI that can be scheduled to Running, seconds."""
+SCHEDULING = 60.0
+"""From the creation of a VMI until the scheduler has found a node for it, or none, seconds."""
+HEARTBEAT = 300.0
+"""Until virt-handler has looked at its node again; upstream one to 2.2 minutes, seconds."""
 QUEUE = 1800.0
 """How long a VMI may wait for others of the run to give CPUs back, seconds."""
 GUEST_REPORT = 120.0

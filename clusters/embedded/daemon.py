@@ -10,7 +10,7 @@ from pathlib import Path
 from clusters import daemon
 from clusters.embedded import node_image
 from clusters.embedded.qemu_machine import QemuMachine
-from clusters.embedded.serving import serving
+from clusters.embedded.serving import details, serving
 from clusters.embedded.stack import StackSettings
 from clusters.provider import Progress
 from clusters.shape import ClusterSpec
@@ -19,16 +19,16 @@ from clusters.virtual_node.boot import boot
 from clusters.virtual_node.machine import Machine
 
 WATCH_SECONDS = 1.0
-HEARTBEAT_SECONDS = 60.0
+HEARTBEAT_SECONDS = 15.0
 
 
 class EmbeddedCluster:
     """What runs; see `clusters.daemon.Running`."""
 
-    def __init__(self, nodes: Mapping[str, Machine], acceleration: str) -> None:
+    def __init__(self, spec: ClusterSpec, nodes: Mapping[str, Machine], acceleration: str) -> None:
         self._nodes = nodes
         self.details: Mapping[str, str] = {
-            "nodes": ",".join(nodes),
+            **details(spec),
             "acceleration": acceleration,
         }
 
@@ -74,7 +74,7 @@ async def cluster(
         )
         progress("starting the pinning stack")
         async with serving(spec, machines, directory, settings):
-            yield EmbeddedCluster(nodes, f"{chosen.kind} ({chosen.reason})")
+            yield EmbeddedCluster(spec, nodes, f"{chosen.kind} ({chosen.reason})")
     finally:
         for name, virtual in nodes.items():
             if name in machines:

@@ -6,7 +6,8 @@ one on and expects the harness to name the requirement that it violates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Faults:
         label_always_true: the labels ignore policy and feature gate.
         selector_missing: dedicated launcher pods go to unlabelled nodes too.
         nodes_overcommitted: the scheduler does not count CPUs.
+        sidecars_not_counted: the scheduler counts the compute container alone.
+        assignment_lost_with_container: a restarted container has lost its exclusive CPUs.
+        manual_label_undone: a label put by hand is removed when the gate is off.
+        sidecar_gate_ignored: hook sidecars run whether their gate is on or off.
     """
 
     admit_field: str = ""
@@ -64,6 +69,19 @@ class Faults:
     label_always_true: bool = False
     selector_missing: bool = False
     nodes_overcommitted: bool = False
+    sidecars_not_counted: bool = False
+    assignment_lost_with_container: bool = False
+    manual_label_undone: bool = False
+    sidecar_gate_ignored: bool = False
 
 
 NONE = Faults()
+
+
+SWITCHES = tuple(field.name for field in fields(Faults) if field.type == "bool")
+"""Those that are simply on or off."""
+
+
+def faults_named(names: Iterable[str]) -> Faults:
+    """The faults of these names are on, all others off."""
+    return Faults(**dict.fromkeys(names, True))  # type: ignore[arg-type]

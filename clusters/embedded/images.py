@@ -36,9 +36,9 @@ def program_of(container: Object) -> Program | None:
         return Program.NODE_TOOLS
     if name in _DISKS or name.endswith(_DISK_SUFFIXES):
         return Program.COMPLETE if NO_OP in command else Program.SLEEP
-    if name in _SIDECARS:
+    if name in _SIDECARS and not container.get("command"):
         return Program.SLEEP
-    if name in _PLAIN:
+    if name in _PLAIN | _SIDECARS:
         return Program.COMMAND if command else Program.SLEEP
     return None
 

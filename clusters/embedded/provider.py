@@ -13,6 +13,8 @@ from clusters.access import AccessError, Capability, LibvirtView
 from clusters.api import Api
 from clusters.console import ApiConsole
 from clusters.embedded import libvirt_client
+from clusters.embedded.admin import Administrator
+from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.launchers import container_id, launcher_pod
 from clusters.provider import Handle, Progress
 from clusters.shape import ClusterSpec
@@ -32,8 +34,10 @@ class EmbeddedAccess:
         self.kubeconfig = handle.kubeconfig
         self.nodes = tuple(handle.details["nodes"].split(","))
         self.description = (
-            "the embedded reference stack (it proves the harness, never KubeVirt) on virtual nodes"
+            f"{stack_description(handle)} (it proves the harness, never KubeVirt) on virtual nodes"
         )
+        self.control = Administrator(Path(handle.directory))
+        self._stack_capabilities = stack_capabilities(handle)
         self.acceleration = handle.details["acceleration"]
         self._directory = Path(handle.directory)
         self.guest_console = ApiConsole(handle.kubeconfig)
@@ -59,6 +63,7 @@ class EmbeddedAccess:
             "node-files": Capability(True, "ssh to the virtual node"),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
             **self._topology,
+            **self._stack_capabilities,
         }
 
     @functools.cached_property

@@ -14,7 +14,7 @@ from clusters.embedded.apiserver.resources import NODE, POD
 from clusters.embedded.apiserver.store import Change, Object, Store
 from clusters.embedded.conditions import set_condition
 from clusters.embedded.faults import Faults
-from clusters.embedded.pod_resources import CPU, effective_requests
+from clusters.embedded.pod_resources import CPU, effective_requests, requests_of
 from clusters.embedded.reconciling import Health, Tasks, WorkQueue, follow
 
 COMPONENT = "default-scheduler"
@@ -85,7 +85,10 @@ class Scheduler:
             return ["node(s) didn't match Pod's node affinity/selector"]
         allocatable = node.get("status", {}).get("allocatable", {})
         reasons = []
-        for resource, amount in _cost(pod).items():
+        cost = _cost(pod)
+        if self._faults.sidecars_not_counted:
+            cost |= requests_of(pod["spec"]["containers"][0])
+        for resource, amount in cost.items():
             room = _amount(resource, allocatable.get(resource)) - used[resource]
             if amount > room and not (resource == CPU and self._faults.nodes_overcommitted):
                 reasons.append(

@@ -150,6 +150,7 @@ class VmiAdmission:
             self._config.profile != V1ALPHA2
             and annotated
             and not self._config.enabled(SIDECAR_GATE)
+            and not self._faults.sidecar_gate_ignored
         ):
             message = (
                 "sidecar feature gate is not enabled in kubevirt-config, invalid entry "

@@ -96,6 +96,7 @@ class ExistingAccess:
         self.kubeconfig = handle.kubeconfig
         self.simulation = False
         self.acceleration = ""
+        self.control = None
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
         self._handlers: Mapping[str, Handler] = {

@@ -8,18 +8,21 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from clusters import daemon
-from clusters.embedded.serving import serving
+from clusters.embedded.serving import details, serving
+from clusters.embedded.stack import StackSettings
 from clusters.provider import Progress
 from clusters.shape import ClusterSpec
 from clusters.simulated import backdoor
 from clusters.simulated.machine import SimulatedMachine
+
+HEARTBEAT_SECONDS = 1.0
 
 
 class SimulatedCluster:
     """What runs; see `clusters.daemon.Running`."""
 
     def __init__(self, spec: ClusterSpec) -> None:
-        self.details: Mapping[str, str] = {"nodes": ",".join(node.name for node in spec.nodes)}
+        self.details: Mapping[str, str] = details(spec)
 
     async def failed(self) -> str:
         """Never returns: nodes in memory do not die."""
@@ -34,7 +37,8 @@ async def cluster(
     """Brings the stack up on nodes in memory."""
     progress(f"simulating {len(spec.nodes)} nodes in memory: nothing of this cluster is real")
     machines = {node.name: SimulatedMachine(node.shape, node.name) for node in spec.nodes}
-    async with serving(spec, machines, directory) as stack:
+    settings = StackSettings(heartbeat_seconds=HEARTBEAT_SECONDS)
+    async with serving(spec, machines, directory, settings) as stack:
         server = await backdoor.serve(directory / backdoor.SOCKET, machines, stack.store)
         async with server:
             yield SimulatedCluster(spec)

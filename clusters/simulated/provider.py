@@ -8,6 +8,8 @@ from pathlib import Path
 
 from clusters import daemon
 from clusters.access import AccessError, Capability, ClusterAccess
+from clusters.embedded.admin import Administrator
+from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.provider import Handle, Progress
 from clusters.shape import ClusterSpec
 from clusters.simulated import backdoor
@@ -26,8 +28,10 @@ class SimulatedAccess:
         self.kubeconfig = handle.kubeconfig
         self.nodes = tuple(handle.details["nodes"].split(","))
         self.description = (
-            "SIMULATION: the embedded reference stack on nodes that exist in memory only"
+            f"SIMULATION: {stack_description(handle)} on nodes that exist in memory only"
         )
+        self.control = Administrator(Path(handle.directory))
+        self._stack_capabilities = stack_capabilities(handle)
         self._directory = Path(handle.directory)
         self._socket = self._directory / backdoor.SOCKET
         self.libvirt = backdoor.SimulatedLibvirt(self._socket)
@@ -41,7 +45,8 @@ class SimulatedAccess:
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`."""
-        return dict.fromkeys(("smt", "numa", "guest-console", "libvirt", "node-files"), YES)
+        names = ("smt", "numa", "guest-console", "libvirt", "node-files")
+        return {**dict.fromkeys(names, YES), **self._stack_capabilities}
 
     def collect_logs(self, destination: str) -> None:
         """As `ClusterAccess.collect_logs`."""

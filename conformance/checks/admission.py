@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
-from conformance.checks.registry import admitted, check
+from conformance.checks.registry import admitted_vmi, check
 from conformance.checks.witnesses import vmi
 from conformance.model.evidence import Rejection, Snapshot
 from conformance.model.expectation import Expectation, Refusal
@@ -16,7 +16,7 @@ _SCHEMA = "schema"
 @check(
     "ADM-ACCEPT",
     moment="running",
-    applies=admitted,
+    applies=admitted_vmi,
     look="Compare the refused field of the manifest with the requirement's text.",
 )
 def consistent_is_admitted(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
@@ -89,7 +89,7 @@ def _saw_refusal(refused: Rejection, seen: Comparison) -> str:
 @check(
     "RUN-STARTED",
     moment="running",
-    applies=admitted,
+    applies=admitted_vmi,
     settles=True,
     look="Look at the events of the VMI and of its pod, then at the launcher's log.",
 )

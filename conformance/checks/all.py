@@ -2,13 +2,18 @@
 
 from conformance.checks import (  # noqa: F401 - imported for their registration
     admission,
+    capacity,
     emulator_threads,
     exclusivity,
     guest_topology,
+    identification,
     iothreads,
     lifecycle,
+    neighbours,
     node_labels,
+    numa,
     qos,
+    restarts,
     shared_pool,
     sidecars,
     smt,

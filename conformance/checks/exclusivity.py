@@ -40,7 +40,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     container, pod = compute(snapshot), launcher(snapshot)
     limit = container.limits.cpu_milli
     wanted = expectation.compute_cpus
-    parts = [f"{expectation.vcpus} vCPUs"]
+    parts = [f"{expectation.vcpus} vCPUs"] if expectation.guest else ["by its limit"]
     if expectation.emulator_cpus:
         parts.append(f"{expectation.emulator_cpus} for the emulator")
     if expectation.supplemental_iothreads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import admitted, check
+from conformance.checks.registry import admitted_vmi, check
 from conformance.checks.witnesses import guest
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
@@ -15,7 +15,7 @@ _SOURCE = "the guest's console"
 @check(
     "GUEST-VCPUS",
     moment="running",
-    applies=admitted,
+    applies=admitted_vmi,
     settles=True,
     look="Look at <vcpu> and <vcpus> of the domain, and at the guest's console.",
 )
@@ -32,7 +32,7 @@ def guest_sees_its_vcpus(snapshot: Snapshot, expectation: Expectation, seen: Com
 @check(
     "GUEST-TOPOLOGY",
     moment="running",
-    applies=admitted,
+    applies=admitted_vmi,
     settles=True,
     look="Compare <cpu><topology> of the domain with lscpu in the guest.",
 )

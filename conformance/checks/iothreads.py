@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import check, dedicated, isolated
+from conformance.checks.registry import check, dedicated_vmi, isolated
 from conformance.checks.witnesses import (
     domain,
     exclusive_pins,
@@ -18,7 +18,7 @@ from conformance.model.expectation import Expectation
 
 
 def _has_iothreads(expectation: Expectation) -> bool:
-    return dedicated(expectation) and expectation.iothreads_policy != "none"
+    return dedicated_vmi(expectation) and expectation.iothreads_policy != "none"
 
 
 def _isolated_auto(expectation: Expectation) -> bool:

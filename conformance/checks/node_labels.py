@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import admitted, check, dedicated
+from conformance.checks.registry import admitted_vmi, check, dedicated_vmi
 from conformance.checks.witnesses import launcher, node
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -23,7 +23,7 @@ def _keys(snapshot: Snapshot) -> tuple[str, ...]:
 @check(
     "NODE-LABEL",
     moment="running",
-    applies=admitted,
+    applies=admitted_vmi,
     settles=True,
     look="Look at the kubelet's checkpoint and at virt-handler's heartbeat in its log; another "
     "kubelet root than the usual one hides the checkpoint from it.",
@@ -57,7 +57,7 @@ def label_tells_the_policy(snapshot: Snapshot, _: Expectation, seen: Comparison)
 @check(
     "NODE-SELECT",
     moment="running",
-    applies=dedicated,
+    applies=dedicated_vmi,
     look="Look at .spec.nodeSelector of the launcher pod and at the labels of its node.",
 )
 def launcher_selects_the_label(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

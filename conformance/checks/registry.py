@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
-from conformance.model.evidence import Snapshot
+from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 
@@ -39,18 +39,48 @@ class Check:
 
     def judge(self, snapshot: Snapshot, expectation: Expectation) -> Finding:
         """Judges one snapshot: exactly one finding, whatever the snapshot holds."""
-        comparison = Comparison()
-        try:
-            kept = self.compare(snapshot, expectation, comparison)
-        except NotApplicable as reason:
-            return Finding(self.requirement, Verdict.NOT_APPLICABLE, str(reason))
-        except Unobserved as reason:
-            comparison.missing(str(reason))
-            kept = ""
-        return comparison.finding(self.requirement, kept, self.look)
+        return _finding(
+            self.requirement, self.look, lambda seen: self.compare(snapshot, expectation, seen)
+        )
+
+
+StoryJudge = Callable[[Story, Comparison], str]
+"""Compares what a scenario recorded; as `Judge` otherwise. Pure."""
+
+
+@dataclass(frozen=True)
+class StoryCheck:
+    """One check of a requirement that takes a scenario to show.
+
+    Attributes:
+        scenario: id of the scenario whose record it judges.
+        look: what to look at next when it fails; one sentence.
+    """
+
+    requirement: str
+    scenario: str
+    look: str
+    compare: StoryJudge
+
+    def judge(self, story: Story) -> Finding:
+        """Judges the record of one scenario: exactly one finding, whatever it holds."""
+        return _finding(self.requirement, self.look, lambda seen: self.compare(story, seen))
+
+
+def _finding(requirement: str, look: str, compare: Callable[[Comparison], str]) -> Finding:
+    comparison = Comparison()
+    try:
+        kept = compare(comparison)
+    except NotApplicable as reason:
+        return Finding(requirement, Verdict.NOT_APPLICABLE, str(reason))
+    except Unobserved as reason:
+        comparison.missing(str(reason))
+        kept = ""
+    return comparison.finding(requirement, kept, look)
 
 
 _CHECKS: dict[str, Check] = {}
+_STORIES: dict[tuple[str, str], StoryCheck] = {}
 
 
 def check(
@@ -67,21 +97,49 @@ def check(
     return register
 
 
+def told(requirement: str, *scenarios: str, look: str) -> Callable[[StoryJudge], StoryJudge]:
+    """Registers the decorated function as the judge of a requirement in scenarios."""
+
+    def register(judge: StoryJudge) -> StoryJudge:
+        for scenario in scenarios:
+            if (requirement, scenario) in _STORIES:
+                raise ValueError(f"two checks judge {requirement} in {scenario}")
+            _STORIES[requirement, scenario] = StoryCheck(requirement, scenario, look, judge)
+        return judge
+
+    return register
+
+
+def stories() -> Iterable[StoryCheck]:
+    """Every registered check of a scenario; import `conformance.checks.all` first."""
+    return tuple(_STORIES.values())
+
+
 def registered() -> Mapping[str, Check]:
     """Every registered check by requirement id; import `conformance.checks.all` first."""
     return dict(_CHECKS)
 
 
 def admitted(expectation: Expectation) -> bool:
-    """For cases that must be admitted."""
+    """For everything that must be admitted, plain pods too."""
     return expectation.admitted
 
 
 def dedicated(expectation: Expectation) -> bool:
-    """For VMIs with dedicated CPUs."""
+    """For everything with CPUs of its own, plain pods too."""
     return expectation.admitted and expectation.dedicated
+
+
+def admitted_vmi(expectation: Expectation) -> bool:
+    """For VMIs that must be admitted."""
+    return expectation.admitted and expectation.guest
+
+
+def dedicated_vmi(expectation: Expectation) -> bool:
+    """For VMIs with dedicated CPUs."""
+    return dedicated(expectation) and expectation.guest
 
 
 def isolated(expectation: Expectation) -> bool:
     """For VMIs with dedicated CPUs and an isolated emulator thread."""
-    return dedicated(expectation) and expectation.isolate_emulator
+    return dedicated_vmi(expectation) and expectation.isolate_emulator

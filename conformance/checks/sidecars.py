@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.qos import saw_resources, unequal
-from conformance.checks.registry import check, dedicated
+from conformance.checks.registry import admitted, check, dedicated, dedicated_vmi
 from conformance.checks.witnesses import checkpoint, cpuset_source, held, launcher, thread_source
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation, Sidecar
 
 
-def _has_sidecars(expectation: Expectation) -> bool:
-    return dedicated(expectation) and bool(expectation.sidecars)
+def _promised(expectation: Expectation) -> bool:
+    return dedicated_vmi(expectation) and bool(expectation.sidecars)
+
+
+def _unpinned(expectation: Expectation) -> bool:
+    """A plain pod of any class may have containers that must not be pinned."""
+    relevant = dedicated if expectation.guest else admitted
+    return relevant(expectation) and bool(expectation.sidecars)
 
 
 def _find(pod: Pod, sidecar: Sidecar) -> list[Container]:
@@ -25,7 +31,7 @@ def _find(pod: Pod, sidecar: Sidecar) -> list[Container]:
 @check(
     "SIDE-RESOURCES",
     moment="running",
-    applies=_has_sidecars,
+    applies=_promised,
     look="Look at the sidecar's resources in the launcher pod and at supportContainerResources "
     "of the KubeVirt CR.",
 )
@@ -61,7 +67,7 @@ def sidecars_cost_what_is_promised(
 @check(
     "SIDE-UNPINNED",
     moment="running",
-    applies=_has_sidecars,
+    applies=_unpinned,
     # The kubelet moves running containers when it reconciles, every ten seconds.
     settles=True,
     look="Look at the sidecar's CPU request: only whole numbers get exclusive CPUs.",

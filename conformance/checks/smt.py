@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
-from conformance.checks.registry import check, dedicated
+from conformance.checks.registry import check, dedicated_vmi
 from conformance.checks.witnesses import compute_cpuset, guest, live, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
@@ -13,7 +13,7 @@ from conformance.model.expectation import Expectation
 @check(
     "SMT-SIBLINGS",
     moment="running",
-    applies=lambda expectation: dedicated(expectation) and expectation.threads == 2,
+    applies=lambda expectation: dedicated_vmi(expectation) and expectation.threads == 2,
     look="Compare lscpu of the guest and of the node through virsh vcpupin.",
 )
 def siblings_are_siblings(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
-from conformance.checks.registry import check, dedicated
+from conformance.checks.registry import check, dedicated_vmi
 from conformance.checks.witnesses import (
     CGROUPS,
     Threads,
@@ -43,7 +43,7 @@ def one_to_one(pins: Mapping[int, CpuSet], allowed: CpuSet, source: str, seen: C
 @check(
     "PIN-XML",
     moment="running",
-    applies=dedicated,
+    applies=dedicated_vmi,
     look="Look at <vcpu>, <vcpus> and <cputune> of the domain with virsh dumpxml.",
 )
 def xml_pins_every_vcpu(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
@@ -67,7 +67,7 @@ def xml_pins_every_vcpu(snapshot: Snapshot, expectation: Expectation, seen: Comp
 @check(
     "PIN-LIVE",
     moment="running",
-    applies=dedicated,
+    applies=dedicated_vmi,
     look="Ask with virsh vcpupin, emulatorpin and iothreadinfo: somebody changed a pin, or "
     "the XML lies.",
 )
@@ -113,7 +113,7 @@ def _same(
 @check(
     "PIN-THREADS",
     moment="running",
-    applies=dedicated,
+    applies=dedicated_vmi,
     look="Look at /proc/PID/task/*/status of QEMU on the node, and at who called "
     "sched_setaffinity or moved the thread to another cgroup.",
 )
@@ -181,7 +181,7 @@ def refuse_swept(found: Threads, snapshot: Snapshot, expectation: Expectation) -
 @check(
     "PIN-CGROUP",
     moment="running",
-    applies=dedicated,
+    applies=dedicated_vmi,
     look="Look at /proc/PID/task/TID/cgroup of the vCPU threads on the node.",
 )
 def threads_sit_in_the_containers_cgroup(

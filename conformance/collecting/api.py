@@ -16,6 +16,8 @@ Json = dict[str, Any]
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
+JSON_BODY = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 RETRIED_CODES = frozenset({429, 500, 502, 503, 504})
 
 
@@ -79,13 +81,20 @@ class Api:
 
         return persistently(send, self.faults.append)
 
-    def delete(self, path: str, **query: str) -> None:
-        """Deletes; what is not there is deleted already."""
+    def delete(self, path: str, **query: str) -> Json | None:
+        """Deletes; what is not there is deleted already. Returns what the API answers."""
         try:
-            self._ask("DELETE", path, query)
+            return self._ask("DELETE", path, query)
         except ApiError as error:
             if error.code != 404:
                 raise
+            return None
+
+    def merge(self, path: str, patch: Mapping[str, Any]) -> Json:
+        """Patches an object by JSON merge patch: None removes a member."""
+        return persistently(
+            lambda: self._once("PATCH", path, {}, patch, MERGE_PATCH), self.faults.append
+        )
 
     def watch(self, path: str, seconds: float, **query: str) -> Iterator[Json]:
         """Events of a list until the seconds have passed or the server ends it.
@@ -113,8 +122,15 @@ class Api:
     def _ask(self, method: str, path: str, query: Mapping[str, str]) -> Json:
         return persistently(lambda: self._once(method, path, query, None), self.faults.append)
 
-    def _once(self, method: str, path: str, query: Mapping[str, str], body: object) -> Json:
-        response = self._send(method, path, query, body, REQUEST_SECONDS)
+    def _once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: object,
+        content_type: str = JSON_BODY,
+    ) -> Json:
+        response = self._send(method, path, query, body, REQUEST_SECONDS, content_type=content_type)
         try:
             answer: Json = json.loads(response.read())
         except Exception as error:
@@ -124,13 +140,20 @@ class Api:
         return answer
 
     def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: object, seconds: float
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: object,
+        seconds: float,
+        *,
+        content_type: str = JSON_BODY,
     ) -> Any:
         """Over the client's own connections, which hold certificates and proxies.
 
         Its generated methods come and go with its versions; this does not.
         """
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": "application/json", "Content-Type": content_type}
         for setting in self._configuration.auth_settings().values():
             headers[setting["key"]] = setting["value"]
         question = f"?{urlencode(query)}" if query else ""
@@ -188,6 +211,14 @@ def core(resource: str, namespace: str = "", name: str = "") -> str:
     """Path of a core resource."""
     parts = ("/api/v1", namespace and f"namespaces/{namespace}", resource, name)
     return "/".join(part for part in parts if part)
+
+
+def of_manifest(manifest: Mapping[str, Any], namespace: str) -> str:
+    """Path of the collection that a VMI or a pod is created in."""
+    if manifest.get("kind") == "Pod":
+        return core("pods", namespace)
+    version = str(manifest.get("apiVersion", "kubevirt.io/v1")).rpartition("/")[2]
+    return vmis(version, namespace)
 
 
 def vmis(version: str, namespace: str, name: str = "") -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -62,7 +61,10 @@ def write_snapshot(directory: Path, raw: RawSnapshot) -> Path:
         _write(shared, dict(raw.hardware))
     data = asdict(raw) | {"hardware": digest}
     stamp = "".join(letter for letter in raw.began if letter.isdigit())
-    path = directory / "snapshots" / f"{raw.case or 'cluster'}.{raw.moment}.{stamp}.json"
+    about = raw.manifest or raw.node or {}
+    name = about.get("metadata", {}).get("name", "") if raw.scenario else ""
+    parts = filter(None, (raw.case, raw.moment, name, stamp, "json"))
+    path = directory / "snapshots" / ".".join(parts)
     _write(path, data)
     return path
 
@@ -99,7 +101,8 @@ def _snapshot(data: Mapping[str, Any], path: Path) -> RawSnapshot:
         raise BundleError(f"{path}: what is {', '.join(sorted(unknown))}?")
     values = dict(data)
     try:
-        values["pods"], values["events"] = tuple(values["pods"]), tuple(values["events"])
+        for name in ("pods", "events", "done"):
+            values[name] = tuple(values.get(name, ()))
         if values["domain"] is not None:
             values["domain"] = RawDomain(**values["domain"])
         if values["former"] is not None:
@@ -125,6 +128,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, data: Mapping[str, Any]) -> None:
     """Writes a whole file or none: a run may be killed at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{secrets.token_hex(4)}")
     unfinished.write_text(json.dumps(data, indent=1, sort_keys=True))
     unfinished.replace(path)

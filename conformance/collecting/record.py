@@ -21,6 +21,7 @@ def record(
     profile: str,
     matrix: str,
     cases: Iterable[tuple[str, str, Mapping[str, Any]]],
+    scenarios: Sequence[str] = (),
     moments: Sequence[str] = ("running", "refused", "deleted"),
 ) -> Record:
     """A record that begins now, of a cluster that is not up yet.
@@ -31,6 +32,7 @@ def record(
         profile: by which it is judged.
         matrix: name of the matrix, or of the file.
         cases: id, title and manifest of everything that was planned.
+        scenarios: ids of those that are to be told.
         moments: at which evidence is taken; requirements of other moments are not judged.
     """
     began = utc_now()
@@ -45,6 +47,7 @@ def record(
             {"id": case, "title": title, "manifest": dict(manifest)}
             for case, title, manifest in cases
         ],
+        "scenarios": list(scenarios),
         "phases": {},
     }
 

@@ -44,14 +44,25 @@ class Collector:
         now = utc_now()
         return RawSnapshot(case, "", moment, now, now, manifest, rejection=status)
 
-    def running(self, case: str, manifest: Json, namespace: str, moment: str) -> RawSnapshot:
-        """Everything about the VMI of that manifest, whatever its state."""
-        raw = self._running(case, manifest, namespace, moment)
+    def running(
+        self, case: str, manifest: Json, namespace: str, moment: str, *, scenario: str = ""
+    ) -> RawSnapshot:
+        """Everything about the VMI or pod of that manifest, whatever its state."""
+        raw = self._running(case, manifest, namespace, moment, scenario)
         for _ in range(TORN_TRIES - 1):
             if raw.torn is None:
                 break
-            raw = self._running(case, manifest, namespace, moment)
+            raw = self._running(case, manifest, namespace, moment, scenario)
         return raw
+
+    def node(self, scenario: str, moment: str, node: str) -> RawSnapshot:
+        """A node with everything on it; torn when a container came or went meanwhile."""
+        began, layers = utc_now(), _Layers()
+        raw = RawSnapshot(scenario, scenario, moment, began, began, {})
+        raw = self._on_node(raw, node, layers)
+        after = layers.read("pods", lambda: self._pods_on(node)) or ()
+        torn = None if _present(raw.pods) == _present(after) else "containers came or went"
+        return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
     def console(self, manifest: Json, namespace: str) -> RawSnapshot | None:
         """A snapshot of nothing but the guest's console; None when it cannot be read."""
@@ -62,59 +73,49 @@ class Collector:
             return None
         return RawSnapshot("", "", "booting", now, now, manifest, console=text)
 
-    def deleted(self, case: str, manifest: Json, node: str, former: Former) -> RawSnapshot:
+    def deleted(
+        self, case: str, manifest: Json, node: str, former: Former, *, scenario: str = ""
+    ) -> RawSnapshot:
         """What there still is of a workload that has been deleted."""
-        began = utc_now()
-        layers = _Layers()
+        began, layers = utc_now(), _Layers()
         pod = layers.read("pod", lambda: self._pod_by_name(former))
-        node_object = layers.read("node", lambda: self.api.find(paths.core("nodes", name=node)))
-        pods = layers.read("pods", lambda: self._pods_on(node)) or ()
-        files, unreadable, hardware = self._files(node, layers)
-        return RawSnapshot(
-            case,
-            "",
-            "deleted",
-            began,
-            utc_now(),
-            manifest,
-            pod=pod,
-            node=node_object,
-            pods=tuple(pods),
-            hardware=hardware,
-            files=files,
-            unreadable=unreadable,
-            former=former,
-            not_observed=layers.not_observed,
-        )
+        raw = RawSnapshot(case, scenario, "deleted", began, began, manifest, pod=pod, former=former)
+        raw = self._on_node(raw, node, layers)
+        return replace(raw, ended=utc_now(), not_observed=layers.not_observed)
 
-    def _running(self, case: str, manifest: Json, namespace: str, moment: str) -> RawSnapshot:
+    def _running(
+        self, case: str, manifest: Json, namespace: str, moment: str, scenario: str
+    ) -> RawSnapshot:
         began = utc_now()
         layers = _Layers()
         name = manifest["metadata"]["name"]
-        vmi = layers.read("vmi", lambda: self._vmi(namespace, name))
-        pod = layers.read("pod", lambda: self._pod(namespace, vmi)) if vmi else None
-        raw = RawSnapshot(case, "", moment, began, began, manifest, vmi=vmi, pod=pod)
+        plain = _is_pod(manifest)
+        vmi = None if plain else layers.read("vmi", lambda: self._vmi(namespace, name))
+        pod = layers.read("pod", lambda: self._own_pod(manifest, namespace, vmi))
+        raw = RawSnapshot(case, scenario, moment, began, began, manifest, vmi=vmi, pod=pod)
         raw = replace(raw, events=tuple(layers.read("events", lambda: self._events(raw)) or ()))
         node = ((pod or {}).get("spec") or {}).get("nodeName")
-        if vmi is None:
+        if vmi is None and not plain:
             layers.missing("vmi", f"there is no VMI {namespace}/{name}")
         elif pod is None:
-            layers.missing("pod", f"VMI {namespace}/{name} has no launcher pod")
+            nothing = f"there is no pod {namespace}/{name}"
+            lacking = f"VMI {namespace}/{name} has no launcher pod"
+            layers.missing("pod", nothing if plain else lacking)
         elif node is None:
             layers.missing("node", f"pod {pod['metadata']['name']} is not bound to a node")
         else:
-            raw = self._on_node(raw, node, namespace, name, layers)
-        torn = self._identity_changed(raw, namespace, name) if pod is not None else None
+            raw = self._on_node(raw, node, layers)
+            if not plain:
+                domain = layers.read("domain", lambda: self._domain(namespace, name))
+                console = layers.read("console", lambda: self._console(namespace, name))
+                raw = replace(raw, domain=domain, console=console)
+        torn = self._identity_changed(raw, namespace) if pod is not None else None
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
-    def _on_node(
-        self, raw: RawSnapshot, node: str, namespace: str, name: str, layers: _Layers
-    ) -> RawSnapshot:
+    def _on_node(self, raw: RawSnapshot, node: str, layers: _Layers) -> RawSnapshot:
         node_object = layers.read("node", lambda: self.api.find(paths.core("nodes", name=node)))
         pods = layers.read("pods", lambda: self._pods_on(node)) or ()
         files, unreadable, hardware = self._files(node, layers)
-        domain = layers.read("domain", lambda: self._domain(namespace, name))
-        console = layers.read("console", lambda: self._console(namespace, name))
         return replace(
             raw,
             node=node_object,
@@ -122,8 +123,6 @@ class Collector:
             hardware=hardware,
             files=files,
             unreadable=unreadable,
-            domain=domain,
-            console=console,
         )
 
     def _files(
@@ -144,6 +143,13 @@ class Collector:
 
     def _vmi(self, namespace: str, name: str) -> Json | None:
         return self.api.find(paths.vmis(self._version, namespace, name))
+
+    def _own_pod(
+        self, manifest: Mapping[str, Any], namespace: str, vmi: Json | None
+    ) -> Json | None:
+        if _is_pod(manifest):
+            return self.api.find(paths.core("pods", namespace, manifest["metadata"]["name"]))
+        return self._pod(namespace, vmi) if vmi else None
 
     def _pod(self, namespace: str, vmi: Json) -> Json | None:
         """The launcher pod: the youngest one that was created by this VMI."""
@@ -166,7 +172,7 @@ class Collector:
 
     def _events(self, raw: RawSnapshot) -> Iterable[Json]:
         subjects = {obj["metadata"]["name"] for obj in (raw.vmi, raw.pod) if obj}
-        namespace = (raw.vmi or {}).get("metadata", {}).get("namespace", "")
+        namespace = (raw.vmi or raw.pod or {}).get("metadata", {}).get("namespace", "")
         if not subjects:
             return ()
         events = self.api.get(paths.core("events", namespace))["items"]
@@ -191,11 +197,12 @@ class Collector:
             source=view.source,
         )
 
-    def _identity_changed(self, raw: RawSnapshot, namespace: str, name: str) -> str | None:
+    def _identity_changed(self, raw: RawSnapshot, namespace: str) -> str | None:
         """What of the workload's identity is no longer what it was when reading began."""
         try:
-            vmi = self._vmi(namespace, name)
-            pod = self._pod(namespace, vmi) if vmi else None
+            name = raw.manifest["metadata"]["name"]
+            vmi = None if _is_pod(raw.manifest) else self._vmi(namespace, name)
+            pod = self._own_pod(raw.manifest, namespace, vmi)
         except (ApiError, TransientError) as error:
             return f"the identity could not be read again: {error}"
         before, after = _identity(raw.vmi, raw.pod), _identity(vmi, pod)
@@ -221,6 +228,10 @@ def former(raw: RawSnapshot, exclusive: str) -> Former | None:
     )
 
 
+def _is_pod(manifest: Mapping[str, Any]) -> bool:
+    return manifest.get("kind") == "Pod"
+
+
 def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
     return {
         "the VMI's uid": vmi and vmi["metadata"]["uid"],
@@ -228,6 +239,10 @@ def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> d
         "the node": pod and pod["spec"].get("nodeName"),
         "the container ids": pod and _container_ids(pod),
     }
+
+
+def _present(pods: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    return {pod["metadata"]["uid"]: _container_ids(pod) for pod in pods}
 
 
 def _container_ids(pod: Mapping[str, Any]) -> dict[str, str]:

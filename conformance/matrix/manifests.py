@@ -21,7 +21,7 @@ class Images:
     Attributes:
         guest: holds ``/boot/vmlinux`` and ``/boot/initrd``.
         disk: a containerDisk.
-        sidecar: a hook sidecar that does nothing.
+        sidecar: a hook sidecar that does nothing; with a shell, for plain pods.
     """
 
     guest: str = "cpu-conformance/guest:latest"

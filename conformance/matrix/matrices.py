@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from conformance.matrix.axes import FULL, STANDARD, Breadth, axes, case_id, constraints, title, wish
-from conformance.matrix.cases import Case, case
+from conformance.matrix.cases import Case, case, of_manifest
 from conformance.matrix.covering import covering_array
 from conformance.matrix.manifests import Images
+from conformance.matrix.pods import PODS, pod
 from conformance.matrix.smoke import smoke
 from conformance.matrix.violations import paired, single
 
-NAMES = ("smoke", "standard", "full")
+NAMES = ("smoke", "standard", "full", "pods", "scenarios")
 
 DEFAULT_CPUS = 10
 """Exclusive CPUs of the default node: 2 sockets x 3 cores x 2 threads, 2 reserved."""
@@ -23,7 +24,8 @@ def matrix(
     Args:
         name: ``smoke``: one example of everything; ``standard``: every pair of values, every
             rule violated alone and with another; ``full``: every triple of values, every
-            pair of rules.
+            pair of rules; ``pods``: plain pods, for a cluster without KubeVirt;
+            ``scenarios``: none, for those who want the scenarios alone.
         profile: the generation of the API.
         images: names that the manifests refer to.
         cpus: exclusive CPUs of the largest node; no generated VMI needs more.
@@ -37,6 +39,13 @@ def matrix(
         return (*_covering(STANDARD, profile, images, cpus), *_invalid(profile, images, all=False))
     if name == "full":
         return (*_covering(FULL, profile, images, cpus), *_invalid(profile, images, all=True))
+    if name == "scenarios":
+        return ()
+    if name == "pods":
+        return tuple(
+            of_manifest(name, title, pod(name, resources, beside=beside, images=images), profile)
+            for name, (title, resources, beside) in PODS.items()
+        )
     raise ValueError(f"there is no matrix {name!r}; choose one of {', '.join(NAMES)}")
 
 

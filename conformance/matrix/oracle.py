@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from conformance.matrix.pods import expect_pod
 from conformance.matrix.reading import Placement, read_placement
 from conformance.matrix.rules import GENERATIONS, rules
 from conformance.model.expectation import Expectation, Refusal, Sidecar
@@ -26,7 +27,8 @@ def expect(manifest: Mapping[str, Any], profile: str = "v1") -> Expectation:
     """What must be seen of the VMI of this manifest.
 
     Args:
-        manifest: a VirtualMachineInstance as the user writes it; any values are taken.
+        manifest: a VirtualMachineInstance as the user writes it, with any values; or one of our
+            own pods (`conformance.matrix.pods`).
         profile: ``v1`` or ``v1alpha2``, the generation of the promise.
 
     Returns:
@@ -39,6 +41,8 @@ def expect(manifest: Mapping[str, Any], profile: str = "v1") -> Expectation:
     """
     if profile not in GENERATIONS:
         raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(GENERATIONS)}")
+    if manifest.get("kind") == "Pod":
+        return expect_pod(manifest)
     vmi = read_placement(manifest, profile)
     refusal = _refusal(vmi, profile)
     if refusal is not None:

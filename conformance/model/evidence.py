@@ -56,11 +56,11 @@ class RawSnapshot:
 
     Attributes:
         case: id of the case; scenario: id of the scenario it belongs to.
-        moment: the stage of the scenario, named for what should have happened by then:
-            ``running``, ``refused``, ``deleted``. A VMI that the API refused although it
+        moment: named for what should have happened by then: ``running``, ``refused``,
+            ``deleted``, or a moment of the scenario. A VMI that the API refused although it
             should run has its snapshot at ``running``, with a `rejection`.
         began, ended: UTC, ISO 8601 with milliseconds: when reading began and ended.
-        manifest: the VMI as the user wrote it.
+        manifest: the VMI or pod as the user wrote it; empty where a node was looked at.
         vmi, pod, node: API objects, None when there is none.
         pods: every pod bound to the node at that time.
         events: API events about the VMI and its pod.
@@ -75,6 +75,7 @@ class RawSnapshot:
         not_observed: reason by layer: ``vmi pod node files domain console ...``.
         torn: what changed while it was read (pod UID, container id); a torn snapshot is
             never judged.
+        done: what was done to the cluster since the scenario's last moment, in words.
     """
 
     case: str
@@ -97,6 +98,7 @@ class RawSnapshot:
     former: Former | None = None
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
+    done: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,24 @@ class Pod:
     def compute(self) -> Container | None:
         """The container in which the launcher runs the guest."""
         return self.container("compute")
+
+    @property
+    def cpu_milli(self) -> int:
+        """What the scheduler counts it for, in thousandths of a CPU.
+
+        Containers and restartable init containers run together; before them each init
+        container runs beside the restartable ones that came before it (Kubernetes, sidecar
+        containers, resource sharing).
+        """
+        beside, most = 0, 0
+        for container in self.containers:
+            cpu = container.requests.cpu_milli or 0
+            if container.role == "init":
+                most = max(most, beside + cpu)
+            elif container.role == "restartable-init":
+                beside += cpu
+        together = sum(c.requests.cpu_milli or 0 for c in self.containers if c.role == "container")
+        return max(most, beside + together)
 
 
 @dataclass(frozen=True)
@@ -305,6 +325,7 @@ class Vmi:
 
     Attributes:
         conditions: ``STATUS REASON: MESSAGE`` by condition type.
+        deleting: whether its deletion has begun.
     """
 
     namespace: str
@@ -313,6 +334,7 @@ class Vmi:
     phase: str
     node: str | None
     conditions: Mapping[str, str]
+    deleting: bool = False
 
 
 @dataclass(frozen=True)
@@ -323,7 +345,8 @@ class Snapshot:
         pod: the workload's launcher pod, with what the node says of its containers.
         pods: every pod on the node, `pod` included.
         events: one line an event, oldest first.
-        leftovers: cgroups on the node that belong to the `former` workload.
+        leftovers: cgroups on the node that belong to the `former` workload; where a node was
+            looked at, those of pods that are not on it.
     """
 
     case: str
@@ -345,3 +368,18 @@ class Snapshot:
     leftovers: tuple[str, ...] = ()
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
+    done: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """Name of the VMI or pod that was looked at; empty where a node was."""
+        return str(self.manifest.get("metadata", {}).get("name", ""))
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that one scenario recorded, oldest first."""
+
+    scenario: str
+    profile: str
+    snapshots: tuple[Snapshot, ...]

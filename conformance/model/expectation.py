@@ -23,7 +23,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A container beside compute that must cost CPU and must not be pinned.
+    """A container that must cost CPU and must not be pinned: beside compute in a launcher.
 
     Attributes:
         name: container name, or a prefix of it ending in ``*``.
@@ -37,9 +37,10 @@ class Sidecar:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What must be seen of one VMI.
+    """What must be seen of one VMI, or of a plain pod that stands in for a launcher.
 
     Attributes:
+        guest: whether a guest runs in it: a VMI; False for a plain pod.
         refusal: why it must be refused; None when it must be admitted.
         dedicated: whether it asks for dedicated CPUs.
         vcpus: enabled vCPUs of the guest.
@@ -56,6 +57,7 @@ class Expectation:
         notes: remarks for a reader of the report.
     """
 
+    guest: bool = True
     refusal: Refusal | None = None
     dedicated: bool = True
     vcpus: int = 0

@@ -88,6 +88,7 @@ def assemble(raw: RawSnapshot) -> Snapshot:
         leftovers=_leftovers(raw),
         not_observed=layers.not_observed,
         torn=raw.torn,
+        done=raw.done,
     )
 
 
@@ -255,7 +256,21 @@ def _guest(raw: RawSnapshot, layers: _Layers) -> Guest | None:
 
 
 def _leftovers(raw: RawSnapshot) -> tuple[str, ...]:
-    if raw.former is None:
-        return ()
-    tree = cgroups.tree(raw.files)
-    return cgroups.leftovers(tree, raw.former.pod_uid, raw.former.container_ids)
+    if raw.former is not None:
+        tree = cgroups.tree(raw.files)
+        return cgroups.leftovers(tree, raw.former.pod_uid, raw.former.container_ids)
+    return () if raw.manifest else _strays(raw)
+
+
+def _strays(raw: RawSnapshot) -> tuple[str, ...]:
+    """Cgroups of pods that the API does not know on this node."""
+    known = set()
+    for pod in raw.pods:
+        metadata = pod.get("metadata") or {}
+        # A static pod has one UID in the API and another one on its node.
+        static = (metadata.get("annotations") or {}).get("kubernetes.io/config.hash")
+        known |= {metadata.get("uid"), static}
+    found = cgroups.tree(raw.files).pods
+    return tuple(
+        sorted(f"{cgroups.MOUNT}{path}" for uid in found.keys() - known for path in found[uid])
+    )

@@ -141,6 +141,7 @@ def vmi(obj: Json) -> Vmi:
             condition.get("type", ""): _condition(condition)
             for condition in status.get("conditions") or ()
         },
+        deleting="deletionTimestamp" in meta,
     )
 
 

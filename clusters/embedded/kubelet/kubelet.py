@@ -57,6 +57,8 @@ class Kubelet:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._alive: dict[str, ContainerState] = {}
         self._cpus: CpuManager | None = None
+        self.starts = 0
+        """How often it was started."""
 
     @property
     def config(self) -> Object:
@@ -79,6 +81,7 @@ class Kubelet:
         Raises CheckpointError when the CPU manager refuses its checkpoint, MachineError
         when the node does not answer.
         """
+        self.starts += 1
         topology = await discover(self._machine)
         self._cpus = CpuManager(self._machine, topology, self.configuration, self._faults)
         await self._cpus.start()

@@ -132,6 +132,8 @@ class PodWorker:
             return
         if record.id:
             await self._discard(record)
+            if self._faults.assignment_lost_with_container:
+                await self._cpus.release(self.uid)
             record.restarts += 1
         container_id = uuid.uuid4().hex + uuid.uuid4().hex
         requests = pod_resources.requests_of(record.spec)

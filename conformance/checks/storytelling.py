@@ -1,0 +1,137 @@
+"""What checks of scenarios ask of a story, or the reason why it is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.witnesses import checkpoint, compute, compute_cpuset, launcher, node
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Snapshot, Story
+
+CURRENT = "kubevirt.io/cpumanager"
+DEPRECATED = "cpumanager"
+_ENDED = ("Succeeded", "Failed")
+
+
+def at(story: Story, moment: str, subject: str = "") -> Snapshot:
+    """The last snapshot of a VMI or pod at a moment, or of a node. Raises Unobserved."""
+    found = [each for each in all_at(story, moment) if each.subject == subject]
+    if not found:
+        what = subject or "a node"
+        raise Unobserved(f"nothing was recorded of {what} at the moment “{moment}”")
+    last = found[-1]
+    if last.torn:
+        raise Unobserved(f"{subject or 'the node'} changed while it was looked at: {last.torn}")
+    return last
+
+
+def all_at(story: Story, moment: str) -> Sequence[Snapshot]:
+    """Every snapshot of a moment, oldest first."""
+    return [each for each in story.snapshots if each.moment == moment]
+
+
+def nodes_at(story: Story, moment: str) -> Sequence[Snapshot]:
+    """The last snapshot of each node that was looked at. Raises Unobserved without any."""
+    last = {
+        each.node.name: each
+        for each in all_at(story, moment)
+        if not each.subject and each.node is not None
+    }
+    if not last:
+        raise Unobserved(f"no node was recorded at the moment “{moment}”")
+    return [last[name] for name in sorted(last)]
+
+
+def require_done(snapshot: Snapshot, words: str, seen: Comparison) -> None:
+    """Notes what was done before a snapshot; without it there is nothing to judge."""
+    done = [each for each in snapshot.done if words in each]
+    if not done:
+        raise Unobserved(f"{words}: that was not done before the moment “{snapshot.moment}”")
+    seen.saw("done before", done[-1], "the run's own record")
+
+
+def phase(snapshot: Snapshot) -> str:
+    """The phase of a VMI, or of a plain pod. Raises Unobserved."""
+    subject = snapshot.vmi or launcher(snapshot)
+    return subject.phase or "without a phase"
+
+
+def runs(snapshot: Snapshot, seen: Comparison, *, known: bool = False) -> bool:
+    """Notes the phase, and objects unless it is Running."""
+    now = phase(snapshot)
+    source = f"{snapshot.subject}, .status.phase, moment “{snapshot.moment}”"
+    seen.saw(f"phase of {snapshot.subject}", now, source)
+    if now != "Running":
+        why = f": {snapshot.pod.reason}" if snapshot.pod and snapshot.pod.reason else ""
+        seen.wrong(
+            f"{snapshot.subject} is {now} instead of Running at the moment "
+            f"“{snapshot.moment}”{why}",
+            known=known,
+        )
+    return now == "Running"
+
+
+def waits_for_cpus(snapshot: Snapshot, seen: Comparison) -> None:
+    """Objects unless the pod waits to be scheduled, with a reason that names CPUs."""
+    now, pod = phase(snapshot), launcher(snapshot)
+    reason = pod.reason or "none"
+    seen.saw(f"phase of {snapshot.subject}", now, f"moment “{snapshot.moment}”")
+    seen.saw("reason", reason, f"pod {pod.name} .status.conditions, PodScheduled")
+    where = f" on {pod.node}" if pod.node else ""
+    if pod.node or now in ("Running", *_ENDED):
+        seen.wrong(f"{snapshot.subject} does not wait for CPUs: it is {now}{where} ({reason})")
+    elif "cpu" not in reason.lower():
+        seen.wrong(f"{snapshot.subject} waits, and no reason names CPUs: {reason}")
+
+
+def owned(snapshot: Snapshot, seen: Comparison) -> CpuSet:
+    """Notes the exclusive CPUs of a subject by the checkpoint, and returns them."""
+    state, pod = checkpoint(snapshot), launcher(snapshot)
+    cpus = state.entries.get((pod.uid, "compute"), CpuSet())
+    source = f"{state.path} entries.{pod.uid}.compute, moment “{snapshot.moment}”"
+    seen.saw(f"exclusive CPUs of {snapshot.subject}", cpus, source)
+    return cpus
+
+
+def reach(snapshot: Snapshot, seen: Comparison) -> CpuSet:
+    """Notes where the compute container of a subject may run, and returns it.
+
+    Its cpuset and the affinity of every thread of it: a thread may keep what it once had.
+    """
+    cpus = compute_cpuset(snapshot)
+    container = compute(snapshot)
+    cpus = cpus | CpuSet.union_of(thread.affinity for thread in container.threads)
+    source = f"cpuset and threads of {container.cgroup}, moment “{snapshot.moment}”"
+    seen.saw(f"where {snapshot.subject} may run", cpus, source)
+    return cpus
+
+
+def free_milli(snapshot: Snapshot, seen: Comparison) -> int:
+    """CPU of a node that no pod requests, in thousandths, as the scheduler counts."""
+    found = node(snapshot)
+    if found.allocatable_cpu_milli is None:
+        raise Unobserved(f"node {found.name} says nothing of allocatable CPUs")
+    if "pods" in snapshot.not_observed:
+        raise Unobserved(snapshot.not_observed["pods"])
+    taken = sum(pod.cpu_milli for pod in snapshot.pods if pod.phase not in _ENDED)
+    free = found.allocatable_cpu_milli - taken
+    source = f"allocatable {found.allocatable_cpu_milli}m less requests of pods {taken}m"
+    seen.saw(f"free CPU of {found.name}", f"{free}m", source)
+    return free
+
+
+def labels(snapshot: Snapshot, profile: str, seen: Comparison) -> dict[str, str | None]:
+    """Notes the CPU manager labels of a node in a generation, and returns them by key."""
+    found = node(snapshot)
+    keys = (DEPRECATED,) if profile == "v1alpha2" else (CURRENT, DEPRECATED)
+    values = {key: found.labels.get(key) for key in keys}
+    for key, value in values.items():
+        source = f"node {found.name} .metadata.labels, moment “{snapshot.moment}”"
+        seen.saw(f"label {key}", value or "none", source)
+    return values
+
+
+def labelled(snapshot: Snapshot) -> bool:
+    """Whether a node has the label that dedicated VMIs select, in either generation."""
+    return "true" in {node(snapshot).labels.get(key) for key in (CURRENT, DEPRECATED)}
