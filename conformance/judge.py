@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
+from conformance.checks.alignment import turned_away
 from conformance.checks.registry import Check, StoryCheck, registered, stories
 from conformance.collecting.bundle import Bundle, BundleError
 from conformance.exits import Exit
@@ -179,6 +180,8 @@ class Terms:
                 Verdict.NOT_OBSERVED,
                 f"the workload changed while it was looked at: {snapshot.torn}",
             )
+        if not check.unstarted and (why := turned_away(snapshot, expectation)):
+            return Finding(requirement.id, Verdict.NOT_APPLICABLE, why)
         refusal = expectation.refusal
         return self._final(
             requirement,
