@@ -77,6 +77,10 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
+        workers: nodes beside the control plane, where the nodes have this host's CPUs.
+        kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
+            nowhere, None for the pinned release.
+        images: archive of container images, or a directory of them, None for a registry.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -84,6 +88,9 @@ class ClusterSpec:
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+    workers: int = 1
+    kubevirt: str | None = None
+    images: str | None = None
     faults: tuple[str, ...] = ()
 
 

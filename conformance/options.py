@@ -60,6 +60,21 @@ SPEC = (
         {"choices": tuple(SHAPES), "default": "default"},
     ),
     Option(
+        "--workers",
+        "nodes of a kind cluster that take VMIs (default: 1)",
+        {"type": int, "default": 1, "metavar": "N"},
+    ),
+    Option(
+        "--kubevirt",
+        "where the KubeVirt of a cluster that is made comes from (default: a pinned release)",
+        {"metavar": "URL|FILE|DIR|none"},
+    ),
+    Option(
+        "--images",
+        "archives of container images that a cluster is given, for hosts without a registry",
+        {"metavar": "DIR|FILE"},
+    ),
+    Option(
         "--break",
         "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
         {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
@@ -133,5 +148,8 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         profile=value("profile"),
         kubeconfig=value("kubeconfig"),
         context=value("context"),
+        workers=value("workers"),
+        kubevirt=value("kubevirt"),
+        images=value("images"),
         faults=tuple(value("break") or ()),
     )
