@@ -297,12 +297,17 @@ def _requirements(arguments: argparse.Namespace) -> int:
 
 def _matrix(arguments: argparse.Namespace) -> int:
     from conformance.cases_by_name import cases_by_name
-    from conformance.showing import show_cases, show_manifests
+    from conformance.matrix.scenarios import scenarios
+    from conformance.showing import show_cases, show_manifests, show_scenarios
 
     try:
         cases = cases_by_name(arguments.matrix, arguments.profile)
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
-    (show_manifests if arguments.format == "yaml" else show_cases)(cases)
+    if arguments.format == "yaml":
+        show_manifests(cases)
+    else:
+        show_cases(cases)
+        show_scenarios(scenarios(arguments.matrix, arguments.profile))
     return Exit.CONFORMANT
