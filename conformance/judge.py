@@ -21,7 +21,7 @@ from conformance.model.evidence import RawSnapshot, Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing.assemble import assemble
-from conformance.pcpu_maps import nodes_of
+from conformance.pcpu_maps import Maps
 from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 from reports import document as report
 
@@ -37,6 +37,13 @@ _DECISIVE_FIRST = (
 
 _OF_THE_HARDWARE = frozenset({"smt", "numa"})
 """What hardware cannot show need not be observed; what we cannot look at must be."""
+
+DETAILED_CASES = 2000
+"""Cases above which the values compared by passing findings are left to the evidence: the report
+of a hundred thousand VMIs would not fit into memory with them."""
+
+_MATTERS = (report.Verdict.FAIL, report.Verdict.ERROR, report.Verdict.NOT_OBSERVED)
+"""Verdicts of cases whose maps are kept before those of others."""
 
 
 @dataclass(frozen=True)
@@ -197,18 +204,29 @@ class _Judged:
 
 
 def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
-    """The report of a run. Cases that were planned and left no evidence are not observed."""
+    """The report of a run. Cases that were planned and left no evidence are not observed.
+
+    One case is read at a time, and only what the report says of it is kept.
+
+    Raises:
+        BundleError: a file is missing or is not what was written.
+    """
     terms = terms_of(bundle.run)
-    by_case: dict[str, list[tuple[str, RawSnapshot]]] = defaultdict(list)
-    for path, raw in bundle.snapshots:
-        by_case[raw.case].append((path, raw))
-    cases = [
-        _judge_case(terms, planned, by_case.get(planned["id"], ()))
-        for planned in bundle.run["cases"]
-    ]
-    findings = tuple(
-        _report_finding(path, finding) for case in cases for path, finding in case.findings
-    )
+    planned = bundle.run["cases"]
+    cases: list[report.Case] = []
+    findings: list[report.Finding] = []
+    maps = Maps()
+    for each in planned:
+        case = _judge_case(terms, each, bundle.snapshots.get(each["id"], ()))
+        own = [
+            _report_finding(path, finding, brief=len(planned) > DETAILED_CASES)
+            for path, finding in case.findings
+        ]
+        verdict = report.worst(own)
+        cases.append(_report_case(case, verdict))
+        findings += own
+        for _path, _raw, facts in case.snapshots:
+            maps.add(facts, matters=verdict in _MATTERS)
     problems = tuple(
         report.Problem(problem.during, problem.message, problem.case, problem.node)
         for problem in bundle.problems
@@ -223,9 +241,9 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
         conclusion=_conclude(terms, findings, problems, interrupted=interrupted),
         counts=report.count(findings),
         requirements=requirements,
-        cases=tuple(_report_case(case) for case in cases),
-        findings=findings,
-        nodes=nodes_of([facts for case in cases for _path, _raw, facts in case.snapshots]),
+        cases=tuple(cases),
+        findings=tuple(findings),
+        nodes=maps.nodes(),
         problems=problems,
         capabilities=tuple(
             report.Capability(name, available, reason)
@@ -253,13 +271,15 @@ def _judge_case(
     )
 
 
-def _report_finding(path: str, finding: Finding) -> report.Finding:
+def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Finding:
+    kept = brief and finding.verdict is Verdict.PASS
     return report.Finding(
         requirement=finding.requirement,
         verdict=report.Verdict(finding.verdict),
         message=finding.message,
         compared=tuple(
-            report.Compared(value.what, value.value, value.source) for value in finding.compared
+            report.Compared(value.what, value.value, value.source)
+            for value in (() if kept else finding.compared)
         ),
         case=finding.case,
         scenario=finding.scenario,
@@ -270,8 +290,11 @@ def _report_finding(path: str, finding: Finding) -> report.Finding:
 
 
 def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[report.Requirement]:
+    by_requirement: dict[str, list[report.Finding]] = defaultdict(list)
+    for finding in findings:
+        by_requirement[finding.requirement].append(finding)
     for requirement, _check in terms.checks():
-        own = [finding for finding in findings if finding.requirement == requirement.id]
+        own = by_requirement[requirement.id]
         yield report.Requirement(
             id=requirement.id,
             title=requirement.title,
@@ -285,15 +308,14 @@ def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[
         )
 
 
-def _report_case(case: _Judged) -> report.Case:
-    own = [_report_finding(path, finding) for path, finding in case.findings]
+def _report_case(case: _Judged, verdict: report.Verdict) -> report.Case:
     return report.Case(
         id=case.id,
         title=case.title,
         manifest=case.manifest,
         expectation=summary(case.expectation),
         outcome=_outcome(case),
-        verdict=report.worst(own),
+        verdict=verdict,
     )
 
 

@@ -15,7 +15,7 @@ from importlib import resources
 from textwrap import shorten
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
@@ -140,7 +140,7 @@ class Requirement:
     counts: Counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One case of the matrix.
 
@@ -161,7 +161,7 @@ class Case:
     scenario: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Compared:
     """One of the values that were compared.
 
@@ -176,7 +176,7 @@ class Compared:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One requirement judged at one moment.
 
@@ -198,7 +198,7 @@ class Finding:
     evidence: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cpu:
     """One online pCPU of a node.
 
@@ -215,7 +215,7 @@ class Cpu:
     siblings: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who had one pCPU.
 
@@ -232,7 +232,7 @@ class Owner:
     vcpu: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CpuMap:
     """Who had each pCPU of a node at one moment.
 
@@ -250,12 +250,17 @@ class CpuMap:
 
 @dataclass(frozen=True)
 class Node:
-    """One node: its topology, the CPUs reserved for the system, and its maps in time order."""
+    """One node: its topology, the CPUs reserved for the system, and its maps in time order.
+
+    Attributes:
+        left_out: how many maps more there would be; those of broken cases go first.
+    """
 
     name: str
     cpus: tuple[Cpu, ...]
     reserved: tuple[int, ...] = ()
     maps: tuple[CpuMap, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _nodes(document: Document) -> list[_Node]:
             maps.append(_map(number, node, cpu_map, verdicts))
             number += 1
         size = "small" if len(node.cpus) > 48 else "normal"
-        nodes.append(_Node(node, maps, len(node.maps) - len(chosen), size))
+        nodes.append(_Node(node, maps, node.left_out + len(node.maps) - len(chosen), size))
     return nodes
 
 

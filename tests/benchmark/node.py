@@ -67,7 +67,8 @@ def record() -> Recording:
         with tempfile.TemporaryDirectory() as directory:
             collect(access, "simulated", name, Path(directory), _quiet, profile="v1")
             found = bundle.read(Path(directory))
-            return Recording(found.run, tuple(raw for _path, raw in found.snapshots))
+            taken = [raw for each in found.snapshots.values() for _path, raw in each]
+            return Recording(found.run, tuple(taken))
     finally:
         provider.down(handle)
 

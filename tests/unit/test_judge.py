@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -44,8 +45,10 @@ def bundle(
             {"id": "refused", "title": "isolation alone", "manifest": good.REFUSED},
         ],
     }
-    named = ((f"snapshots/{number}.json", raw) for number, raw in enumerate(snapshots))
-    return Bundle(run, tuple(named), problems)
+    by_case: dict[str, list[tuple[str, RawSnapshot]]] = defaultdict(list)
+    for number, raw in enumerate(snapshots):
+        by_case[raw.case].append((f"snapshots/{number}.json", raw))
+    return Bundle(run, by_case, problems)
 
 
 def everything(changed: Callable[[RawSnapshot], RawSnapshot] = lambda raw: raw) -> Bundle:

@@ -154,5 +154,5 @@ def test_a_huge_run_leaves_maps_out_and_says_so_but_not_those_of_broken_cases(
     bad = next(m for m in node.maps if m.case == "isolate-1x2x2")
     root = page(replace(document, nodes=(replace(node, maps=(*[good] * 2_000, bad)),)))
     assert 0 < len(root.xpath("//figure")) < 2_001
-    assert "moments are in report.json" in text(root)
+    assert "moments are not drawn" in text(root)
     assert len(root.xpath("//figure[@class='broken']")) == 1
