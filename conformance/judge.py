@@ -66,10 +66,16 @@ class Terms:
 
     def checks(self) -> Iterator[tuple[Requirement, Check]]:
         """The requirements of the profile with their checks, in the catalogue's order."""
+        return iter(self._checks)
+
+    @cached_property
+    def _checks(self) -> tuple[tuple[Requirement, Check], ...]:
         checks = registered()
-        for requirement in self.catalogue.requirements:
-            if self.profile in requirement.profiles and requirement.id in checks:
-                yield requirement, checks[requirement.id]
+        return tuple(
+            (requirement, checks[requirement.id])
+            for requirement in self.catalogue.requirements
+            if self.profile in requirement.profiles and requirement.id in checks
+        )
 
     def applicable(self, expectation: Expectation) -> Iterator[tuple[Requirement, Check]]:
         """Those that have something to say about a case."""
@@ -265,7 +271,7 @@ def _judge_case(
             requirement, check, [facts for _path, facts in taken], expectation
         )
         path = taken[index][0] if taken else ""
-        findings.append((path, replace(finding, case=planned["id"])))
+        findings.append((path, finding if taken else replace(finding, case=planned["id"])))
     return _Judged(
         planned["id"], planned["title"], planned["manifest"], expectation, snapshots, findings
     )

@@ -82,13 +82,12 @@ class _Kept:
 
 
 @lru_cache(maxsize=64)
-def _cpus(shared: Same) -> tuple[report.Cpu, ...]:
+def _cpus(shared: Same[Topology | None]) -> tuple[report.Cpu, ...]:
     """Nodes of the same hardware share them, as they share its files."""
     (topology,) = shared.values
-    assert isinstance(topology, Topology)
     return tuple(
         report.Cpu(cpu.id, cpu.core, cpu.socket, cpu.node, tuple(sorted(cpu.siblings)))
-        for cpu in topology.cpus
+        for cpu in (topology.cpus if topology else ())
     )
 
 

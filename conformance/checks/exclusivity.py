@@ -89,39 +89,44 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
 
 def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     state, uid = checkpoint(snapshot), launcher(snapshot).uid
-    for (other, name), cpus in sorted(state.entries.items()):
-        if (other, name) != (uid, COMPUTE):
+    others = {key: cpus for key, cpus in state.entries.items() if key != (uid, COMPUTE)}
+    together = CpuSet.union_of(others.values())
+    seen.saw(f"exclusive CPUs of {len(others)} others", together, f"{state.path} entries")
+    for (other, name), cpus in sorted(others.items()):
+        if not cpus.isdisjoint(own):
             source = f"{state.path} entries.{other}.{name}"
             seen.saw(f"exclusive CPUs of {name} of pod {other}", cpus, source)
-            if cpus & own:
-                seen.wrong(f"pCPU {cpus & own} of compute is also given to {name} ({source})")
+            seen.wrong(f"pCPU {cpus & own} of compute is also given to {name} ({source})")
 
 
 def _no_other_container(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> int:
-    number = 0
+    number, together = 0, set()
     for pod, container in neighbours(snapshot):
-        name = title(pod, container)
         if container.cpuset is None:
+            name = title(pod, container)
             seen.missing(f"the cpuset of {name} was not read, so that it may share pCPUs")
             continue
         number += 1
-        source = cpuset_source(container)
-        seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
-        if container.cpuset & own:
+        together.add(container.cpuset)
+        if not container.cpuset.isdisjoint(own):
+            source = cpuset_source(container)
+            seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
             seen.wrong(
                 f"pCPU {container.cpuset & own} of compute is also in the cpuset "
-                f"{container.cpuset} of {name} ({source})"
+                f"{container.cpuset} of {title(pod, container)} ({source})"
             )
         if not container.threads:
+            name = title(pod, container)
             seen.missing(f"no thread of {name} was read, so that its affinity is not known")
-        for thread in container.threads:
-            if thread.affinity & own:
-                seen.wrong(
-                    f"pCPU {thread.affinity & own} of compute is also in the affinity "
-                    f"{thread.affinity} of thread {thread.name!r} of {name} "
-                    f"({thread_source(thread)})"
-                )
-                break
+        if not container.reach.isdisjoint(own):
+            thread = next(t for t in container.threads if not t.affinity.isdisjoint(own))
+            seen.wrong(
+                f"pCPU {thread.affinity & own} of compute is also in the affinity "
+                f"{thread.affinity} of thread {thread.name!r} of {title(pod, container)} "
+                f"({thread_source(thread)})"
+            )
+    where = f"{CGROUPS}/kubepods*, cpuset.cpus.effective of their cgroups"
+    seen.saw(f"cpusets of {number} other containers", CpuSet.union_of(together), where)
     return number
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
 from conformance.checks.registry import admitted, check
-from conformance.checks.witnesses import checkpoint, cpuset_source, held, node, title, topology
+from conformance.checks.witnesses import (
+    CGROUPS,
+    checkpoint,
+    cpuset_source,
+    held,
+    node,
+    title,
+    topology,
+)
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Snapshot
 from conformance.model.expectation import Expectation
@@ -63,7 +71,7 @@ def _kept_out(snapshot: Snapshot) -> CpuSet:
 
 
 def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
-    number = 0
+    number, together = 0, set()
     # Where somebody without exclusive CPUs may be: a pCPU whose new owner has not started
     # yet is being cleared.
     allowed = topology(snapshot).online - held(snapshot) - _kept_out(snapshot)
@@ -71,16 +79,18 @@ def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
         for container in pod.containers:
             if not container.running or (pod.uid, container.name) in state.entries:
                 continue
-            name = title(pod, container)
             if container.cpuset is None:
-                seen.missing(f"the cpuset of {name} was not read")
+                seen.missing(f"the cpuset of {title(pod, container)} was not read")
                 continue
             number += 1
-            source = cpuset_source(container)
-            seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
+            together.add(container.cpuset)
             if not container.cpuset <= allowed:
+                source = cpuset_source(container)
+                seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
                 seen.wrong(
-                    f"{name} may run on {container.cpuset - allowed}, outside of the "
-                    f"shared pool {state.default}: its cpuset is {container.cpuset} ({source})"
+                    f"{title(pod, container)} may run on {container.cpuset - allowed}, outside of "
+                    f"the shared pool {state.default}: its cpuset is {container.cpuset} ({source})"
                 )
+    where = f"{CGROUPS}/kubepods*, cpuset.cpus.effective of their cgroups"
+    seen.saw(f"cpusets of {number} containers without", CpuSet.union_of(together), where)
     return number

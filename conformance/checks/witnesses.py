@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.model.cpuset import CpuSet
@@ -23,6 +24,7 @@ from conformance.model.evidence import (
     Thread,
     Vmi,
 )
+from conformance.model.same import Same
 from conformance.model.topology import Topology
 
 CGROUPS = "/sys/fs/cgroup"
@@ -122,14 +124,21 @@ def held(snapshot: Snapshot) -> CpuSet:
     The kubelet assigns first, then moves whoever is in the way, and only then starts the
     container: until that, nobody is disturbed by who is still there.
     """
-    started = {
-        (pod.uid, container.name)
-        for pod in snapshot.pods
-        for container in pod.containers
-        if container.cgroup is not None
-    }
+    started = _started(Same(snapshot.pods))
     entries = checkpoint(snapshot).entries
     return CpuSet.union_of(cpus for key, cpus in entries.items() if key in started)
+
+
+@lru_cache(maxsize=8)
+def _started(shared: Same[tuple[Pod, ...]]) -> frozenset[tuple[str, str]]:
+    """Pod UID and name of every container that has a cgroup: the same for all VMIs of a node."""
+    (pods,) = shared.values
+    return frozenset(
+        (pod.uid, container.name)
+        for pod in pods
+        for container in pod.containers
+        if container.cgroup is not None
+    )
 
 
 def domain(snapshot: Snapshot) -> Domain:
@@ -187,6 +196,13 @@ def threads(snapshot: Snapshot) -> Threads:
         raise _silent(
             snapshot, "threads", "cgroups", default="no thread of the compute container was read"
         )
+    return _threads(Same(container))
+
+
+@lru_cache(maxsize=8)
+def _threads(shared: Same[Container]) -> Threads:
+    """Sorted once for all checks that ask."""
+    (container,) = shared.values
     found = container.threads
     vcpus = {int(m[1]): t for t in found if (m := _VCPU.match(t.name))}
     qemus = {thread.pid for thread in vcpus.values()}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
-from conformance.model.same import Same
+from conformance.model.same import Same, Ts
 
 RUN = "run.json"
 _NO_CASE = "cluster"
@@ -77,7 +77,7 @@ def write_snapshot(directory: Path, raw: RawSnapshot) -> Path:
     return path
 
 
-def _share(directory: Path, part: Same) -> str:
+def _share(directory: Path, part: Same[*Ts]) -> str:
     """Writes a part of a snapshot unless it is there already; returns its name."""
     text, digest = _shared(part)
     if not (directory / f"{digest}.json").exists():
@@ -86,7 +86,7 @@ def _share(directory: Path, part: Same) -> str:
 
 
 @lru_cache(maxsize=4)
-def _shared(part: Same) -> tuple[str, str]:
+def _shared(part: Same[*Ts]) -> tuple[str, str]:
     text = json.dumps(part.values, sort_keys=True)
     return text, hashlib.sha256(text.encode()).hexdigest()[:16]
 

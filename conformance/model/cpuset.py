@@ -54,7 +54,7 @@ class CpuSet(frozenset[int]):
     @classmethod
     def union_of(cls, sets: Iterable[Iterable[int]]) -> CpuSet:
         """The union of any number of sets."""
-        return cls(cpu for cpus in sets for cpu in cpus)
+        return cls(frozenset().union(*sets))
 
 
 @lru_cache(maxsize=4096)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVarTuple
 
-class Same:
+Ts = TypeVarTuple("Ts")
+
+
+class Same(Generic[*Ts]):
     """A key that is equal to one of the very same objects alone: comparing costs too much.
 
     It keeps the objects alive, so that their ids stay theirs.
@@ -11,7 +15,7 @@ class Same:
 
     __slots__ = ("values",)
 
-    def __init__(self, *values: object) -> None:
+    def __init__(self, *values: *Ts) -> None:
         self.values = values
 
     def __hash__(self) -> int:

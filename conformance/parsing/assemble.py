@@ -13,6 +13,7 @@ from conformance.model.evidence import (
     Container,
     Domain,
     Guest,
+    Json,
     Kubelet,
     LivePins,
     Node,
@@ -115,15 +116,13 @@ class _OnNode:
 
 
 @lru_cache(maxsize=8)
-def _on_node(shared: Same) -> _OnNode:
+def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
     """Parsed once for the same pods and files: a full node is far larger than what is a VMI's own.
 
     Args:
         shared: `RawSnapshot.pods` and `RawSnapshot.files`, which must not change.
     """
     objects, files = shared.values
-    assert isinstance(objects, tuple)
-    assert isinstance(files, Mapping)
     layers, containers = _Layers({}), _Containers(files)
     pods: dict[str, Pod] = {}
     for obj in objects:

@@ -38,9 +38,8 @@ def topology(files: Mapping[str, str]) -> Topology:
 
 
 @lru_cache(maxsize=64)
-def _topology(key: Same) -> Topology:
+def _topology(key: Same[Mapping[str, str]]) -> Topology:
     (files,) = key.values
-    assert isinstance(files, Mapping)
     online = cpulist(_text(files, f"{CPU}/online"), f"{CPU}/online")
     if not online:
         raise ParseError("at least one online CPU", files[f"{CPU}/online"], f"{CPU}/online")
