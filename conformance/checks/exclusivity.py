@@ -14,15 +14,15 @@ from conformance.checks.witnesses import (
     cpuset_source,
     entry,
     launcher,
-    neighbours,
     node,
+    residents,
     saw_cpuset,
     saw_entry,
     thread_source,
     title,
 )
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Snapshot
+from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
 
 _NO_QUOTA_SINCE = (1, 33)
@@ -100,34 +100,43 @@ def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
 
 
 def _no_other_container(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> int:
-    number, together = 0, set()
-    for pod, container in neighbours(snapshot):
-        if container.cpuset is None:
-            name = title(pod, container)
-            seen.missing(f"the cpuset of {name} was not read, so that it may share pCPUs")
-            continue
-        number += 1
-        together.add(container.cpuset)
-        if not container.cpuset.isdisjoint(own):
-            source = cpuset_source(container)
-            seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
-            seen.wrong(
-                f"pCPU {container.cpuset & own} of compute is also in the cpuset "
-                f"{container.cpuset} of {title(pod, container)} ({source})"
-            )
-        if not container.threads:
-            name = title(pod, container)
-            seen.missing(f"no thread of {name} was read, so that its affinity is not known")
-        if not container.reach.isdisjoint(own):
-            thread = next(t for t in container.threads if not t.affinity.isdisjoint(own))
+    """Objects to everybody else who may run there; the number of those who were looked at."""
+    number, uid = 0, launcher(snapshot).uid
+    for cpus, containers in residents(snapshot).items():
+        number += len(containers)
+        if cpus is None or not cpus.isdisjoint(own):
+            for pod, container in containers:
+                if (pod.uid, container.name) == (uid, COMPUTE):
+                    number -= 1
+                else:
+                    _stays_away(pod, container, own, seen)
+    where = f"{CGROUPS}, cpuset.cpus.effective; /proc, Cpus_allowed_list"
+    seen.saw("other containers compared with", number, where)
+    return number
+
+
+def _stays_away(pod: Pod, container: Container, own: CpuSet, seen: Comparison) -> None:
+    name = title(pod, container)
+    if container.cpuset is None:
+        seen.missing(f"the cpuset of {name} was not read, so that it may share pCPUs")
+        return
+    if container.cpuset & own:
+        source = cpuset_source(container)
+        seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
+        seen.wrong(
+            f"pCPU {container.cpuset & own} of compute is also in the cpuset "
+            f"{container.cpuset} of {name} ({source})"
+        )
+    if not container.threads:
+        seen.missing(f"no thread of {name} was read, so that its affinity is not known")
+    for thread in container.threads:
+        if thread.affinity & own:
             seen.wrong(
                 f"pCPU {thread.affinity & own} of compute is also in the affinity "
-                f"{thread.affinity} of thread {thread.name!r} of {title(pod, container)} "
+                f"{thread.affinity} of thread {thread.name!r} of {name} "
                 f"({thread_source(thread)})"
             )
-    where = f"{CGROUPS}/kubepods*, cpuset.cpus.effective of their cgroups"
-    seen.saw(f"cpusets of {number} other containers", CpuSet.union_of(together), where)
-    return number
+            break
 
 
 @check(

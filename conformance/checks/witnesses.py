@@ -6,7 +6,7 @@ Each function returns what was observed, or raises `Unobserved`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -244,15 +244,32 @@ def thread_source(thread: Thread) -> str:
     return f"/proc/{thread.pid}/task/{thread.tid}/status Cpus_allowed_list"
 
 
-def neighbours(snapshot: Snapshot) -> Iterator[tuple[Pod, Container]]:
-    """Every other running container on the node."""
+Residents = Mapping[CpuSet | None, Sequence[tuple[Pod, Container]]]
+"""Running containers by every CPU that cpuset and threads may use; None where one was not read."""
+
+
+def residents(snapshot: Snapshot) -> Residents:
+    """Every running container on the node, the own ones too."""
     own = launcher(snapshot).uid
     if not any(pod.uid == own for pod in snapshot.pods):
         raise _silent(snapshot, "pods", default="the pods of the node were not listed")
-    for pod in snapshot.pods:
+    return _residents(Same(snapshot.pods))
+
+
+@lru_cache(maxsize=8)
+def _residents(shared: Same[tuple[Pod, ...]]) -> Residents:
+    """Put together once for all VMIs of a node: most containers live in one shared pool."""
+    (pods,) = shared.values
+    found: dict[CpuSet | None, list[tuple[Pod, Container]]] = {}
+    for pod in pods:
         for container in pod.containers:
-            if container.running and (pod.uid, container.name) != (own, COMPUTE):
-                yield pod, container
+            if container.running:
+                cpus = None
+                if container.cpuset is not None and container.threads:
+                    affinities = {thread.affinity for thread in container.threads}
+                    cpus = CpuSet.union_of((container.cpuset, *affinities))
+                found.setdefault(cpus, []).append((pod, container))
+    return found
 
 
 def title(pod: Pod, container: Container) -> str:

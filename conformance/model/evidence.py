@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from conformance.model.cpuset import CpuSet
@@ -157,11 +156,6 @@ class Container:
     children: Mapping[str, CpuSet] = field(default_factory=dict)
     cpu_max: str | None = None
     threads: tuple[Thread, ...] = ()
-
-    @cached_property
-    def reach(self) -> CpuSet:
-        """Where any of its threads may run; every VMI on the node asks all the others."""
-        return CpuSet.union_of(thread.affinity for thread in self.threads)
 
 
 @dataclass(frozen=True)
