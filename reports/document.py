@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -344,8 +344,28 @@ def schema() -> Mapping[str, Any]:
 
 
 def dump(document: Document) -> str:
-    """The document as JSON text, as `load` reads it."""
-    return json.dumps(asdict(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The document as JSON text, as `load` reads it: one finding, case or node a line."""
+    members = ",\n".join(
+        f"{json.dumps(each.name)}: {_member(getattr(document, each.name))}"
+        for each in fields(document)
+    )
+    return f"{{\n{members}\n}}\n"
+
+
+def _member(value: object) -> str:
+    if isinstance(value, tuple):
+        lines = ",\n ".join(map(_json, value))
+        return f"[\n {lines}\n]" if lines else "[]"
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=_fields, ensure_ascii=False, allow_nan=False)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A dataclass one level deep; json asks for what is inside, without copying it all."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def load(text: str) -> Document:

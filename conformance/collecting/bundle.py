@@ -101,9 +101,12 @@ def read(directory: Path) -> Bundle:
 
     Raises BundleError, here and where snapshots are asked for.
     """
-    run = _read(directory / RUN)
-    problems = [Problem(**_read(path)) for path in sorted((directory / "problems").glob("*.json"))]
-    return Bundle(run, _Snapshots(directory), tuple(problems))
+    return Bundle(_read(directory / RUN), _Snapshots(directory), problems(directory))
+
+
+def problems(directory: Path) -> tuple[Problem, ...]:
+    """What broke so far. Raises BundleError."""
+    return tuple(Problem(**_read(path)) for path in sorted((directory / "problems").glob("*.json")))
 
 
 class _Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
