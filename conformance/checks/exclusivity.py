@@ -14,8 +14,8 @@ from conformance.checks.witnesses import (
     cpuset_source,
     entry,
     launcher,
+    neighbours,
     node,
-    residents,
     saw_cpuset,
     saw_entry,
     thread_source,
@@ -102,7 +102,7 @@ def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
 def _no_other_container(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> int:
     """Objects to everybody else who may run there; the number of those who were looked at."""
     number, uid = 0, launcher(snapshot).uid
-    for cpus, containers in residents(snapshot).items():
+    for cpus, containers in neighbours(snapshot).items():
         number += len(containers)
         if cpus is None or not cpus.isdisjoint(own):
             for pod, container in containers:

@@ -10,11 +10,12 @@ from conformance.checks.witnesses import (
     cpuset_source,
     held,
     node,
+    residents,
     title,
     topology,
 )
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Checkpoint, Snapshot
+from conformance.model.evidence import Checkpoint, Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
 
 STRICT = "strict-cpu-reservation"
@@ -71,26 +72,34 @@ def _kept_out(snapshot: Snapshot) -> CpuSet:
 
 
 def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
-    number, together = 0, set()
+    """Objects to whoever leaves the pool; the number of containers that live in it."""
+    number = 0
     # Where somebody without exclusive CPUs may be: a pCPU whose new owner has not started
     # yet is being cleared.
     allowed = topology(snapshot).online - held(snapshot) - _kept_out(snapshot)
-    for pod in snapshot.pods:
-        for container in pod.containers:
-            if not container.running or (pod.uid, container.name) in state.entries:
-                continue
-            if container.cpuset is None:
-                seen.missing(f"the cpuset of {title(pod, container)} was not read")
-                continue
-            number += 1
-            together.add(container.cpuset)
-            if not container.cpuset <= allowed:
-                source = cpuset_source(container)
-                seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
-                seen.wrong(
-                    f"{title(pod, container)} may run on {container.cpuset - allowed}, outside of "
-                    f"the shared pool {state.default}: its cpuset is {container.cpuset} ({source})"
-                )
-    where = f"{CGROUPS}/kubepods*, cpuset.cpus.effective of their cgroups"
-    seen.saw(f"cpusets of {number} containers without", CpuSet.union_of(together), where)
+    for cpus, containers in residents(snapshot).items():
+        fits = cpus is not None and cpus <= allowed
+        for pod, container in containers:
+            if (pod.uid, container.name) not in state.entries:
+                number += fits or _stays_in(pod, container, allowed, state.default, seen)
+    where = f"{CGROUPS}, cpuset.cpus.effective of each"
+    seen.saw("containers without exclusive CPUs", number, where)
     return number
+
+
+def _stays_in(
+    pod: Pod, container: Container, allowed: CpuSet, pool: CpuSet, seen: Comparison
+) -> bool:
+    """Whether its cpuset was seen; objects when that leaves the pool."""
+    name = title(pod, container)
+    if container.cpuset is None:
+        seen.missing(f"the cpuset of {name} was not read")
+        return False
+    if not container.cpuset <= allowed:
+        source = cpuset_source(container)
+        seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
+        seen.wrong(
+            f"{name} may run on {container.cpuset - allowed}, outside of the shared pool "
+            f"{pool}: its cpuset is {container.cpuset} ({source})"
+        )
+    return True

@@ -248,11 +248,16 @@ Residents = Mapping[CpuSet | None, Sequence[tuple[Pod, Container]]]
 """Running containers by every CPU that cpuset and threads may use; None where one was not read."""
 
 
-def residents(snapshot: Snapshot) -> Residents:
-    """Every running container on the node, the own ones too."""
+def neighbours(snapshot: Snapshot) -> Residents:
+    """Every running container on the node of the workload, its own among them."""
     own = launcher(snapshot).uid
     if not any(pod.uid == own for pod in snapshot.pods):
         raise _silent(snapshot, "pods", default="the pods of the node were not listed")
+    return residents(snapshot)
+
+
+def residents(snapshot: Snapshot) -> Residents:
+    """Every running container that was listed on the node."""
     return _residents(Same(snapshot.pods))
 
 
