@@ -65,7 +65,7 @@ def assemble(raw: RawSnapshot) -> Snapshot:
     """
     layers = _Layers(raw.not_observed)
     on_node = _on_node(Same(raw.pods, raw.files))
-    pod = layers.read("pod", lambda: kubernetes.pod(raw.pod) if raw.pod else None)
+    pod = layers.read("pod", lambda: _own_pod(raw, on_node))
     pods = _pods(raw, pod, on_node, layers)
     if pod is not None:
         pod = next(other for other in pods if other.uid == pod.uid)
@@ -102,13 +102,15 @@ class _OnNode:
 
     Attributes:
         containers: what the files say of containers, those of other pods included.
-        pods: those listed, complete.
+        listed: each pod of the list, complete; None for one that could not be parsed.
+        pods: each of them once.
         not_observed: reason by layer for what of them could not be parsed.
         checkpoints, configurations: paths of the kubelet's files; of its running
             configuration where the API shows it.
     """
 
     containers: _Containers
+    listed: tuple[Pod | None, ...]
     pods: tuple[Pod, ...]
     not_observed: Mapping[str, str]
     checkpoints: tuple[str, ...]
@@ -124,17 +126,21 @@ def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
     """
     objects, files = shared.values
     layers, containers = _Layers({}), _Containers(files)
+    listed = tuple(
+        _complete(pod, containers, layers) if pod is not None else None
+        for pod in (layers.read("pods", partial(kubernetes.pod, obj)) for obj in objects)
+    )
     pods: dict[str, Pod] = {}
-    for obj in objects:
-        pod = layers.read("pods", partial(kubernetes.pod, obj))
-        if pod is not None and pod.uid not in pods:
-            pods[pod.uid] = _complete(pod, containers, layers)
+    for pod in listed:
+        if pod is not None:
+            pods.setdefault(pod.uid, pod)
     kubelets = [path for path in files if path.endswith(("/" + CHECKPOINT, CONFIGZ, CONFIG))]
     configurations = [path for path in kubelets if path.endswith(CONFIGZ)] or [
         path for path in kubelets if path.endswith(CONFIG)
     ]
     return _OnNode(
         containers,
+        listed,
         tuple(pods.values()),
         layers.not_observed,
         tuple(path for path in kubelets if path.endswith("/" + CHECKPOINT)),
@@ -145,6 +151,16 @@ def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
 def _complete(pod: Pod, containers: _Containers, layers: _Layers) -> Pod:
     complete = tuple(containers.complete(container, layers) for container in pod.containers)
     return replace(pod, containers=complete)
+
+
+def _own_pod(raw: RawSnapshot, on_node: _OnNode) -> Pod | None:
+    """The launcher pod; one that the list has just the same was parsed with it."""
+    if raw.pod is None:
+        return None
+    for obj, pod in zip(raw.pods, on_node.listed, strict=True):
+        if pod is not None and obj == raw.pod:
+            return pod
+    return kubernetes.pod(raw.pod)
 
 
 def _pods(raw: RawSnapshot, own: Pod | None, on_node: _OnNode, layers: _Layers) -> tuple[Pod, ...]:
