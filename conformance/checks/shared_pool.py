@@ -78,10 +78,11 @@ def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
     # yet is being cleared.
     allowed = topology(snapshot).online - held(snapshot) - _kept_out(snapshot)
     for cpus, containers in residents(snapshot).items():
-        fits = cpus is not None and cpus <= allowed
-        for pod, container in containers:
-            if (pod.uid, container.name) not in state.entries:
-                number += fits or _stays_in(pod, container, allowed, state.default, seen)
+        others = [each for each in containers if (each[0].uid, each[1].name) not in state.entries]
+        if cpus is not None and cpus <= allowed:
+            number += len(others)
+        else:
+            number += sum(_stays_in(*each, allowed, state.default, seen) for each in others)
     where = f"{CGROUPS}, cpuset.cpus.effective of each"
     seen.saw("containers without exclusive CPUs", number, where)
     return number

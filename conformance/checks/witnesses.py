@@ -124,21 +124,20 @@ def held(snapshot: Snapshot) -> CpuSet:
     The kubelet assigns first, then moves whoever is in the way, and only then starts the
     container: until that, nobody is disturbed by who is still there.
     """
-    started = _started(Same(snapshot.pods))
-    entries = checkpoint(snapshot).entries
-    return CpuSet.union_of(cpus for key, cpus in entries.items() if key in started)
+    return _held(Same(snapshot.pods, checkpoint(snapshot)))
 
 
 @lru_cache(maxsize=8)
-def _started(shared: Same[tuple[Pod, ...]]) -> frozenset[tuple[str, str]]:
-    """Pod UID and name of every container that has a cgroup: the same for all VMIs of a node."""
-    (pods,) = shared.values
-    return frozenset(
+def _held(shared: Same[tuple[Pod, ...], Checkpoint]) -> CpuSet:
+    """Put together once for all VMIs of a node."""
+    pods, state = shared.values
+    started = {
         (pod.uid, container.name)
         for pod in pods
         for container in pod.containers
         if container.cgroup is not None
-    )
+    }
+    return CpuSet.union_of(cpus for key, cpus in state.entries.items() if key in started)
 
 
 def domain(snapshot: Snapshot) -> Domain:
