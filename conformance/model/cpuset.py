@@ -37,13 +37,13 @@ class CpuSet(frozenset[int]):
         return cls(cpus)
 
     def __and__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
-        return CpuSet(frozenset(self).intersection(other))
+        return CpuSet(self.intersection(other))
 
     def __or__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
-        return CpuSet(frozenset(self).union(other))
+        return CpuSet(self.union(other))
 
     def __sub__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
-        return CpuSet(frozenset(self).difference(other))
+        return CpuSet(self.difference(other))
 
     def __str__(self) -> str:
         return _text(self)
