@@ -84,6 +84,10 @@ class ClusterSpec:
         node_ssh: command by which its nodes are read, None for another way
             (`clusters.existing.probes.CommandShell`).
         probe_image: image of pods by which they are read; without both virt-handler is used.
+        workers: nodes beside the control plane, where the nodes have this host's CPUs.
+        kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
+            nowhere, None for the pinned release.
+        images: archive of container images, or a directory of them, None for a registry.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -94,6 +98,9 @@ class ClusterSpec:
     kubelet_root: str = KUBELET_ROOT
     node_ssh: str | None = None
     probe_image: str | None = None
+    workers: int = 1
+    kubevirt: str | None = None
+    images: str | None = None
     faults: tuple[str, ...] = ()
 
 

@@ -21,7 +21,7 @@ from conformance.options import PROFILES
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4, "existing": 4}
+WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         (options.CLUSTER, *options.SPEC, *options.RUN),
         more={"--shape": campaign.ALL, "--profile": campaign.ALL},
     )
-    run.add_argument("-n", type=int, dest="workers", metavar="N", help="VMIs at once")
+    run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     run.set_defaults(command=_run)
 
@@ -142,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return _run_each(arguments)
     import pytest
 
-    workers = WORKERS[arguments.cluster] if arguments.workers is None else arguments.workers
+    workers = WORKERS[arguments.cluster] if arguments.at_once is None else arguments.at_once
     call = [
         *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
         *("--cluster", arguments.cluster),
@@ -171,7 +171,7 @@ def _run_each(arguments: argparse.Namespace) -> int:
     shared = [
         *("--cluster", arguments.cluster),
         *options.forwarded(arguments, rest),
-        *(("-n", str(arguments.workers)) if arguments.workers is not None else ()),
+        *(("-n", str(arguments.at_once)) if arguments.at_once is not None else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
     planned = campaign.legs(shapes, profiles, shared, arguments.report_dir)
@@ -334,12 +334,17 @@ def _requirements(arguments: argparse.Namespace) -> int:
 
 def _matrix(arguments: argparse.Namespace) -> int:
     from conformance.cases_by_name import cases_by_name
-    from conformance.showing import show_cases, show_manifests
+    from conformance.matrix.scenarios import scenarios
+    from conformance.showing import show_cases, show_manifests, show_scenarios
 
     try:
         cases = cases_by_name(arguments.matrix, arguments.profile)
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
-    (show_manifests if arguments.format == "yaml" else show_cases)(cases)
+    if arguments.format == "yaml":
+        show_manifests(cases)
+    else:
+        show_cases(cases)
+        show_scenarios(scenarios(arguments.matrix, arguments.profile))
     return Exit.CONFORMANT

@@ -106,6 +106,21 @@ SPEC = (
         {"choices": tuple(SHAPES), "default": "default"},
     ),
     Option(
+        "--workers",
+        "nodes of a kind cluster that take VMIs (default: 1)",
+        {"type": int, "default": 1, "metavar": "N"},
+    ),
+    Option(
+        "--kubevirt",
+        "where the KubeVirt of a cluster that is made comes from (default: a pinned release)",
+        {"metavar": "URL|FILE|DIR|none"},
+    ),
+    Option(
+        "--images",
+        "archives of container images that a cluster is given, for hosts without a registry",
+        {"metavar": "DIR|FILE"},
+    ),
+    Option(
         "--break",
         "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
         {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
@@ -198,5 +213,8 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         kubelet_root=value("kubelet_root"),
         node_ssh=value("node_ssh"),
         probe_image=value("probe_image"),
+        workers=value("workers"),
+        kubevirt=value("kubevirt"),
+        images=value("images"),
         faults=tuple(value("break") or ()),
     )

@@ -21,7 +21,7 @@ from clusters.existing.preflight import SCHEDULABLE
 from clusters.launchers import launcher_pod
 from clusters.pod_exec import ApiExec
 from clusters.provider import ClusterError, Handle, Progress
-from clusters.shape import ClusterSpec
+from clusters.shape import KUBELET_ROOT, ClusterSpec
 
 NAME = "existing"
 LOG_LINES = "2000"
@@ -141,7 +141,7 @@ class ExistingAccess:
         self.kubeconfig = handle.kubeconfig
         self.simulation = False
         self.acceleration = ""
-        self.kubelet_root = handle.details["kubelet-root"]
+        self.kubelet_root = handle.details.get("kubelet-root", KUBELET_ROOT)
         self.control = None
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
