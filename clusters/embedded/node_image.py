@@ -217,7 +217,7 @@ def warm_up(shell: Shell) -> None:
     shell.run(container_scripts.start(spec), stdin=config.encode())
     shell.run(container_scripts.await_libvirt(spec.id), timeout_seconds=WARM_UP_SECONDS)
     shell.run(
-        container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST], tty=False),
+        container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST]),
         stdin=_WARM_DOMAIN.encode(),
         timeout_seconds=WARM_UP_SECONDS,
     )
