@@ -115,7 +115,9 @@ set -e
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 echo 0 >/proc/sys/kernel/numa_balancing
 
-ln -sfn /run /var/run
+# A directory where base-files has brought it and its script has not run, as on Debian 13.
+rm -rf /var/run
+ln -s /run /var/run
 mkdir -p /var/lib/kubelet /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
 
 # The guest. The same bytes each time: fixed times, owners and order.
