@@ -6,7 +6,7 @@ evidence shows on any other machine later.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -227,6 +227,9 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
         findings=findings,
         nodes=nodes_of([facts for case in cases for _path, _raw, facts in case.snapshots]),
         problems=problems,
+        faults=tuple(
+            report.Fault(message, times) for message, times in Counter(bundle.faults).most_common()
+        ),
         capabilities=tuple(
             report.Capability(name, available, reason)
             for name, (available, reason) in sorted(terms.capabilities.items())

@@ -29,6 +29,8 @@ RELEASE = 90.0
 """From the deletion of a VMI to the last trace of it, seconds."""
 FIRST_PAUSE = 0.05
 """Between the first two looks at a condition, seconds: most come true at once."""
+FIRST_RETRY = 0.5
+"""Before a request is sent again for the first time, seconds; doubled each time."""
 API_TRIES = 6
 """How often one request is sent when the API does not answer it."""
 
@@ -141,7 +143,9 @@ def persistently(call: Callable[[], T], on_retry: Callable[[str], None] | None =
         assert state.outcome is not None
         error = state.outcome.exception()
         asked = error.after if isinstance(error, TransientError) else None
-        return asked if asked is not None else min(8.0, 0.25 * 2**state.attempt_number)
+        return (
+            asked if asked is not None else min(8.0, FIRST_RETRY * 2 ** (state.attempt_number - 1))
+        )
 
     def note(state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None

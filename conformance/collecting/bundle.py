@@ -1,7 +1,8 @@
 """The evidence of a run as files: one a snapshot, so that several processes can write.
 
 ``run.json`` says what was planned and on what cluster; ``snapshots/`` holds the raw
-snapshots, ``hardware/`` the node files that they share, ``problems/`` what broke.
+snapshots, ``hardware/`` the node files that they share, ``problems/`` what broke, and
+``faults.jsonl`` requests that the API failed and that were sent again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
 
 RUN = "run.json"
+FAULTS = "faults.jsonl"
 
 
 class BundleError(Exception):
@@ -41,11 +42,13 @@ class Bundle:
     Attributes:
         run: the content of ``run.json``, see `fixtures.conductor`.
         snapshots: in the order in which they were taken; their file names beside them.
+        faults: requests that the API failed and that were sent again.
     """
 
     run: Mapping[str, Any]
     snapshots: tuple[tuple[str, RawSnapshot], ...]
     problems: tuple[Problem, ...]
+    faults: tuple[str, ...] = ()
 
 
 def write_run(directory: Path, run: Mapping[str, Any]) -> None:
@@ -68,8 +71,22 @@ def write_snapshot(directory: Path, raw: RawSnapshot) -> Path:
 
 
 def write_problem(directory: Path, problem: Problem) -> None:
-    """Adds a problem."""
-    _write(directory / "problems" / f"{secrets.token_hex(6)}.json", asdict(problem))
+    """Adds a problem; one that is there already is the same one."""
+    content = asdict(problem)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    _write(directory / "problems" / f"{digest}.json", content)
+
+
+class FaultLog:
+    """Takes requests that the API failed and that are sent again; processes may share it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FAULTS
+
+    def append(self, text: str, /) -> None:
+        """Adds one, in a single short write."""
+        with self._path.open("a") as log:
+            log.write(json.dumps(text) + "\n")
 
 
 def read(directory: Path) -> Bundle:
@@ -90,7 +107,18 @@ def read(directory: Path) -> Bundle:
     ]
     problems = [Problem(**_read(path)) for path in sorted((directory / "problems").glob("*.json"))]
     snapshots.sort(key=lambda item: (item[1].began, item[0]))
-    return Bundle(run, tuple(snapshots), tuple(problems))
+    return Bundle(run, tuple(snapshots), tuple(problems), _faults(directory / FAULTS))
+
+
+def _faults(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return ()
+    try:
+        return tuple(str(json.loads(line)) for line in lines)
+    except ValueError as error:
+        raise BundleError(f"{path} has a line that is not JSON: {error}") from error
 
 
 def _snapshot(data: Mapping[str, Any], path: Path) -> RawSnapshot:
