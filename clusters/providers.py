@@ -21,6 +21,8 @@ def provider(name: str) -> Provider:
 def sweep(progress: Progress) -> None:
     """Removes what runs that were killed have left on this machine."""
     for handle in rundir.handles():
+        if handle.provider not in NAMES:
+            continue  # another version of this project has it
         if provider(handle.provider).alive(handle):
             progress(f"removing what the {handle.provider} cluster {handle.name} left behind")
             provider(handle.provider).down(handle)

@@ -1,17 +1,20 @@
-"""``python -m tests.unit.faulty_api FAULT COMMAND...``: `./conform` with a bad API in between.
+"""``python -m tests.unit.faulty_run FAULT COMMAND...``: `./conform` with something that fails.
 
-The clusters that it brings up are reached through a proxy on loopback that now and then
-does not do what it is asked. Which requests fail is counted, not drawn: every run is alike.
+Either the clusters that it brings up are reached through a proxy on loopback that does not
+always do what it is asked, or there is no room for the evidence after a while. What fails is
+counted, not drawn: every run is alike.
 """
 
 from __future__ import annotations
 
+import errno
 import http.client
 import itertools
+import os
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,10 +27,13 @@ from clusters import providers
 from clusters.provider import Handle
 from conformance import settling
 from conformance.cli import main
+from conformance.collecting import bundle
 
 EVERY = 7
 """One request in so many fails."""
-LIVES = 40
+FILES = 9
+"""Files of evidence for which there is room."""
+LIVES = 25
 """Requests that are answered before an API goes away for good."""
 
 Fault = Callable[["Proxy"], None]
@@ -121,6 +127,19 @@ def for_good(proxy: Proxy) -> None:
         proxy.reset()
 
 
+def no_room() -> None:
+    """Lets the disk be full after some files of evidence."""
+    written = itertools.count(1)
+    write = bundle._write
+
+    def full(path: Path, data: Mapping[str, Any]) -> None:
+        if next(written) > FILES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, data)
+
+    bundle._write = full
+
+
 FAULTS: dict[str, Fault] = {"now-and-then": now_and_then, "for-good": for_good}
 
 
@@ -140,10 +159,18 @@ def behind_proxy(handle: Handle) -> Handle:
     return replace(handle, kubeconfig=str(faulty))
 
 
-if __name__ == "__main__":
-    Proxy.fault = staticmethod(FAULTS[sys.argv[1]])
+def bad_api(fault: Fault) -> None:
+    """Puts the proxy in front of every simulated cluster."""
+    Proxy.fault = staticmethod(fault)
     settling.FIRST_RETRY = 0.01
     provider: Any = providers.provider("simulated")
     up = provider.up
     provider.up = lambda *arguments, **keywords: behind_proxy(up(*arguments, **keywords))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "no-room":
+        no_room()
+    else:
+        bad_api(FAULTS[sys.argv[1]])
     raise SystemExit(main(sys.argv[2:]))
