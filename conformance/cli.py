@@ -216,9 +216,10 @@ def _down(arguments: argparse.Namespace) -> int:
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
-        known = handle.provider in providers.NAMES
-        dead = providers.provider(handle.provider).alive(handle) if known else "not known here"
-        state = dead or "running"
+        if handle.provider in providers.NAMES:
+            state = providers.provider(handle.provider).alive(handle) or "running"
+        else:
+            state = "of another version of this tool"
         print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
     if not found:
         print("no cluster is up; `./conform up` starts one")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -324,6 +324,9 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
         findings=tuple(findings),
         nodes=maps.nodes(),
         problems=problems,
+        faults=tuple(
+            report.Fault(message, times) for message, times in Counter(bundle.faults).most_common()
+        ),
         capabilities=tuple(
             report.Capability(name, available, reason)
             for name, (available, reason) in sorted(terms.capabilities.items())

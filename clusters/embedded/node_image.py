@@ -115,7 +115,9 @@ set -e
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 echo 0 >/proc/sys/kernel/numa_balancing
 
-ln -sfn /run /var/run
+# A directory where base-files has brought it and its script has not run, as on Debian 13.
+rm -rf /var/run
+ln -s /run /var/run
 mkdir -p /var/lib/kubelet /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
 
 # The guest. The same bytes each time: fixed times, owners and order.
@@ -217,7 +219,7 @@ def warm_up(shell: Shell) -> None:
     shell.run(container_scripts.start(spec), stdin=config.encode())
     shell.run(container_scripts.await_libvirt(spec.id), timeout_seconds=WARM_UP_SECONDS)
     shell.run(
-        container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST], tty=False),
+        container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST]),
         stdin=_WARM_DOMAIN.encode(),
         timeout_seconds=WARM_UP_SECONDS,
     )

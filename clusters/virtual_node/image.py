@@ -210,7 +210,12 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
     # Without root the packages are unpacked by other user ids, which need a way in; a home
     # directory may bar it. With root, what a killed run leaves is removed with the directory.
     where = directory if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="virtual-node-", dir=where) as work:
+    with tempfile.TemporaryDirectory(
+        # A cleanup that is refused must not hide why mmdebstrap failed.
+        prefix="virtual-node-",
+        dir=where,
+        ignore_cleanup_errors=True,
+    ) as work:
         work_path = Path(work)
         work_path.chmod(0o755)
         room = work_path / "room"
@@ -222,6 +227,7 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
             ['set -e; cd "$1"; mkdir -p usr/bin usr/sbin usr/lib usr/lib64']
             + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
         )
+        assemble = f'sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2'
         command = [
             *("setpriv", "--pdeathsig", "TERM", "mmdebstrap"),
             # Unpacked, not configured: nothing here runs a maintainer's script.
@@ -231,7 +237,10 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
             f"--include={','.join(PACKAGES)}",
             "--aptopt=Apt::Install-Recommends false",
             f"--setup-hook={merged}",
-            f'--extract-hook=sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2',
+            # Nor for its hooks: Debian 13's has /proc mounted there, which is no file of the image.
+            "--skip=chroot/mount",
+            # Without root, what it puts beside the root cannot be removed from outside.
+            f'--extract-hook={assemble} || {{ rm -rf "$1.out" "$1.img"; exit 1; }}',
             f'--extract-hook=mv "$1".img {work}/room/root.img',
             *(f"--extract-hook=download /out/{name} {directory}/{name}" for name in OUT),
             suite,
@@ -349,6 +358,7 @@ def _run(
     if process.returncode == 127:  # setpriv's, for a command that is not there
         raise missing
     if process.returncode:
-        tail = "\n".join(lines[-8:])
+        # What mmdebstrap says of its own end comes after what made it end.
+        tail = "\n".join(lines[-20:])
         raise ClusterError(f"{package} failed:\n{tail}")
     return "\n".join(lines)

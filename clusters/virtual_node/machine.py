@@ -25,6 +25,8 @@ from clusters.virtual_node.shell import AsyncShell, Commands, Shell
 RECORD = "machine.json"
 SERIAL_LOG = "serial.log"
 QEMU_LOG = "qemu.log"
+BEFORE_PANIC = 5
+"""Lines of a log that are shown before a kernel panic."""
 LAST_WORDS = 40
 """Lines; a kernel's panic comes before its back trace."""
 PORT_TRIES = 5
@@ -118,8 +120,9 @@ class Machine:
         ):
             lines = [line for line in text.splitlines() if not EMULATION_WARNING.search(line)]
             panics = [index for index, line in enumerate(lines) if "Kernel panic" in line]
-            # A panic says why in its first lines; what follows is the trace.
-            ending = lines[panics[0] :][:LAST_WORDS] if panics else lines[-LAST_WORDS:]
+            # A panic says why in its first lines and those before; what follows is the trace.
+            first = max(0, panics[0] - BEFORE_PANIC) if panics else -LAST_WORDS
+            ending = lines[first:][:LAST_WORDS]
             words.append(f"{path} ends with:\n" + "\n".join(ending or ["(nothing)"]))
         return "\n".join(words)
 

@@ -164,7 +164,8 @@ def parse_read(output: bytes, errors: str) -> Reading:
         raise AccessError(f"files could not be read, the answer breaks off: {errors.strip()}")
     failed = {}
     for line in errors.splitlines():
-        subject, _, reason = line.removeprefix(f"{CAT}: ").rpartition(": ")
+        # Debian 12's names itself by its path, Debian 13's by its name.
+        subject, _, reason = line.removeprefix(f"{CAT}: ").removeprefix("cat: ").rpartition(": ")
         failed[subject.strip("'")] = reason
     files = {
         path: decode(content)
