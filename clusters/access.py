@@ -139,6 +139,7 @@ class ClusterAccess(Protocol):
         description: one line: what stack, on what nodes.
         acceleration: how virtual nodes run, such as ``tcg``; empty where that means nothing.
         nodes: names of the nodes that may be looked into.
+        kubelet_root: directory of the kubelets' files on the nodes.
     """
 
     kubeconfig: str
@@ -146,6 +147,7 @@ class ClusterAccess(Protocol):
     description: str
     acceleration: str
     nodes: tuple[str, ...]
+    kubelet_root: str
 
     def node_shell(self, node: str) -> NodeShell:
         """The files of the node. Raises AccessError for an unknown node."""

@@ -74,6 +74,10 @@ class Api:
             )
         )
 
+    def delete(self, path: str) -> None:
+        """Begins to delete the object at a path."""
+        self._request("DELETE", path, {}, None)
+
     def close(self) -> None:
         """Lets go of connections."""
         self._client.close()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+KUBELET_ROOT = "/var/lib/kubelet"
+"""Where a kubelet keeps its files unless it is told otherwise."""
+
 
 @dataclass(frozen=True)
 class NodeShape:
@@ -81,6 +84,10 @@ class ClusterSpec:
         kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
             nowhere, None for the pinned release.
         images: archive of container images, or a directory of them, None for a registry.
+        kubelet_root: where its kubelets keep their files.
+        node_ssh: command by which its nodes are read, None for another way
+            (`clusters.existing.probes.CommandShell`).
+        probe_image: image of pods by which they are read; without both virt-handler is used.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -91,6 +98,9 @@ class ClusterSpec:
     workers: int = 1
     kubevirt: str | None = None
     images: str | None = None
+    kubelet_root: str = KUBELET_ROOT
+    node_ssh: str | None = None
+    probe_image: str | None = None
     faults: tuple[str, ...] = ()
 
 

@@ -6,18 +6,24 @@ from pathlib import Path
 
 from conformance.matrix.cases import Case
 from conformance.matrix.files import cases_of
+from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import NAMES, matrix
 
 
-def cases_by_name(name: str, profile: str) -> tuple[Case, ...]:
+def cases_by_name(name: str, profile: str, images: Images | None = None) -> tuple[Case, ...]:
     """The cases, in the same order every time.
+
+    Args:
+        name: of a matrix of ours, or a file.
+        profile: the generation of the API.
+        images: what the manifests of our own matrices refer to; a file says that itself.
 
     Raises:
         ValueError: there is neither such a matrix nor such a file, or the file holds
             something else; the message says which and where.
     """
     if name in NAMES:
-        return matrix(name, profile)
+        return matrix(name, profile, images)
     path = Path(name)
     try:
         text = path.read_text()

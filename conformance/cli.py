@@ -89,6 +89,20 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("name", nargs="?", default="dev")
     down.set_defaults(command=_down)
 
+    guest_image = commands.add_parser(
+        "guest-image",
+        help="write the images that VMIs boot from, to be pushed or loaded",
+        description="Builds the images guest, disk and sidecar from Debian packages, without "
+        "Docker, into one archive. It is an OCI layout and a Docker archive at once: `skopeo copy "
+        "oci-archive:...`, `docker load`, `podman load`, `ctr images import` and `kind load "
+        "image-archive` take it.",
+    )
+    guest_image.add_argument(
+        "-o", dest="output", type=Path, required=True, metavar="FILE", help="the archive, a .tar"
+    )
+    options.declare(guest_image.add_argument, (options.IMAGE_PREFIX,))
+    guest_image.set_defaults(command=_guest_image)
+
     status = commands.add_parser("status", help="list the clusters of this machine")
     status.set_defaults(command=_status)
 
@@ -213,6 +227,24 @@ def _down(arguments: argparse.Namespace) -> int:
     return Exit.CONFORMANT
 
 
+def _guest_image(arguments: argparse.Namespace) -> int:
+    import shutil
+
+    from clusters.guest_images.build import build
+
+    archive = build(arguments.image_prefix, progress=_say)
+    try:
+        shutil.copyfile(archive, arguments.output)
+    except OSError as error:
+        print(f"conform: {arguments.output} cannot be written: {error.strerror}", file=sys.stderr)
+        return Exit.USAGE
+    _say(f"the images are in {arguments.output}; push or load each of")
+    names = options.images(lambda name: getattr(arguments, name, None))
+    for name in (names.guest, names.disk, names.sidecar):
+        print(name)
+    return Exit.CONFORMANT
+
+
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
@@ -235,7 +267,12 @@ def _preflight(arguments: argparse.Namespace) -> int:
     with tempfile.NamedTemporaryFile("w", prefix="conform-", suffix=".kubeconfig") as copy:
         copy.write(single_context(arguments.kubeconfig, arguments.context))
         copy.flush()
-        found = preflight(copy.name)
+        found = preflight(
+            copy.name,
+            kubelet_root=arguments.kubelet_root,
+            node_ssh=arguments.node_ssh,
+            probe_image=arguments.probe_image,
+        )
     for point in found.points:
         print(point)
     return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE

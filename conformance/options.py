@@ -6,7 +6,8 @@ that they understand.
 
 from __future__ import annotations
 
-from argparse import Namespace
+import re
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from clusters import providers
 from clusters.embedded.faults import SWITCHES
-from clusters.shape import SHAPES, ClusterSpec
+from clusters.shape import KUBELET_ROOT, SHAPES, ClusterSpec
+from conformance.matrix.manifests import Images
 
 NO_MORE: Mapping[str, str] = MappingProxyType({})
 Declare = Callable[..., object]
@@ -44,6 +46,34 @@ class Option:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
+_IMAGE = re.compile(
+    r"[\w.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]*)?(@sha256:[0-9a-f]{64})?", re.ASCII
+)
+
+
+def image_name(text: str) -> str:
+    """The name of an image, or what it begins with, as it was given.
+
+    Source of the form: distribution/reference, reference.go.
+
+    Raises:
+        ArgumentTypeError: no image can be called so.
+    """
+    if not _IMAGE.fullmatch(text):
+        raise ArgumentTypeError(
+            f"{text!r} names no image: write it like registry.example/team/guest:latest, without "
+            "https:// and without a slash at the end"
+        )
+    return text
+
+
+def directory_name(text: str) -> str:
+    """An absolute path without glob characters. Raises ArgumentTypeError."""
+    if not re.fullmatch(r"(/[\w.@+-]+)+", text):
+        raise ArgumentTypeError(f"{text!r} is no absolute path of a directory on the nodes")
+    return text
+
+
 CLUSTER = Option(
     "--cluster",
     "what the VMIs run on",
@@ -52,6 +82,22 @@ CLUSTER = Option(
 KUBECONFIG = (
     Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}),
     Option("--context", "of the kubeconfig", {"metavar": "NAME"}),
+    Option(
+        "--kubelet-root",
+        f"root directory of its kubelets (default: {KUBELET_ROOT})",
+        {"type": directory_name, "default": KUBELET_ROOT, "metavar": "DIR"},
+    ),
+    Option(
+        "--node-ssh",
+        "read its nodes by a command instead of through virt-handler, such as "
+        "'ssh root@{address}'; {node} is the node's name",
+        {"metavar": "COMMAND"},
+    ),
+    Option(
+        "--probe-image",
+        "read its nodes through privileged pods of this image, which needs sh, cat and sleep",
+        {"type": image_name, "metavar": "REF"},
+    ),
 )
 SPEC = (
     Option(
@@ -93,7 +139,18 @@ REPORT_DIR = Option(
     "where reports and evidence go (default: reports-out)",
     {"type": Path, "default": Path("reports-out"), "metavar": "DIR"},
 )
+IMAGE_PREFIX = Option(
+    "--image-prefix",
+    "what the names of the images guest, disk and sidecar begin with, such as "
+    "registry.example/team (default: localhost/cpu-conformance)",
+    {"type": image_name, "default": "localhost/cpu-conformance", "metavar": "PREFIX"},
+)
+GUEST_IMAGE = Option(
+    "--guest-image", "another image for the guest", {"type": image_name, "metavar": "REF"}
+)
 RUN = (
+    IMAGE_PREFIX,
+    GUEST_IMAGE,
     Option(
         "--matrix",
         "which cases (default: smoke)",
@@ -141,6 +198,11 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
     return words
 
 
+def images(value: ValueOf) -> Images:
+    """The images that the options ask for."""
+    return Images.below(value("image_prefix"), value("guest_image"))
+
+
 def cluster_spec(value: ValueOf) -> ClusterSpec:
     """The cluster that the options ask for."""
     return ClusterSpec(
@@ -151,5 +213,8 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         workers=value("workers"),
         kubevirt=value("kubevirt"),
         images=value("images"),
+        kubelet_root=value("kubelet_root"),
+        node_ssh=value("node_ssh"),
+        probe_image=value("probe_image"),
         faults=tuple(value("break") or ()),
     )

@@ -17,7 +17,7 @@ from clusters.embedded.admin import Administrator
 from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.launchers import container_id, launcher_pod
 from clusters.provider import Handle, Progress
-from clusters.shape import ClusterSpec
+from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.virtual_node import machine
 from clusters.virtual_node.shell import Shell
 
@@ -29,6 +29,7 @@ class EmbeddedAccess:
     """An embedded cluster, seen by the harness over connections of its own."""
 
     simulation = False
+    kubelet_root = KUBELET_ROOT
 
     def __init__(self, handle: Handle) -> None:
         self.kubeconfig = handle.kubeconfig

@@ -17,7 +17,7 @@ from clusters.access import AccessError, ContainerExec, ExecResult, LibvirtView
 COMPUTE = "compute"
 SOCKET = "/var/run/libvirt/virtqemud-sock"
 
-CONNECTIONS = (("-c", f"qemu+unix:///session?socket={SOCKET}"), ())
+CONNECTIONS: tuple[tuple[str, ...], ...] = (("-c", f"qemu+unix:///session?socket={SOCKET}"), ())
 """Tried in turn: the launcher's own socket; virsh's default, for launchers that run as root."""
 
 _ROW = re.compile(r" *(?P<id>\d+):? +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
@@ -37,6 +37,7 @@ class VirshLibvirt:
     def __init__(self, container_exec: ContainerExec, launcher: Callable[[str, str], str]) -> None:
         self._exec = container_exec
         self._launcher = launcher
+        self._connections = CONNECTIONS
 
     def view(self, namespace: str, vmi: str) -> LibvirtView:
         """As `Libvirt.view`; the pins of vCPUs that are not enabled are left out."""
@@ -63,9 +64,12 @@ class VirshLibvirt:
 
     def _dump(self, namespace: str, pod: str, domain: str) -> tuple[tuple[str, ...], str]:
         failures = []
-        for connection in CONNECTIONS:
+        for connection in self._connections:
             result = self._virsh(namespace, pod, (*connection, "dumpxml", domain))
             if not result.returncode:
+                # All launchers of a cluster are alike, and each command takes a while.
+                others = (other for other in self._connections if other != connection)
+                self._connections = (connection, *others)
                 return connection, result.stdout
             failures.append(_failed(namespace, pod, shlex.join((*connection, "dumpxml")), result))
         raise AccessError("; ".join(failures))

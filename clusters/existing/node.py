@@ -10,11 +10,11 @@ pod instead of the node: what is behind them is not found.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.access import AccessError, Reading
+from clusters.access import AccessError, NodeShell, Reading
 from clusters.api import Api
 from clusters.existing import framing
 from clusters.pod_exec import ApiExec, NotStartedError
@@ -39,9 +39,12 @@ class Handler:
     trouble: str | None
 
 
-def handlers(api: Api) -> tuple[Handler, ...]:
-    """Every virt-handler pod that is bound to a node, one a node. Raises ApiError."""
-    pods = api.get("/api/v1/pods", labelSelector=HANDLER_LABEL)["items"]
+def handlers(api: Api, label: str = HANDLER_LABEL) -> tuple[Handler, ...]:
+    """Every virt-handler pod, or one with another label, that is bound to a node, one a node.
+
+    Raises ApiError.
+    """
+    pods = api.get("/api/v1/pods", labelSelector=label)["items"]
     found: dict[str, Handler] = {}
     for pod in pods:
         node = pod["spec"].get("nodeName")
@@ -72,10 +75,13 @@ def _handler(pod: Any) -> Handler:
 
 
 class HandlerShell:
-    """`clusters.access.NodeShell` through one virt-handler."""
+    """`clusters.access.NodeShell` through one virt-handler, or a pod as privileged."""
 
-    def __init__(self, api: Api, exec_: ApiExec, handler: Handler) -> None:
+    def __init__(
+        self, api: Api, exec_: ApiExec, handler: Handler, label: str = HANDLER_LABEL
+    ) -> None:
         self._api = api
+        self._label = label
         self._exec = exec_
         self._handler = handler
 
@@ -117,10 +123,33 @@ class HandlerShell:
 
     def _successor(self) -> Handler:
         """The node's virt-handler of now: it may have been replaced since."""
-        for handler in handlers(self._api):
+        for handler in handlers(self._api, self._label):
             if handler.node == self._handler.node:
                 return handler
         return self._handler
+
+
+ShellOf = Callable[[str], NodeShell]
+"""The shell of a node by its name. Raises AccessError."""
+
+
+def handler_shells(
+    api: Api, exec_: ApiExec, found: Sequence[Handler], label: str = HANDLER_LABEL
+) -> ShellOf:
+    """Shells through these pods, which have that label."""
+    by_node = {handler.node: handler for handler in found}
+    what = label.partition("=")[2]
+
+    def shell(node: str) -> NodeShell:
+        handler = by_node.get(node)
+        if handler is None:
+            raise AccessError(f"there is no {what} pod on node {node}")
+        if handler.trouble:
+            pod = f"{handler.namespace}/{handler.pod}"
+            raise AccessError(f"{pod} cannot be used: {handler.trouble}")
+        return HandlerShell(api, exec_, handler, label)
+
+    return shell
 
 
 def _there(path: str) -> str:

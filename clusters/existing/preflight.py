@@ -13,15 +13,18 @@ from typing import Any
 
 from clusters.access import AccessError
 from clusters.api import Api, ApiError
-from clusters.existing.node import Handler, HandlerShell, handlers
-from clusters.existing.rights import Right, single
+from clusters.existing.node import ShellOf, handler_shells, handlers
+from clusters.existing.probes import CommandShell
+from clusters.existing.rights import PROBES, RIGHTS, Right, single
 from clusters.pod_exec import ApiExec
+from clusters.shape import KUBELET_ROOT
 
 SCHEDULABLE = "kubevirt.io/schedulable"
 CPU_MANAGER = "kubevirt.io/cpumanager"
 GUIDE = "https://kubevirt.io/user-guide/compute/dedicated_cpu_resources/"
 
-CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
+CHECKPOINT = "cpu_manager_state"
+"""Below the kubelet's root."""
 CPUS_ONLINE = "/sys/devices/system/cpu/online"
 CGROUP_V2 = "/sys/fs/cgroup/cgroup.controllers"
 
@@ -81,24 +84,47 @@ class Preflight:
         return bool(self.points) and not self.gaps
 
 
-def preflight(kubeconfig: str, *, wanted_cpus: int = 1) -> Preflight:
+def preflight(
+    kubeconfig: str,
+    *,
+    wanted_cpus: int = 1,
+    kubelet_root: str = KUBELET_ROOT,
+    node_ssh: str | None = None,
+    probe_image: str | None = None,
+) -> Preflight:
     """Looks at the cluster of a kubeconfig's current context; changes nothing.
 
     Args:
         kubeconfig: path of a kubeconfig.
         wanted_cpus: exclusive CPUs that one node must have free at the least.
+        kubelet_root: where the nodes' kubelets keep their files.
+        node_ssh: command by which nodes are read, None for virt-handler.
+        probe_image: image of pods by which they will be read: nothing is read yet.
     """
+    checkpoint = f"{kubelet_root}/{CHECKPOINT}"
     try:
         api = Api(kubeconfig)
         try:
-            return _preflight(api, ApiExec(kubeconfig), wanted_cpus)
+            reach = _Reach(api, ApiExec(kubeconfig), checkpoint, node_ssh, probe_image)
+            return _preflight(api, wanted_cpus, reach)
         finally:
             api.close()
     except ApiError as error:
         return Preflight((Point("reachable", State.GAP, str(error)),))
 
 
-def _preflight(api: Api, exec_: ApiExec, wanted_cpus: int) -> Preflight:
+@dataclass(frozen=True)
+class _Reach:
+    """How the nodes are read."""
+
+    api: Api
+    exec_: ApiExec
+    checkpoint: str
+    node_ssh: str | None
+    probe_image: str | None
+
+
+def _preflight(api: Api, wanted_cpus: int, reach: _Reach) -> Preflight:
     kubernetes = api.get("/version").get("gitVersion", "")
     points = [Point("reachable", State.OK, f"Kubernetes {kubernetes} at {api.server}")]
     # The first question that needs credentials; without them no other has an answer.
@@ -107,7 +133,7 @@ def _preflight(api: Api, exec_: ApiExec, wanted_cpus: int) -> Preflight:
         return Preflight((*points, Point("credentials", State.GAP, str(trouble))), kubernetes)
     pods, no_pods = _ask("pods", lambda: api.get("/api/v1/pods")["items"])
     found, no_handlers = _ask("virt-handler", lambda: handlers(api))
-    points += rights(_refused_rights(api))
+    points += rights(_refused_rights(api, (*RIGHTS, *(PROBES if reach.probe_image else ()))))
     kubevirt, more = _kubevirt(api, any(_pinning(node) for node in nodes or ()))
     points += more
     if trouble is not None or nodes is None:
@@ -118,10 +144,26 @@ def _preflight(api: Api, exec_: ApiExec, wanted_cpus: int) -> Preflight:
         points.append(Point("free CPUs", State.GAP, str(no_pods), "see rights"))
     elif any(map(_pinning, nodes)):
         points.append(free_cpus(nodes, pods, wanted_cpus))
-    if found is None:
+    if reach.probe_image:
+        points.append(
+            Point("node access", State.OK, f"probes of image {reach.probe_image} will be started")
+        )
+    elif reach.node_ssh:
+        ssh = reach.node_ssh
+        by_name = {node["metadata"]["name"]: node for node in nodes}
+        points += node_access(
+            nodes,
+            lambda name: CommandShell(ssh, by_name[name]),
+            reach.checkpoint,
+            f"`{ssh}`",
+            "see that the command reaches a shell of every node, as root, without asking anything",
+        )
+    elif found is None:
         points.append(Point("node access", State.GAP, str(no_handlers), "see rights"))
     else:
-        points += _node_access(api, exec_, nodes, found)
+        points += node_access(
+            nodes, handler_shells(reach.api, reach.exec_, found), reach.checkpoint
+        )
     return Preflight(tuple(points), kubernetes, kubevirt)
 
 
@@ -137,9 +179,11 @@ def _ask(subject: str, question: Callable[[], Any]) -> tuple[Any, ApiError | Non
 # rights
 
 
-def _refused_rights(api: Api) -> tuple[tuple[Right, str], ...] | ApiError:
+def _refused_rights(
+    api: Api, wanted: tuple[Right, ...]
+) -> tuple[tuple[Right, str], ...] | ApiError:
     refused = []
-    for right, verb in single():
+    for right, verb in single(wanted):
         resource, _, subresource = right.resource.partition("/")
         review = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -357,50 +401,63 @@ def _cpus(quantity: object) -> Decimal:
 # node access
 
 
-def _node_access(
-    api: Api, exec_: ApiExec, nodes: Sequence[Mapping[str, Any]], found: Sequence[Handler]
+def node_access(
+    nodes: Sequence[Mapping[str, Any]],
+    shell_of: ShellOf,
+    checkpoint: str,
+    through: str = "virt-handler",
+    mend: str = "see that virt-handler runs there and that you may exec into it, or give "
+    "--node-ssh or --probe-image",
 ) -> list[Point]:
-    by_node = {handler.node: handler for handler in found}
+    """Whether the files of the nodes that pin can be read, and what is amiss with them.
+
+    Args:
+        nodes: all of them.
+        shell_of: a node's shell by its name; raises AccessError.
+        checkpoint: path of the CPU manager's on the nodes.
+        through: names what they are read through.
+        mend: what to do where they cannot be read.
+    """
     names = [node["metadata"]["name"] for node in nodes if _pinning(node)]
 
     def look(name: str) -> list[Point]:
-        handler = by_node.get(name)
-        if handler is None:
-            return [_no_access(name, "there is no virt-handler pod on it")]
-        if handler.trouble:
-            pod = f"{handler.namespace}/{handler.pod}"
-            return [_no_access(name, f"{pod} cannot be used: {handler.trouble}")]
-        patterns = (CPUS_ONLINE, CGROUP_V2, CHECKPOINT)
         try:
-            reading = HandlerShell(api, exec_, handler).read(patterns)
+            reading = shell_of(name).read((CPUS_ONLINE, CGROUP_V2, checkpoint))
         except AccessError as error:
-            return [_no_access(name, str(error))]
-        return list(node_files(name, reading.files, reading.unreadable))
+            return [_no_access(name, str(error), mend)]
+        return list(node_files(name, reading.files, reading.unreadable, checkpoint, mend))
 
     with ThreadPoolExecutor(NODES_AT_ONCE) as pool:
         seen = list(zip(names, pool.map(look, names), strict=True))
     points = [point for _, amiss in seen for point in amiss]
     if fine := [name for name, amiss in seen if not amiss]:
-        found_there = f"virt-handler shows the node's files on {_some(fine)}"
+        found_there = f"{through} shows the node's files on {_some(fine)}"
         points.insert(0, Point("node access", State.OK, found_there))
     return points
 
 
-def _no_access(name: str, why: str) -> Point:
-    return Point(
-        "node access",
-        State.GAP,
-        f"the files of node {name} cannot be read: {why}",
-        "see that virt-handler runs there and that you may exec into it",
-    )
+def _no_access(name: str, why: str, mend: str) -> Point:
+    return Point("node access", State.GAP, f"the files of node {name} cannot be read: {why}", mend)
 
 
 def node_files(
-    name: str, files: Mapping[str, str], unreadable: Mapping[str, str]
+    name: str,
+    files: Mapping[str, str],
+    unreadable: Mapping[str, str],
+    checkpoint: str,
+    mend: str,
 ) -> Iterator[Point]:
-    """What is amiss with the files that were read on a node that pins."""
+    """What is amiss with the files that were read on a node that pins.
+
+    Args:
+        name: of the node.
+        files: texts by path.
+        unreadable: reasons by path.
+        checkpoint: path of the CPU manager's.
+        mend: what to do where nothing can be read.
+    """
     if CPUS_ONLINE not in files:
-        yield _no_access(name, unreadable.get(CPUS_ONLINE, f"{CPUS_ONLINE} is not there"))
+        yield _no_access(name, unreadable.get(CPUS_ONLINE, f"{CPUS_ONLINE} is not there"), mend)
         return
     if CGROUP_V2 not in files:
         yield Point(
@@ -410,18 +467,19 @@ def node_files(
             "stays unobserved there",
             "boot it with cgroup v2",
         )
-    if CHECKPOINT not in files:
-        why = unreadable.get(CHECKPOINT, "it is not there; the kubelet's root may be elsewhere")
+    if checkpoint not in files:
+        why = unreadable.get(checkpoint, "it is not there; the kubelet's root may be elsewhere")
         yield Point(
             "node access",
             State.LIMITED,
-            f"the checkpoint {CHECKPOINT} of node {name} stays unobserved: {why}",
+            f"the checkpoint {checkpoint} of node {name} stays unobserved: {why}",
+            "give --kubelet-root, the kubelet's --root-dir",
         )
         return
     try:
-        policy = json.loads(files[CHECKPOINT])["policyName"]
+        policy = json.loads(files[checkpoint])["policyName"]
     except (ValueError, KeyError, TypeError):
-        policy = f"unknown ({files[CHECKPOINT][:80]!r})"
+        policy = f"unknown ({files[checkpoint][:80]!r})"
     if policy != "static":
         yield Point(
             "node access",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from clusters import processes, rundir
 from clusters.access import AccessError, Capability, ContainerExec, GuestConsole, Libvirt, NodeShell
 from clusters.api import Api, ApiError
 from clusters.console import ApiConsole
-from clusters.existing import preflight
+from clusters.existing import preflight, probes
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
-from clusters.existing.node import Handler, HandlerShell, handlers
+from clusters.existing.node import HANDLER_LABEL, Handler, ShellOf, handler_shells, handlers
+from clusters.existing.preflight import SCHEDULABLE
 from clusters.launchers import launcher_pod
 from clusters.pod_exec import ApiExec
 from clusters.provider import ClusterError, Handle, Progress
@@ -24,6 +25,8 @@ from clusters.shape import ClusterSpec
 
 NAME = "existing"
 LOG_LINES = "2000"
+SSH, PROBES = "node-ssh", "probe-namespace"
+"""In the handle's details, where nodes are not read through virt-handler."""
 OWNER = "owner"
 """In the handle's details: the process that the handle dies with, unless it is detached."""
 
@@ -44,23 +47,52 @@ class ExistingProvider:
         path = directory / "kubeconfig"
         path.touch(mode=0o600)
         path.write_text(single_context(spec.kubeconfig, spec.context))
-        found = preflight.preflight(str(path))
+        found = preflight.preflight(
+            str(path),
+            kubelet_root=spec.kubelet_root,
+            node_ssh=spec.node_ssh,
+            probe_image=spec.probe_image,
+        )
         for point in found.points:
             progress(str(point))
-        if not found.ready:
-            raise ClusterError(
-                "no run can be made on this cluster:\n"
-                + "\n".join(
-                    f"- {point.subject}: {point.found}" + (f": {point.mend}" if point.mend else "")
-                    for point in found.gaps
-                )
-            )
-        details = {"kubernetes": found.kubernetes, "kubevirt": found.kubevirt}
+        _require(found.gaps)
+        details = {
+            "kubernetes": found.kubernetes,
+            "kubevirt": found.kubevirt,
+            "kubelet-root": spec.kubelet_root,
+        }
+        if spec.node_ssh:
+            details[SSH] = spec.node_ssh
+        if spec.probe_image:
+            details[PROBES] = f"conformance-probe-{name}"
         if not detached:
             details[OWNER] = processes.identity(os.getpid())
         handle = Handle(NAME, name, str(directory), str(path), details)
+        # From here on the probes are found again and removed, whatever happens.
         rundir.write_handle(directory, handle)
+        if spec.probe_image:
+            self._start_probes(handle, spec.probe_image, progress)
         return handle
+
+    def _start_probes(self, handle: Handle, image: str, progress: Progress) -> None:
+        """Raises ClusterError when they do not run or show no node."""
+        try:
+            api = Api(handle.kubeconfig)
+            nodes = api.get("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")["items"]
+            names = [str(node["metadata"]["name"]) for node in nodes]
+            probes.start_probes(api, handle.details[PROBES], image, names, progress=progress)
+        except ApiError as error:
+            raise ClusterError(f"the probes could not be started: {error}") from error
+        access = ExistingAccess(handle)
+        checkpoint = f"{access.kubelet_root}/{preflight.CHECKPOINT}"
+        mend = "see that nothing forbids privileged pods there"
+        points = preflight.node_access(nodes, access.node_shell, checkpoint, "a probe", mend)
+        for point in points:
+            progress(str(point))
+        gaps = [point for point in points if point.state is preflight.State.GAP]
+        if gaps:
+            self.down(handle)
+        _require(gaps)
 
     def connect(self, handle: Handle) -> ExistingAccess:
         """As `Provider.connect`. Raises ClusterError when the API does not answer."""
@@ -85,8 +117,21 @@ class ExistingProvider:
         return None
 
     def down(self, handle: Handle) -> None:
-        """Forgets the cluster: removes the handle and the copy of the kubeconfig."""
-        rundir.remove(Path(handle.directory))
+        """Forgets the cluster: removes probes, the handle and the copy of the kubeconfig.
+
+        Raises ClusterError when probes could not be removed.
+        """
+        namespace = handle.details.get(PROBES)
+        try:
+            if namespace and Path(handle.kubeconfig).exists():
+                probes.stop_probes(Api(handle.kubeconfig), namespace)
+        except ApiError as error:
+            raise ClusterError(
+                f"namespace {namespace} with the probes was left behind: {error}; `kubectl delete "
+                f"namespace {namespace}` removes it"
+            ) from error
+        finally:
+            rundir.remove(Path(handle.directory))
 
 
 class ExistingAccess:
@@ -96,31 +141,53 @@ class ExistingAccess:
         self.kubeconfig = handle.kubeconfig
         self.simulation = False
         self.acceleration = ""
+        self.kubelet_root = handle.details["kubelet-root"]
         self.control = None
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
         self._handlers: Mapping[str, Handler] = {
             handler.node: handler for handler in handlers(self._api) if handler.trouble is None
         }
-        self.nodes = tuple(sorted(self._handlers))
+        self.nodes, self._shell_of, self._through = self._reach(handle.details)
         self.description = (
             f"KubeVirt {handle.details.get('kubevirt', '')} on Kubernetes "
             f"{handle.details.get('kubernetes', '')} at {self._api.server}, "
-            f"{len(self.nodes)} nodes with virt-handler"
+            f"{len(self.nodes)} nodes read through {self._through}"
+        )
+
+    def _reach(self, details: Mapping[str, str]) -> tuple[tuple[str, ...], ShellOf, str]:
+        """Which nodes can be read, how, and through what. Raises ApiError."""
+        if SSH in details:
+            nodes = self._api.get("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")["items"]
+            by_name = {str(node["metadata"]["name"]): node for node in nodes}
+            command = details[SSH]
+
+            def shell(node: str) -> NodeShell:
+                if node not in by_name:
+                    raise AccessError(f"there is no node {node} that takes VMIs")
+                return probes.CommandShell(command, by_name[node])
+
+            return tuple(sorted(by_name)), shell, f"`{command}`"
+        found, label, through = tuple(self._handlers.values()), HANDLER_LABEL, "virt-handler"
+        if PROBES in details:
+            label, through = f"{probes.PROBE_LABEL}={details[PROBES]}", "probes"
+            found = handlers(self._api, label)
+        return (
+            tuple(sorted(handler.node for handler in found)),
+            handler_shells(self._api, self._exec, found, label),
+            through,
         )
 
     def node_shell(self, node: str) -> NodeShell:
         """As `ClusterAccess.node_shell`."""
-        if node not in self._handlers:
-            raise AccessError(f"no virt-handler runs on node {node}, so its files cannot be read")
-        return HandlerShell(self._api, self._exec, self._handlers[node])
+        return self._shell_of(node)
 
     @property
     def container_exec(self) -> ContainerExec:
         """As `ClusterAccess.container_exec`."""
         return self._exec
 
-    @property
+    @functools.cached_property
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
         return VirshLibvirt(self._exec, self._launcher)
@@ -138,7 +205,7 @@ class ExistingAccess:
         """As `ClusterAccess.capabilities`; ``smt`` and ``numa`` where any node has it."""
         return {
             "libvirt": Capability(True, "virsh in the launcher's compute container"),
-            "node-files": Capability(True, "an exec into virt-handler"),
+            "node-files": Capability(True, self._through),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
             **self._topology,
         }
@@ -201,6 +268,18 @@ class ExistingAccess:
     def close(self) -> None:
         """As `ClusterAccess.close`."""
         self._api.close()
+
+
+def _require(gaps: Sequence[preflight.Point]) -> None:
+    """Raises ClusterError with all gaps when there are any."""
+    if gaps:
+        raise ClusterError(
+            "no run can be made on this cluster:\n"
+            + "\n".join(
+                f"- {point.subject}: {point.found}" + (f": {point.mend}" if point.mend else "")
+                for point in gaps
+            )
+        )
 
 
 def _capability(nodes: list[str], what: str, unread: str) -> Capability:

@@ -32,6 +32,13 @@ RIGHTS = (
     Right("", "nodes/proxy", ("get",), "read the kubelet's running configuration", needed=False),
     Right("", "namespaces", ("create", "delete", "get", "list"), "work in a namespace of its own"),
     Right("", "pods", ("get", "list"), "know every pod that shares a node with a judged VMI"),
+    Right(
+        "",
+        "pods",
+        ("create", "delete", "watch"),
+        "run the plain pods of --matrix pods and of some scenarios",
+        needed=False,
+    ),
     # A WebSocket is a GET; since Kubernetes 1.35 it needs "create" as well
     # (feature gate AuthorizePodWebsocketUpgradeCreatePermission).
     Right("", "pods/exec", ("create", "get"), "read node files in virt-handler, run virsh"),
@@ -52,6 +59,9 @@ RIGHTS = (
         needed=False,
     ),
 )
+
+PROBES = (Right("", "pods", ("create",), "start the probes that --probe-image asks for"),)
+"""What a run cannot do without where nodes are read through probes."""
 
 
 def single(rights: tuple[Right, ...] = RIGHTS) -> Iterator[tuple[Right, str]]:

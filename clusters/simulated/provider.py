@@ -11,7 +11,7 @@ from clusters.access import AccessError, Capability, ClusterAccess
 from clusters.embedded.admin import Administrator
 from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.provider import Handle, Progress
-from clusters.shape import ClusterSpec
+from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.simulated import backdoor
 
 MODULE = "clusters.simulated.daemon"
@@ -23,6 +23,7 @@ class SimulatedAccess:
 
     simulation = True
     acceleration = ""
+    kubelet_root = KUBELET_ROOT
 
     def __init__(self, handle: Handle) -> None:
         self.kubeconfig = handle.kubeconfig

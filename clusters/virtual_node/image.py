@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from clusters.provider import ClusterError, Progress
 from clusters.virtual_node import cache, kernel
@@ -165,7 +166,7 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
 
 
 def _base(progress: Progress) -> Path:
-    suite = _suite()
+    suite = debian_suite()
     scripts = [_text(name) for name in ("assemble.sh", "initramfs.sh")]
     name = f"base-{cache.key([suite, *PACKAGES, *scripts, _text('kernel.py')])}"
 
@@ -180,7 +181,7 @@ def _base(progress: Progress) -> Path:
     )
 
 
-def _suite() -> str:
+def debian_suite() -> str:
     """The Debian suite to build from: this host's own where it is Debian."""
     release = Path("/etc/os-release").read_text()
     found = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
@@ -223,22 +224,10 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
         room.chmod(0o1777)
         for script in ("assemble.sh", "initramfs.sh"):
             shutil.copy(HERE / script, work_path / script)
-        merged = "; ".join(
-            ['set -e; cd "$1"; mkdir -p usr/bin usr/sbin usr/lib usr/lib64']
-            + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
-        )
         assemble = f'sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2'
         command = [
-            *("setpriv", "--pdeathsig", "TERM", "mmdebstrap"),
-            # Unpacked, not configured: nothing here runs a maintainer's script.
-            "--variant=extract",
+            *_unpacking(PACKAGES),
             "--format=null",
-            "--architectures=amd64",
-            f"--include={','.join(PACKAGES)}",
-            "--aptopt=Apt::Install-Recommends false",
-            f"--setup-hook={merged}",
-            # Nor for its hooks: Debian 13's has /proc mounted there, which is no file of the image.
-            "--skip=chroot/mount",
             # Without root, what it puts beside the root cannot be removed from outside.
             f'--extract-hook={assemble} || {{ rm -rf "$1.out" "$1.img"; exit 1; }}',
             f'--extract-hook=mv "$1".img {work}/room/root.img',
@@ -256,6 +245,47 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
             progress=progress,
         )
         _copy(room / "root.img", directory / "root.img")
+
+
+def unpack_packages(packages: Sequence[str], suite: str, tar: Path, *, progress: Progress) -> None:
+    """Writes a tar of these packages of Debian and of those that they need, not configured.
+
+    Raises ClusterError when a tool is missing or packages could not be fetched.
+    """
+    sources = _sources(suite)
+    with tempfile.TemporaryDirectory(prefix="packages-") as work:
+        Path(work).chmod(0o1777)
+        # The tar goes through here: whoever mmdebstrap becomes may not write beside it.
+        command = [*_unpacking(packages), "--format=tar", suite, "-", *(["-"] if sources else [])]
+        with tar.open("wb") as out:
+            _run(
+                command,
+                package="mmdebstrap",
+                stdin="\n".join(sources) + "\n",
+                environment={**os.environ, "TMPDIR": work},
+                progress=progress,
+                stdout=out,
+            )
+
+
+def _unpacking(packages: Sequence[str]) -> list[str]:
+    """mmdebstrap's command up to the suite: packages are unpacked, and none of their
+    maintainers' scripts is run.
+    """
+    merged = "; ".join(
+        ['set -e; cd "$1"; mkdir -p usr/bin usr/sbin usr/lib usr/lib64']
+        + [f"ln -s usr/{name} {name}" for name in ("bin", "sbin", "lib", "lib64")]
+    )
+    return [
+        *("setpriv", "--pdeathsig", "TERM", "mmdebstrap"),
+        "--variant=extract",
+        "--architectures=amd64",
+        f"--include={','.join(packages)}",
+        "--aptopt=Apt::Install-Recommends false",
+        f"--setup-hook={merged}",
+        # Nor for hooks: Debian 13's has /proc mounted there, which is no file of the image.
+        "--skip=chroot/mount",
+    ]
 
 
 STEP = re.compile(r"I: ((?:running apt-get|downloading|extracting|automatically chosen mode).*)")
@@ -327,6 +357,7 @@ def _run(
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    stdout: IO[bytes] | int = subprocess.DEVNULL,
 ) -> str:
     """Runs a tool to its end; returns what it wrote to stderr. Raises ClusterError."""
     missing = ClusterError(
@@ -336,7 +367,7 @@ def _run(
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",

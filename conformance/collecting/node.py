@@ -20,7 +20,8 @@ HARDWARE = (
     "/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list",
     "/sys/devices/system/node/node[0-9]*/cpulist",
 )
-KUBELET = ("/var/lib/kubelet/cpu_manager_state", "/var/lib/kubelet/config.yaml")
+KUBELET = ("cpu_manager_state", "config.yaml")
+"""Files below the kubelet's root."""
 _POD_CGROUPS = (
     "kubepods.slice/kubepods-pod*.slice",
     "kubepods.slice/kubepods-*.slice/kubepods-*-pod*.slice",
@@ -47,8 +48,9 @@ CGROUPS = tuple(_cgroup_patterns())
 class NodeReader:
     """Reads one node for one process; hardware is read once."""
 
-    def __init__(self, shell: NodeShell) -> None:
+    def __init__(self, shell: NodeShell, kubelet_root: str) -> None:
         self._shell = shell
+        self._kubelet = tuple(f"{kubelet_root}/{name}" for name in KUBELET)
         self._hardware: Mapping[str, str] | None = None
 
     def hardware(self) -> Mapping[str, str]:
@@ -67,7 +69,7 @@ class NodeReader:
         Raises:
             AccessError: the node does not answer.
         """
-        first = self._shell.read((*KUBELET, *CGROUPS))
+        first = self._shell.read((*self._kubelet, *CGROUPS))
         files, unreadable = dict(first.files), dict(first.unreadable)
         threads = sorted(
             {

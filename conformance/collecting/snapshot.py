@@ -132,7 +132,7 @@ class Collector:
             shell = layers.read("files", lambda: self._access.node_shell(node))
             if shell is None:
                 return {}, {}, {}
-            self._nodes[node] = NodeReader(shell)
+            self._nodes[node] = NodeReader(shell, self._access.kubelet_root)
         reader = self._nodes[node]
         files, unreadable = layers.read("files", reader.files) or ({}, {})
         configz = f"/api/v1/nodes/{node}/proxy/configz"

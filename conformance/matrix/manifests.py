@@ -12,11 +12,16 @@ from conformance.matrix.reading import EVEN_PARITY, HOOK_SIDECARS
 SMALL_MEMORY = "96Mi"
 """What the guest gets where a case is not about memory; it needs no more."""
 
+PULL_POLICY = "IfNotPresent"
+"""Images may have been loaded into the nodes; Kubernetes would pull ``latest`` every time."""
+
 
 @dataclass(frozen=True)
 class Images:
     """Names of the images that manifests refer to; every cluster kind has its own way to
     provide them.
+
+    By default the names are of no registry, so that nobody's image is pulled by mistake.
 
     Attributes:
         guest: holds ``/boot/vmlinux`` and ``/boot/initrd``.
@@ -24,9 +29,16 @@ class Images:
         sidecar: a hook sidecar that does nothing; with a shell, for plain pods.
     """
 
-    guest: str = "cpu-conformance/guest:latest"
-    disk: str = "cpu-conformance/disk:latest"
-    sidecar: str = "cpu-conformance/sidecar:latest"
+    guest: str = "localhost/cpu-conformance/guest:latest"
+    disk: str = "localhost/cpu-conformance/disk:latest"
+    sidecar: str = "localhost/cpu-conformance/sidecar:latest"
+
+    @classmethod
+    def below(cls, prefix: str, guest: str | None = None) -> Images:
+        """The images as `./conform guest-image` names them, or another one for the guest."""
+        return cls(
+            guest or f"{prefix}/guest:latest", f"{prefix}/disk:latest", f"{prefix}/sidecar:latest"
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +152,8 @@ def _annotations(wish: Wish, images: Images) -> dict[str, str]:
     if wish.even_parity:
         annotations[EVEN_PARITY] = ""
     if wish.hooks:
-        annotations[HOOK_SIDECARS] = json.dumps([{"image": images.sidecar}] * wish.hooks)
+        hook = {"image": images.sidecar, "imagePullPolicy": PULL_POLICY}
+        annotations[HOOK_SIDECARS] = json.dumps([hook] * wish.hooks)
     return annotations
 
 
@@ -149,7 +162,8 @@ def _disks(wish: Wish, images: Images) -> tuple[list[dict[str, Any]], list[dict[
     volumes: list[dict[str, Any]] = []
     if wish.container_disk:
         disks.append({"name": "image", "disk": {"bus": "virtio"}})
-        volumes.append({"name": "image", "containerDisk": {"image": images.disk}})
+        disk = {"image": images.disk, "imagePullPolicy": PULL_POLICY}
+        volumes.append({"name": "image", "containerDisk": disk})
     if wish.dedicated_iothread or (wish.iothreads_policy is not None and not disks):
         disks.append({"name": "scratch", "disk": {"bus": "virtio"}})
         volumes.append({"name": "scratch", "emptyDisk": {"capacity": "8Mi"}})
@@ -160,9 +174,11 @@ def _disks(wish: Wish, images: Images) -> tuple[list[dict[str, Any]], list[dict[
 
 def _kernel_boot(images: Images) -> dict[str, Any]:
     return {
-        "kernelArgs": "console=ttyS0",
+        # Where its messages are not kept away they cut the guest's report into pieces.
+        "kernelArgs": "console=ttyS0 quiet loglevel=0",
         "container": {
             "image": images.guest,
+            "imagePullPolicy": PULL_POLICY,
             "kernelPath": "/boot/vmlinux",
             "initrdPath": "/boot/initrd",
         },

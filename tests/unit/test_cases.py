@@ -84,9 +84,10 @@ def test_a_manifest_boots_the_guest_image_and_stops_at_once() -> None:
     spec = vmi("vmi", Wish(cores=1), images=Images(guest="example/guest:1"))["spec"]
     assert spec["terminationGracePeriodSeconds"] == 0
     assert spec["domain"]["firmware"]["kernelBoot"] == {
-        "kernelArgs": "console=ttyS0",
+        "kernelArgs": "console=ttyS0 quiet loglevel=0",
         "container": {
             "image": "example/guest:1",
+            "imagePullPolicy": "IfNotPresent",
             "kernelPath": "/boot/vmlinux",
             "initrdPath": "/boot/initrd",
         },

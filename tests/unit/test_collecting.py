@@ -48,7 +48,7 @@ class RecordedNode:
 
 def test_two_round_trips_show_all_that_is_judged() -> None:
     shell = RecordedNode()
-    files, unreadable = NodeReader(shell).files()
+    files, unreadable = NodeReader(shell, "/var/lib/kubelet").files()
     assert shell.trips == 2
     assert not unreadable
     raw = replace(good.running(), files={**files, good.CONFIGZ: good.node_files()[good.CONFIGZ]})
@@ -57,7 +57,7 @@ def test_two_round_trips_show_all_that_is_judged() -> None:
 
 def test_hardware_is_read_once() -> None:
     shell = RecordedNode()
-    reader = NodeReader(shell)
+    reader = NodeReader(shell, "/var/lib/kubelet")
     assert reader.hardware() is reader.hardware()
     assert shell.trips == 1
     assert set(reader.hardware()) == set(good.hardware())

@@ -41,7 +41,7 @@ def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
     assert not access.simulation
     read = access.node_shell("n1").read(["/sys/devices/system/cpu/online"])
     assert read.files == {"/sys/devices/system/cpu/online": "0-11\n"}
-    with pytest.raises(AccessError, match="no virt-handler runs on node n2"):
+    with pytest.raises(AccessError, match="no virt-handler pod on node n2"):
         access.node_shell("n2")
     available = {name: c.available for name, c in access.capabilities().items()}
     assert available == {

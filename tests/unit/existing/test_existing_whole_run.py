@@ -36,8 +36,10 @@ def simulated(tmp_path: Path) -> Iterator[Handle]:
         provider.down(handle)
 
 
-def start(name: str, tmp_path: Path, kubeconfig: str) -> subprocess.Popen[str]:
-    options = ["--cluster", "existing", "--report-dir", str(tmp_path / name), "-k", CASES]
+def start(
+    name: str, tmp_path: Path, kubeconfig: str, *more: str, cases: str = CASES
+) -> subprocess.Popen[str]:
+    options = ["--cluster", "existing", "--report-dir", str(tmp_path / name), "-k", cases, *more]
     options += ["-p", "tests.unit.existing.recording", "-p", "no:cacheprovider"]
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "tests/conformance", "-q", *options],
@@ -62,9 +64,8 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
         said, _ = run.communicate()
         assert run.returncode == 0, said
         findings = json.loads((tmp_path / name / "report.json").read_text())["findings"]
-        other = {f["requirement"]: f["verdict"] for f in findings if f["verdict"] != "pass"}
-        # Parts of cores may be given here, and nobody allowed to restart a kubelet.
-        assert other == {"SMT-ALIGNED": "not-applicable", "LIFE-KUBELET": "not-applicable"}
+        # What the nodes of this shape do not offer is not applicable.
+        assert {finding["verdict"] for finding in findings} - {"not-applicable"} == {"pass"}
     assert not asked(tmp_path) - {
         (verb, right.group, right.resource) for right, verb in single()
     }, "something is asked that clusters/existing/rbac.yaml does not grant"
@@ -75,6 +76,44 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
     }
     api.close()
     assert not list(tmp_path.glob("cpu-conformance/*")), "the runs have forgotten the cluster"
+
+
+@pytest.mark.parametrize(
+    ("more", "hog", "said"),
+    [
+        (
+            ["--guest-image", "nowhere.example/unknown:1"],
+            False,
+            "image nowhere.example/unknown:1 is not to be had on node node-1 (",
+        ),
+        (["--patience", "0.05"], True, "no node has room for cores-2 ("),
+    ],
+    ids=["image", "room"],
+)
+def test_what_no_requirement_is_about_is_a_problem_and_no_verdict(
+    simulated: Handle, tmp_path: Path, more: list[str], hog: bool, said: str
+) -> None:
+    api = Api(simulated.kubeconfig)
+    if hog:
+        resources = {key: {"cpu": "8500m", "memory": "8Mi"} for key in ("requests", "limits")}
+        api.post(
+            "/api/v1/namespaces/default/pods",
+            {
+                "metadata": {"name": "hog"},
+                "spec": {"containers": [{"name": "c", "image": "pause", "resources": resources}]},
+            },
+        )
+    run = start("run", tmp_path, simulated.kubeconfig, *more, cases="cores-2")
+    output, _ = run.communicate()
+    assert run.returncode == 2, output
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert said in report["problems"][0]["message"]
+    assert "fail" not in {finding["verdict"] for finding in report["findings"]}
+    snapshots = list((tmp_path / "run" / "evidence" / "snapshots").glob("cores-2.not-started.*"))
+    assert len(snapshots) == 1, "the evidence of why it did not start is kept"
+    names = {item["metadata"]["name"] for item in api.get("/api/v1/namespaces")["items"]}
+    assert not [name for name in names if name.startswith("conformance-")]
+    api.close()
 
 
 def asked(directory: Path) -> set[tuple[str, str, str]]:
