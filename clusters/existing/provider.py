@@ -17,6 +17,7 @@ from clusters.existing import preflight
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import Handler, HandlerShell, handlers
+from clusters.hugepages import hugepages
 from clusters.launchers import launcher_pod
 from clusters.pod_exec import ApiExec
 from clusters.provider import ClusterError, Handle, Progress
@@ -140,8 +141,16 @@ class ExistingAccess:
             "libvirt": Capability(True, "virsh in the launcher's compute container"),
             "node-files": Capability(True, "an exec into virt-handler"),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
+            "hugepages": self._hugepages,
             **self._topology,
         }
+
+    @functools.cached_property
+    def _hugepages(self) -> Capability:
+        try:
+            return hugepages(self._api)
+        except ApiError as error:
+            return Capability(False, str(error))
 
     @functools.cached_property
     def _topology(self) -> Mapping[str, Capability]:

@@ -46,6 +46,7 @@ def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
     available = {name: c.available for name, c in access.capabilities().items()}
     assert available == {
         "libvirt": True, "node-files": True, "guest-console": True, "smt": True, "numa": False,
+        "hugepages": False,
     }  # fmt: skip
     access.close()
     PROVIDER.down(handle)
