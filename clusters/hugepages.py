@@ -17,6 +17,5 @@ def hugepages(api: Api) -> Capability:
     offered = [f"{node} ({text})" for node, text in allocatable.items() if text not in (None, "0")]
     if offered:
         return Capability(True, f"{RESOURCE} can be allocated on {', '.join(offered[:3])}")
-    return Capability(
-        False, f"no node has allocatable {RESOURCE}: reserve some, as vm.nr_hugepages"
-    )
+    how = "set vm.nr_hugepages on a node, and restart its kubelet"
+    return Capability(False, f"no node has allocatable {RESOURCE}: {how}")
