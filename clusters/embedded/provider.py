@@ -38,7 +38,7 @@ class EmbeddedAccess:
             f"{stack_description(handle)} (it proves the harness, never KubeVirt) on virtual nodes"
         )
         self.control = Administrator(Path(handle.directory))
-        self._stack_capabilities = stack_capabilities(handle)
+        self._handle = handle
         self.acceleration = handle.details["acceleration"]
         self._directory = Path(handle.directory)
         self.guest_console = ApiConsole(handle.kubeconfig)
@@ -64,7 +64,7 @@ class EmbeddedAccess:
             "node-files": Capability(True, "ssh to the virtual node"),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
             **self._topology,
-            **self._stack_capabilities,
+            **stack_capabilities(self._handle),
         }
 
     @functools.cached_property
