@@ -7,7 +7,7 @@ from importlib import import_module
 from clusters import rundir
 from clusters.provider import Progress, Provider
 
-NAMES = ("embedded", "simulated", "existing")
+NAMES = ("embedded", "simulated", "existing", "virtual")
 
 
 def provider(name: str) -> Provider:

@@ -77,6 +77,8 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
+        kubernetes: directory with the Kubernetes that a ``virtual`` cluster runs.
+        images: directory with image archives that every node is to have.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -84,6 +86,8 @@ class ClusterSpec:
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+    kubernetes: str | None = None
+    images: str | None = None
     faults: tuple[str, ...] = ()
 
 

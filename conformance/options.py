@@ -62,6 +62,12 @@ SPEC = (
         "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
         {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
     ),
+    Option(
+        "--kubernetes",
+        "with the Kubernetes programs that a virtual cluster runs",
+        {"metavar": "DIR"},
+    ),
+    Option("--images", "with image archives that every node is to have", {"metavar": "DIR"}),
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
@@ -121,5 +127,7 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         profile=value("profile"),
         kubeconfig=value("kubeconfig"),
         context=value("context"),
+        kubernetes=value("kubernetes"),
+        images=value("images"),
         faults=tuple(value("break") or ()),
     )

@@ -1,0 +1,174 @@
+"""The process of a virtual cluster: ``python -m clusters.virtual.daemon DIRECTORY``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clusters import daemon
+from clusters.access import AccessError
+from clusters.api import Api
+from clusters.certificates import write_private
+from clusters.provider import ClusterError, Progress
+from clusters.shape import ClusterSpec
+from clusters.virtual import binaries, kubelet, network, node_image, pki
+from clusters.virtual.control_plane import ControlPlane, Ports, commands, control_plane, egress
+from clusters.virtual_node import accel, image
+from clusters.virtual_node.accel import Accel
+from clusters.virtual_node.boot import boot
+from clusters.virtual_node.machine import Machine, free_port
+from clusters.virtual_node.shell import Commands
+
+WATCH_SECONDS = 1.0
+NODE_SECONDS = 300.0
+CONTROL_PLANE = "control-plane"
+"""Directory of the programs that run on this host: logs, data, certificates."""
+
+
+@dataclass
+class VirtualCluster:
+    """What runs; see `clusters.daemon.Running`."""
+
+    plane: ControlPlane
+    nodes: Mapping[str, Machine]
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def dead(self) -> str | None:
+        """What has died, with its last words."""
+        for node in self.nodes.values():
+            if not node.alive():
+                return f"the machine of node {node.name} has died\n{node.last_words()}"
+        return self.plane.dead()
+
+    async def failed(self) -> str:
+        """Returns when a machine or a program of the control plane has died."""
+        while True:
+            if dead := self.dead():
+                return dead
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def cluster(
+    spec: ClusterSpec, directory: Path, progress: Progress
+) -> AsyncIterator[VirtualCluster]:
+    """Starts the control plane, boots the nodes or restores them, and waits for both."""
+    found = binaries.find(spec.kubernetes)
+    version = await asyncio.to_thread(binaries.version, found)
+    place = directory / CONTROL_PLANE
+    place.mkdir()
+    ports = Ports(etcd=free_port(), api=free_port())
+    identities = pki.make(place / "pki", ports.api)
+    kubeconfig = Path(identities.path("admin.kubeconfig"))
+    selector, socket = place / "egress.yaml", place / "egress.sock"
+    selector.write_text(egress(socket))
+    nodes: dict[str, Machine] = {}
+    reached: dict[int, Commands] = {}
+    progress(f"starting the control plane of Kubernetes {version}")
+    started = commands(found, identities, ports, place / "etcd", selector)
+    async with network.proxy(socket, reached), control_plane(place, started) as plane:
+        running = VirtualCluster(plane, nodes)
+        chosen = accel.choose()
+        try:
+            await asyncio.to_thread(_boot, spec, directory, chosen, nodes, progress)
+            await plane.ready(str(kubeconfig))
+            for number, node in enumerate(spec.nodes, 1):
+                progress(f"starting the kubelet of {node.name}")
+                machine = nodes[node.name]
+                reached[number] = machine.commands
+                await asyncio.to_thread(
+                    kubelet.start, machine.shell, node, number, identities, ports.api
+                )
+            write_private(directory / "kubeconfig", kubeconfig.read_bytes())
+            seen = await _until_ready(running, kubeconfig, progress)
+            running.details = {
+                "nodes": ",".join(nodes),
+                "acceleration": f"{chosen.kind} ({chosen.reason})",
+                "kubernetes": version,
+                **seen,
+            }
+            yield running
+        except AccessError as error:
+            raise ClusterError(str(error)) from error
+        finally:
+            for machine in nodes.values():
+                machine.stop()
+
+
+def _boot(
+    spec: ClusterSpec,
+    directory: Path,
+    chosen: Accel,
+    nodes: dict[str, Machine],
+    progress: Progress,
+) -> None:
+    found = binaries.find(spec.kubernetes)
+    built = image.build(
+        node_image.extra_files(found, spec.images), packages=node_image.PACKAGES, progress=progress
+    )
+    for node in spec.nodes:
+        place = directory / node.name
+        place.mkdir()
+        nodes[node.name] = boot(
+            node.name,
+            place,
+            built,
+            node.shape,
+            chosen,
+            tied=True,
+            progress=progress,
+            preparation=node_image.preparation(),
+        )
+
+
+async def _until_ready(
+    running: VirtualCluster, kubeconfig: Path, progress: Progress
+) -> Mapping[str, str]:
+    """Waits until every node is Ready; returns what they say of themselves."""
+    api = Api(str(kubeconfig))
+    deadline = time.monotonic() + NODE_SECONDS
+    said = ""
+    try:
+        while True:
+            if dead := running.dead():
+                raise ClusterError(dead)
+            listed = await asyncio.to_thread(api.get, "/api/v1/nodes")
+            by_name = {item["metadata"]["name"]: item for item in listed["items"]}
+            waiting = {
+                name: reason
+                for name in running.nodes
+                if (reason := _not_ready(by_name.get(name))) is not None
+            }
+            if not waiting:
+                break
+            line = "; ".join(f"{name} is not ready: {why}" for name, why in waiting.items())
+            if time.monotonic() > deadline:
+                raise ClusterError(f"after {NODE_SECONDS:.0f} s {line}")
+            if line != said:
+                progress(line)
+                said = line
+            await asyncio.sleep(WATCH_SECONDS)
+    finally:
+        api.close()
+    info = next(iter(by_name.values()))["status"]["nodeInfo"]
+    return {"kubelet": info["kubeletVersion"], "runtime": info["containerRuntimeVersion"]}
+
+
+def _not_ready(node: Mapping[str, Any] | None) -> str | None:
+    """Why a node is not Ready, None when it is."""
+    if node is None:
+        return "its kubelet has not registered it"
+    for condition in node.get("status", {}).get("conditions") or ():
+        if condition["type"] == "Ready":
+            ready = condition["status"] == "True"
+            return None if ready else str(condition.get("message") or condition["status"])
+    return "its kubelet has not said anything"
+
+
+if __name__ == "__main__":
+    daemon.main(cluster)
