@@ -89,7 +89,9 @@ done
 work=/run/images
 mkdir -p $work/root/bin $work/root/tmp
 cp /usr/bin/busybox $work/root/bin
-for applet in $(busybox --list); do ln -sf busybox $work/root/bin/$applet; done
+for applet in $(busybox --list); do
+    [ -e $work/root/bin/$applet ] || ln -s busybox $work/root/bin/$applet
+done
 tar -c -f $work/layer.tar -C $work/root .
 digest=$(sha256sum $work/layer.tar)
 cat >$work/config.json <<EOF
