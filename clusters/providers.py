@@ -21,7 +21,8 @@ def provider(name: str) -> Provider:
 def sweep(progress: Progress) -> None:
     """Removes what runs that were killed have left on this machine."""
     for handle in rundir.handles():
-        if provider(handle.provider).alive(handle):
+        # Another version of this tool may know providers that this one does not.
+        if handle.provider in NAMES and provider(handle.provider).alive(handle):
             progress(f"removing what the {handle.provider} cluster {handle.name} left behind")
             provider(handle.provider).down(handle)
     for directory in rundir.orphans():

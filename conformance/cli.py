@@ -190,7 +190,9 @@ def _down(arguments: argparse.Namespace) -> int:
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
-        state = providers.provider(handle.provider).alive(handle) or "running"
+        known = handle.provider in providers.NAMES
+        dead = providers.provider(handle.provider).alive(handle) if known else "not known here"
+        state = dead or "running"
         print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
     if not found:
         print("no cluster is up; `./conform up` starts one")

@@ -95,7 +95,8 @@ class VirtHandler:
         labels = {SCHEDULABLE: "true", **await self._cpu_manager_labels()}
 
         def change(node: Object) -> None:
-            node["metadata"].setdefault("labels", {}).update(labels)
+            merged = {**(node["metadata"].get("labels") or {}), **labels}
+            node["metadata"]["labels"] = {k: v for k, v in merged.items() if v is not None}
             if self._faults.manual_label_undone and not self._config.enabled(CPU_MANAGER_GATE):
                 node["metadata"]["labels"].pop(DEPRECATED_CPU_MANAGER, None)
             for amounts in ("capacity", "allocatable"):
@@ -137,7 +138,12 @@ class VirtHandler:
             if self._pod_runs():
                 self._store.mutate(NODE, self.node, "", _stamp)
 
-    async def _cpu_manager_labels(self) -> dict[str, str]:
+    async def _cpu_manager_labels(self) -> dict[str, str | None]:
+        """The labels to be written; None removes one.
+
+        KubeVirt writes "false" where there is no CPU manager; the guide of 2018 says that the
+        label is removed, and so it is in that profile.
+        """
         if self._faults.label_missing:
             return {}
         gate = self._config.enabled(CPU_MANAGER_GATE)
@@ -145,9 +151,10 @@ class VirtHandler:
         if old and not gate and not self._faults.label_always_true:
             return {}
         running = gate and await self._static_policy()
-        text = str(running or self._faults.label_always_true).lower()
-        names = [DEPRECATED_CPU_MANAGER] if old else [DEPRECATED_CPU_MANAGER, CPU_MANAGER]
-        return dict.fromkeys(names, text)
+        true = running or self._faults.label_always_true
+        if old:
+            return {DEPRECATED_CPU_MANAGER: "true" if true else None}
+        return dict.fromkeys([DEPRECATED_CPU_MANAGER, CPU_MANAGER], str(true).lower())
 
     async def _static_policy(self) -> bool:
         text = (await self._machine.read([checkpoint.PATH])).files.get(checkpoint.PATH)

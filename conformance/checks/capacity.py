@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import told
-from conformance.checks.storytelling import at, free_milli, nodes_at, owned, runs, waits_for_cpus
+from conformance.checks.storytelling import (
+    at,
+    free_milli,
+    labelled,
+    nodes_at,
+    owned,
+    runs,
+    waits_for_cpus,
+)
 from conformance.checks.witnesses import checkpoint, compute, launcher
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Story
+from conformance.model.evidence import Snapshot, Story
 
 
 @told(
@@ -64,12 +72,20 @@ def sidecar_decides(story: Story, seen: Comparison) -> str:
     if alone is None or not alone < cost:
         seen.wrong(f"the pod costs {cost}m and compute {alone}m: its sidecar is not counted")
         return ""
-    room = [free_milli(each, seen) for each in nodes_at(story, "short")]
-    if not alone <= max(room) < cost:
-        raise Unobserved(f"{max(room)}m were free, which is not between {alone}m and {cost}m")
-    waits_for_cpus(at(story, "short", "edge"), seen)
+    edge = at(story, "short", "edge")
+    room = [_room_for(edge, each, seen) for each in nodes_at(story, "short") if labelled(each)]
+    if not room or not alone <= max(room) < cost:
+        raise Unobserved(f"{max(room, default=0)}m were free, not between {alone}m and {cost}m")
+    waits_for_cpus(edge, seen)
     runs(at(story, "exact", "edge"), seen)
     left = [free_milli(each, seen) for each in nodes_at(story, "exact")]
     if min(left) != 0:
         seen.missing(f"{min(left)}m were left when it ran: that was not the edge")
     return f"with {max(room)}m free a VMI of {cost}m waited; with {cost}m it ran"
+
+
+def _room_for(subject: Snapshot, node: Snapshot, seen: Comparison) -> int:
+    """CPU that was free on a node for a VMI which may have taken it already."""
+    uid = subject.pod.uid if subject.pod else ""
+    own = sum(pod.cpu_milli for pod in node.pods if pod.uid == uid)
+    return free_milli(node, seen) + own

@@ -8,6 +8,7 @@ from conformance.checks.storytelling import (
     DEPRECATED,
     at,
     free_milli,
+    labelled,
     labels,
     nodes_at,
     phase,
@@ -87,9 +88,9 @@ def gate_decides(story: Story, seen: Comparison) -> str:
 @told("NODE-MANUAL", "gate-off", look=_HEARTBEAT)
 def administrators_label_stays(story: Story, seen: Comparison) -> str:
     """A label put by hand outlives heartbeats, and a dedicated VMI starts there."""
-    labelled = at(story, "by-hand")
-    require_done(labelled, f"labelled {DEPRECATED}=true", seen)
-    found = node(labelled)
+    by_hand = at(story, "by-hand")
+    require_done(by_hand, f"labelled {DEPRECATED}=true", seen)
+    found = node(by_hand)
     value = found.labels.get(DEPRECATED)
     seen.saw(f"label {DEPRECATED}", value or "none", f"node {found.name} .metadata.labels")
     if value != "true":
@@ -113,11 +114,11 @@ def waits_rather_than_goes_elsewhere(story: Story, seen: Comparison) -> str:
     wanted = waiting.pod.cpu_milli if waiting.pod else 0
     room = 0
     for snapshot in nodes_at(story, "full"):
-        labelled = "true" in labels(snapshot, story.profile, seen).values()
+        labels(snapshot, story.profile, seen)
         free = free_milli(snapshot, seen)
-        if labelled and free >= wanted:
+        if labelled(snapshot) and free >= wanted:
             raise Unobserved(f"labelled node {node(snapshot).name} has {free}m left")
-        room += not labelled and free >= wanted
+        room += not labelled(snapshot) and free >= wanted
     if not room:
         raise Unobserved(f"no unlabelled node had {wanted}m left")
     waits_for_cpus(waiting, seen)

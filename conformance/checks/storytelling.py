@@ -130,3 +130,8 @@ def labels(snapshot: Snapshot, profile: str, seen: Comparison) -> dict[str, str 
         source = f"node {found.name} .metadata.labels, moment “{snapshot.moment}”"
         seen.saw(f"label {key}", value or "none", source)
     return values
+
+
+def labelled(snapshot: Snapshot) -> bool:
+    """Whether a node has the label that dedicated VMIs select, in either generation."""
+    return "true" in {node(snapshot).labels.get(key) for key in (CURRENT, DEPRECATED)}

@@ -6,8 +6,8 @@ from conformance.matrix.manifests import Wish
 from fixtures.stories import Telling
 from fixtures.suite import scenario
 
-ONE = Wish(cores=1)
-HOOKED = Wish(cores=1, hooks=1)
+TWO = Wish(cores=2)
+HOOKED = Wish(cores=2, hooks=1)
 
 
 @scenario("node-full")
@@ -15,10 +15,11 @@ def test_vmi_waits_for_cpus_and_starts_when_they_are_free(story: Telling) -> Non
     """LIFE-PENDING and LIFE-REUSED: a second VMI waits with a reason while the first one has
     the last CPUs, and gets CPUs of its own as soon as that has given them back.
     """
-    story.fill(leave_milli=1500)
-    first = story.vmi("first", ONE)
+    node, *_ = story.labelled_nodes()
+    story.fill(node, leave_milli=3500)
+    first = story.vmi("first", TWO)
     story.runs(first)
-    second = story.vmi("second", ONE)
+    second = story.vmi("second", TWO)
     story.waits(second)
     story.look("full", first, second)
     story.delete(first)
@@ -35,14 +36,15 @@ def test_cpu_of_a_sidecar_decides_whether_a_vmi_fits(story: Telling) -> None:
     story.look("measured", measure)
     cost = story.cost_milli(measure)
     story.delete(measure)
-    story.fill(leave_milli=cost)
-    thousandths = [story.thousandth(node) for node in story.labelled_nodes()]
+    node, *_ = story.labelled_nodes()
+    story.fill(node, leave_milli=cost)
+    thousandth = story.thousandth(node)
     edge = story.vmi("edge", HOOKED)
     story.waits(edge)
     story.look("short", edge)
     story.look_at_nodes("short")
-    story.delete(*thousandths)
+    story.delete(thousandth)
     story.runs(edge)
     story.look("exact", edge)
-    story.look_at_nodes("exact", story.node_of(edge))
+    story.look_at_nodes("exact", node)
     story.must_be_kept()

@@ -7,8 +7,8 @@ from conformance.settling import HEARTBEAT
 from fixtures.stories import Telling
 from fixtures.suite import scenario
 
-ONE = Wish(cores=1)
-HOOKED = Wish(cores=1, hooks=1)
+TWO = Wish(cores=2)
+HOOKED = Wish(cores=2, hooks=1)
 
 
 @scenario("cpu-manager-stops")
@@ -18,7 +18,7 @@ def test_label_goes_when_the_cpu_manager_stops(story: Telling) -> None:
     story.look_at_nodes("static", node)
     story.set_cpu_manager_policy(node, "none")
     story.look_at_nodes("none", node, seconds=HEARTBEAT)
-    late = story.vmi("late", ONE, node=node)
+    late = story.vmi("late", TWO, node=node)
     story.waits(late)
     story.look("waiting", late)
     story.set_cpu_manager_policy(node, "static")
@@ -41,7 +41,7 @@ def test_with_the_identification_off_labels_are_the_administrators(story: Tellin
     story.label(node)
     story.await_heartbeats()
     story.look_at_nodes("by-hand", node)
-    manual = story.vmi("manual", ONE, node=node)
+    manual = story.vmi("manual", TWO, node=node)
     story.decides(manual)
     story.look("by-hand", manual)
     story.delete(manual)
@@ -53,8 +53,8 @@ def test_with_the_identification_off_labels_are_the_administrators(story: Tellin
 @scenario("labelled-only")
 def test_dedicated_vmi_rather_waits_than_runs_on_an_unlabelled_node(story: Telling) -> None:
     """NODE-ONLY: an unlabelled node gets no dedicated VMI, however much room it has."""
-    story.fill(leave_milli=500)
-    waits = story.vmi("waits", ONE)
+    story.fill()
+    waits = story.vmi("waits", TWO)
     story.waits(waits)
     story.look("full", waits)
     story.look_at_nodes("full")
