@@ -116,6 +116,8 @@ def commands(
             "kubeconfig": pki.path("kube-controller-manager.kubeconfig"),
             "root-ca-file": authority,
             "service-account-private-key-file": accounts,
+            # Each controller has rights of its own, and this process itself next to none.
+            "use-service-account-credentials": "true",
             "node-monitor-grace-period": NODE_GRACE,
         },
         "kube-scheduler": {**apart, "kubeconfig": pki.path("kube-scheduler.kubeconfig")},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from clusters.api import Api
 from clusters.certificates import write_private
 from clusters.provider import ClusterError, Progress
 from clusters.shape import ClusterSpec
-from clusters.virtual import binaries, kubelet, network, node_image, pki
+from clusters.virtual import binaries, kubelet, network, node_image, pki, resident
 from clusters.virtual.control_plane import ControlPlane, Ports, commands, control_plane, egress
 from clusters.virtual_node import accel, image
 from clusters.virtual_node.accel import Accel
@@ -129,45 +129,61 @@ def _boot(
 async def _until_ready(
     running: VirtualCluster, kubeconfig: Path, progress: Progress
 ) -> Mapping[str, str]:
-    """Waits until every node is Ready; returns what they say of themselves."""
+    """Waits until every node runs pods; returns what they say of themselves."""
     api = Api(str(kubeconfig))
-    deadline = time.monotonic() + NODE_SECONDS
-    said = ""
+    items: list[dict[str, Any]] = []
+
+    def nodes() -> str | None:
+        items[:] = api.get("/api/v1/nodes")["items"]
+        found = {item["metadata"]["name"]: item for item in items}
+        waiting = {name: _not_ready(found.get(name)) for name in running.nodes}
+        return _line({name: why for name, why in waiting.items() if why}, "is not ready")
+
+    def residents() -> str | None:
+        pods = api.get(resident.PODS)["items"]
+        return _line(resident.absent(pods, running.nodes), "does not run its first pod")
+
     try:
-        while True:
-            if dead := running.dead():
-                raise ClusterError(dead)
-            listed = await asyncio.to_thread(api.get, "/api/v1/nodes")
-            by_name = {item["metadata"]["name"]: item for item in listed["items"]}
-            waiting = {
-                name: reason
-                for name in running.nodes
-                if (reason := _not_ready(by_name.get(name))) is not None
-            }
-            if not waiting:
-                break
-            line = "; ".join(f"{name} is not ready: {why}" for name, why in waiting.items())
-            if time.monotonic() > deadline:
-                raise ClusterError(f"after {NODE_SECONDS:.0f} s {line}")
-            if line != said:
-                progress(line)
-                said = line
-            await asyncio.sleep(WATCH_SECONDS)
+        await _until(running, nodes, progress)
+        await asyncio.to_thread(api.post, resident.DAEMON_SETS, resident.daemon_set())
+        await _until(running, residents, progress)
     finally:
         api.close()
-    info = next(iter(by_name.values()))["status"]["nodeInfo"]
+    info = items[0]["status"]["nodeInfo"]
     return {"kubelet": info["kubeletVersion"], "runtime": info["containerRuntimeVersion"]}
 
 
+async def _until(
+    running: VirtualCluster, look: Callable[[], str | None], progress: Progress
+) -> None:
+    """Looks until there is nothing more that is waited for. Raises ClusterError."""
+    deadline = time.monotonic() + NODE_SECONDS
+    said = None
+    while (line := await asyncio.to_thread(look)) is not None:
+        if dead := running.dead():
+            raise ClusterError(dead)
+        if time.monotonic() > deadline:
+            raise ClusterError(f"after {NODE_SECONDS:.0f} s {line}")
+        if line != said:
+            progress(line)
+            said = line
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def _line(waiting: Mapping[str, str], lacks: str) -> str | None:
+    return "; ".join(f"{name} {lacks}: {why}" for name, why in waiting.items()) or None
+
+
 def _not_ready(node: Mapping[str, Any] | None) -> str | None:
-    """Why a node is not Ready, None when it is."""
+    """Why a node takes no pods, None when it does."""
     if node is None:
         return "its kubelet has not registered it"
-    for condition in node.get("status", {}).get("conditions") or ():
-        if condition["type"] == "Ready":
-            ready = condition["status"] == "True"
-            return None if ready else str(condition.get("message") or condition["status"])
-    return "its kubelet has not said anything"
+    for condition in node["status"].get("conditions") or ():
+        if condition["type"] == "Ready" and condition["status"] != "True":
+            return str(condition.get("message") or condition["status"])
+    # They go when the controllers have seen that it is Ready.
+    taints = [taint["key"] for taint in node["spec"].get("taints") or ()]
+    return f"it is tainted {', '.join(taints)}" if taints else None
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ def configuration(cpu_manager: CpuManager) -> dict[str, Any]:
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         # Its disk is memory, and ends with it.
-        "localStorageCapacityIsolation": False,
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "50Mi"},
         # Its CPUs are slow.

@@ -76,6 +76,8 @@ mkdir -p {CONTAINERD_ROOT} {KUBELET_ROOT} /run/containerd /var/log/pods /tmp
 mount -t tmpfs -o size=60% containerd {CONTAINERD_ROOT}
 mount -t tmpfs -o size=20% kubelet {KUBELET_ROOT}
 mount --make-rshared {KUBELET_ROOT}
+# The runtime reads the resources of an update from here.
+ln -s /proc/self/fd/0 /dev/stdin
 for module in overlay bridge veth br_netfilter; do modprobe $module; done
 echo 1 >/proc/sys/net/ipv4/ip_forward
 setsid containerd --config {CONTAINERD_CONFIG} >{CONTAINERD_LOG} 2>&1 </dev/null &
