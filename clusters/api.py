@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from clusters.access import AccessError
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 ATTEMPTS_AFTER_THE_FIRST = 1
+FIELD_MANAGER = "cpu-conformance"
 
 
 class ApiError(AccessError):
@@ -57,11 +59,34 @@ class Api:
         """What the API server answers to a new object."""
         return json.loads(self._request("POST", path, {}, body))
 
+    def apply(self, path: str, content: Mapping[str, Any]) -> Any:
+        """Makes the object at a path as wanted (server-side apply); it may not be there yet.
+
+        Fields that somebody else owns are taken over.
+        """
+        return json.loads(
+            self._request(
+                "PATCH",
+                path,
+                {"fieldManager": FIELD_MANAGER, "force": "true"},
+                json.dumps(content),
+                content_type="application/apply-patch+yaml",
+            )
+        )
+
     def close(self) -> None:
         """Lets go of connections."""
         self._client.close()
 
-    def _request(self, method: str, path: str, query: dict[str, str], body: object) -> bytes:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: object,
+        *,
+        content_type: str = "application/json",
+    ) -> bytes:
         import urllib3
         from kubernetes.client.exceptions import ApiException
 
@@ -69,7 +94,7 @@ class Api:
             method,
             path,
             query_params=list(query.items()),
-            header_params={"Accept": "application/json, */*", "Content-Type": "application/json"},
+            header_params={"Accept": "application/json, */*", "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from clusters import rundir
-from clusters.provider import Progress, Provider
+from clusters.provider import ClusterError, Progress, Provider
 
-NAMES = ("embedded", "simulated", "existing", "virtual")
+NAMES = ("embedded", "simulated", "kind", "existing", "virtual")
 
 
 def provider(name: str) -> Provider:
@@ -24,6 +24,9 @@ def sweep(progress: Progress) -> None:
         # Another version of this tool may know providers that this one does not.
         if handle.provider in NAMES and provider(handle.provider).alive(handle):
             progress(f"removing what the {handle.provider} cluster {handle.name} left behind")
-            provider(handle.provider).down(handle)
+            try:
+                provider(handle.provider).down(handle)
+            except ClusterError as error:
+                progress(str(error))  # no reason for others not to begin
     for directory in rundir.orphans():
         rundir.remove(directory)

@@ -78,7 +78,10 @@ class ClusterSpec:
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
         kubernetes: directory with the Kubernetes that a ``virtual`` cluster runs.
-        images: directory with image archives that every node is to have.
+        workers: nodes beside the control plane, where the nodes have this host's CPUs.
+        kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
+            nowhere, None for the pinned release.
+        images: archive of container images, or a directory of them, None for a registry.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -87,6 +90,8 @@ class ClusterSpec:
     kubeconfig: str | None = None
     context: str | None = None
     kubernetes: str | None = None
+    workers: int = 1
+    kubevirt: str | None = None
     images: str | None = None
     faults: tuple[str, ...] = ()
 

@@ -14,12 +14,14 @@ from typing import NoReturn
 
 from clusters import providers, rundir
 from clusters.provider import ClusterError
-from conformance import options
+from clusters.shape import SHAPES
+from conformance import campaign, options
 from conformance.exits import Exit
+from conformance.options import PROFILES
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4, "existing": 4, "virtual": 2}
+WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4, "virtual": 2}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
@@ -65,8 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         "writes the reports. Exit code: 0 conformant, 1 a mandatory requirement failed, "
         "2 inconclusive, 3 usage, 130 interrupted.",
     )
-    options.declare(run.add_argument, (options.CLUSTER, *options.SPEC, *options.RUN))
-    run.add_argument("-n", type=int, dest="workers", metavar="N", help="VMIs at once")
+    options.declare(
+        run.add_argument,
+        (options.CLUSTER, *options.SPEC, *options.RUN),
+        more={"--shape": campaign.ALL, "--profile": campaign.ALL},
+    )
+    run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     run.set_defaults(command=_run)
 
@@ -118,9 +124,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if campaign.ALL in (arguments.shape, arguments.profile):
+        return _run_each(arguments)
     import pytest
 
-    workers = WORKERS[arguments.cluster] if arguments.workers is None else arguments.workers
+    workers = WORKERS[arguments.cluster] if arguments.at_once is None else arguments.at_once
     call = [
         *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
         *("--cluster", arguments.cluster),
@@ -138,6 +146,24 @@ def _run(arguments: argparse.Namespace) -> int:
     if code == pytest.ExitCode.INTERNAL_ERROR:
         return Exit.INCONCLUSIVE
     return code
+
+
+def _run_each(arguments: argparse.Namespace) -> int:
+    """One run for each shape or profile that ``all`` stands for."""
+    shapes = SHAPES if arguments.shape == campaign.ALL else [arguments.shape]
+    profiles = PROFILES if arguments.profile == campaign.ALL else [arguments.profile]
+    own = ("--shape", "--profile", "--report-dir")
+    rest = [each for each in (*options.SPEC, *options.RUN) if each.flag not in own]
+    shared = [
+        *("--cluster", arguments.cluster),
+        *options.forwarded(arguments, rest),
+        *(("-n", str(arguments.at_once)) if arguments.at_once is not None else ()),
+        *(("-k", arguments.keyword) if arguments.keyword else ()),
+    ]
+    planned = campaign.legs(shapes, profiles, shared, arguments.report_dir)
+    # Emulated nodes keep every core of this machine busy; nodes in memory do not.
+    at_once = (os.cpu_count() or 1) if arguments.cluster == "simulated" else 1
+    return campaign.run(planned, at_once=at_once, say=_say)
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -271,12 +297,17 @@ def _requirements(arguments: argparse.Namespace) -> int:
 
 def _matrix(arguments: argparse.Namespace) -> int:
     from conformance.cases_by_name import cases_by_name
-    from conformance.showing import show_cases, show_manifests
+    from conformance.matrix.scenarios import scenarios
+    from conformance.showing import show_cases, show_manifests, show_scenarios
 
     try:
         cases = cases_by_name(arguments.matrix, arguments.profile)
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
-    (show_manifests if arguments.format == "yaml" else show_cases)(cases)
+    if arguments.format == "yaml":
+        show_manifests(cases)
+    else:
+        show_cases(cases)
+        show_scenarios(scenarios(arguments.matrix, arguments.profile))
     return Exit.CONFORMANT

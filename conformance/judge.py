@@ -6,6 +6,8 @@ evidence shows on any other machine later.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
+from conformance.checks.alignment import turned_away
 from conformance.checks.registry import Check, StoryCheck, registered, stories
 from conformance.collecting.bundle import Bundle, BundleError
 from conformance.exits import Exit
@@ -22,7 +25,7 @@ from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing.assemble import assemble
-from conformance.pcpu_maps import nodes_of
+from conformance.pcpu_maps import Maps
 from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 from reports import document as report
 
@@ -41,6 +44,13 @@ _EXCUSES = frozenset({"smt", "numa"}) | _OFFERED
 """What a cluster need not have: hardware, a second kind of node, leave to disturb it. What we
 cannot look at is no excuse: that must be observed."""
 _NOT_OFFERED = (False, "this kind of cluster does not offer it")
+
+DETAILED_CASES = 2000
+"""Cases above which the values compared by passing findings are left to the evidence: the report
+of a hundred thousand VMIs would not fit into memory with them."""
+
+_MATTERS = (report.Verdict.FAIL, report.Verdict.ERROR, report.Verdict.NOT_OBSERVED)
+"""Verdicts of cases whose maps are kept before those of others."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +77,16 @@ class Terms:
 
     def checks(self) -> Iterator[tuple[Requirement, Check]]:
         """Those that are judged on single snapshots, with their checks."""
+        return iter(self._checks)
+
+    @cached_property
+    def _checks(self) -> tuple[tuple[Requirement, Check], ...]:
         checks = registered()
-        for requirement in self.requirements():
-            if requirement.id in checks:
-                yield requirement, checks[requirement.id]
+        return tuple(
+            (requirement, checks[requirement.id])
+            for requirement in self.requirements()
+            if requirement.id in checks
+        )
 
     def tales(self, scenario: str) -> Iterator[tuple[Requirement, StoryCheck]]:
         """The requirements of the profile that a scenario shows, with their checks."""
@@ -179,6 +195,8 @@ class Terms:
                 Verdict.NOT_OBSERVED,
                 f"the workload changed while it was looked at: {snapshot.torn}",
             )
+        if not check.unstarted and (why := turned_away(snapshot, expectation)):
+            return Finding(requirement.id, Verdict.NOT_APPLICABLE, why)
         refusal = expectation.refusal
         return self._final(
             requirement,
@@ -265,24 +283,29 @@ class _Judged:
 
 
 def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
-    """The report of a run. Cases that were planned and left no evidence are not observed."""
+    """The report of a run. Cases that were planned and left no evidence are not observed.
+
+    One case is read at a time, and only what the report says of it is kept.
+
+    Raises:
+        BundleError: a file is missing or is not what was written.
+    """
     terms = terms_of(bundle.run)
-    by_case: dict[str, list[tuple[str, RawSnapshot]]] = defaultdict(list)
-    for path, raw in bundle.snapshots:
-        by_case[raw.case].append((path, raw))
-    cases = [
-        *(
-            _judge_case(terms, planned, by_case.get(planned["id"], ()))
-            for planned in bundle.run["cases"]
-        ),
-        *(
-            _judge_scenario(terms, SCENARIOS[name], by_case.get(name, ()))
-            for name in bundle.run.get("scenarios", ())
-        ),
-    ]
-    findings = tuple(
-        _report_finding(path, finding) for case in cases for path, finding in case.findings
-    )
+    planned = bundle.run["cases"]
+    cases: list[report.Case] = []
+    findings: list[report.Finding] = []
+    maps = Maps()
+    with _no_search_for_cycles():
+        for case in _judged(terms, bundle):
+            own = [
+                _report_finding(path, finding, brief=len(planned) > DETAILED_CASES)
+                for path, finding in case.findings
+            ]
+            verdict = report.worst(own)
+            cases.append(_report_case(case, verdict))
+            findings += own
+            for _path, _raw, facts in case.snapshots:
+                maps.add(facts, matters=verdict in _MATTERS)
     problems = tuple(
         report.Problem(problem.during, problem.message, problem.case, problem.node)
         for problem in bundle.problems
@@ -297,9 +320,9 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
         conclusion=_conclude(terms, findings, problems, interrupted=interrupted),
         counts=report.count(findings),
         requirements=requirements,
-        cases=tuple(_report_case(case) for case in cases),
-        findings=findings,
-        nodes=nodes_of([facts for case in cases for _path, _raw, facts in case.snapshots]),
+        cases=tuple(cases),
+        findings=tuple(findings),
+        nodes=maps.nodes(),
         problems=problems,
         capabilities=tuple(
             report.Capability(name, available, reason)
@@ -307,6 +330,27 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
         ),
         timings=report.Timings(run.get("phases", {}), run.get("seconds", {})),
     )
+
+
+def _judged(terms: Terms, bundle: Bundle) -> Iterator[_Judged]:
+    """Everything that was planned, judged one after the other: cases, then scenarios."""
+    for planned in bundle.run["cases"]:
+        yield _judge_case(terms, planned, bundle.snapshots.get(planned["id"], ()))
+    for name in bundle.run.get("scenarios", ()):
+        yield _judge_scenario(terms, SCENARIOS[name], bundle.snapshots.get(name, ()))
+
+
+@contextlib.contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Judging makes none, and to look for them in all that a large report keeps takes a quarter
+    of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _judge_case(
@@ -321,7 +365,7 @@ def _judge_case(
             requirement, check, [facts for _path, facts in taken], expectation
         )
         path = taken[index][0] if taken else ""
-        findings.append((path, replace(finding, case=planned["id"])))
+        findings.append((path, finding if taken else replace(finding, case=planned["id"])))
     return _Judged(
         planned["id"],
         planned["title"],
@@ -350,13 +394,15 @@ def _judge_scenario(
     )
 
 
-def _report_finding(path: str, finding: Finding) -> report.Finding:
+def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Finding:
+    kept = brief and finding.verdict is Verdict.PASS
     return report.Finding(
         requirement=finding.requirement,
         verdict=report.Verdict(finding.verdict),
         message=finding.message,
         compared=tuple(
-            report.Compared(value.what, value.value, value.source) for value in finding.compared
+            report.Compared(value.what, value.value, value.source)
+            for value in (() if kept else finding.compared)
         ),
         case=finding.case,
         scenario=finding.scenario,
@@ -367,8 +413,11 @@ def _report_finding(path: str, finding: Finding) -> report.Finding:
 
 
 def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[report.Requirement]:
+    by_requirement: dict[str, list[report.Finding]] = defaultdict(list)
+    for finding in findings:
+        by_requirement[finding.requirement].append(finding)
     for requirement in terms.requirements():
-        own = [finding for finding in findings if finding.requirement == requirement.id]
+        own = by_requirement[requirement.id]
         yield report.Requirement(
             id=requirement.id,
             title=requirement.title,
@@ -382,15 +431,14 @@ def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[
         )
 
 
-def _report_case(case: _Judged) -> report.Case:
-    own = [_report_finding(path, finding) for path, finding in case.findings]
+def _report_case(case: _Judged, verdict: report.Verdict) -> report.Case:
     return report.Case(
         id=case.id,
         title=case.title,
         manifest=case.manifest,
         expectation=case.expected,
         outcome=_outcome(case),
-        verdict=report.worst(own),
+        verdict=verdict,
         scenario=case.scenario,
     )
 

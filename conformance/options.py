@@ -10,12 +10,14 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clusters import providers
 from clusters.embedded.faults import SWITCHES
 from clusters.shape import SHAPES, ClusterSpec
 
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 Declare = Callable[..., object]
 """`ArgumentParser.add_argument`, or pytest's `OptionGroup.addoption`."""
 ValueOf = Callable[[str], Any]
@@ -58,6 +60,21 @@ SPEC = (
         {"choices": tuple(SHAPES), "default": "default"},
     ),
     Option(
+        "--workers",
+        "nodes of a kind cluster that take VMIs (default: 1)",
+        {"type": int, "default": 1, "metavar": "N"},
+    ),
+    Option(
+        "--kubevirt",
+        "where the KubeVirt of a cluster that is made comes from (default: a pinned release)",
+        {"metavar": "URL|FILE|DIR|none"},
+    ),
+    Option(
+        "--images",
+        "archives of container images that a cluster is given, for hosts without a registry",
+        {"metavar": "DIR|FILE"},
+    ),
+    Option(
         "--break",
         "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
         {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
@@ -67,14 +84,14 @@ SPEC = (
         "with the Kubernetes programs that a virtual cluster runs",
         {"metavar": "DIR"},
     ),
-    Option("--images", "with image archives that every node is to have", {"metavar": "DIR"}),
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
+PROFILES = ("v1", "v1alpha2")
 PROFILE = Option(
     "--profile",
     "which generation of the promise (default: v1)",
-    {"choices": ("v1", "v1alpha2"), "default": "v1"},
+    {"choices": PROFILES, "default": "v1"},
 )
 REPORT_DIR = Option(
     "--report-dir",
@@ -103,10 +120,19 @@ RUN = (
 """What is run on it, and how."""
 
 
-def declare(add: Declare, options: Iterable[Option]) -> None:
-    """Declares the options to argparse or to pytest."""
+def declare(add: Declare, options: Iterable[Option], *, more: Mapping[str, str] = NO_MORE) -> None:
+    """Declares the options to argparse or to pytest.
+
+    Args:
+        add: what declares one.
+        options: which.
+        more: one more choice for an option, by its flag.
+    """
     for option in options:
-        add(option.flag, help=option.help, **option.settings)
+        settings = dict(option.settings)
+        if option.flag in more:
+            settings["choices"] = (*settings["choices"], more[option.flag])
+        add(option.flag, help=option.help, **settings)
 
 
 def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
@@ -128,6 +154,8 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         kubeconfig=value("kubeconfig"),
         context=value("context"),
         kubernetes=value("kubernetes"),
+        workers=value("workers"),
+        kubevirt=value("kubevirt"),
         images=value("images"),
         faults=tuple(value("break") or ()),
     )

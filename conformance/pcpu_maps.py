@@ -2,41 +2,100 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 from conformance.model.evidence import Checkpoint, Node, Snapshot
+from conformance.model.same import Same
+from conformance.model.topology import Topology
 from reports import document as report
 
 COMPUTE = "compute"
+ROOM = 50_000
+"""pCPUs on all maps of a report: two thousand VMIs on small nodes, two hundred on large ones."""
 
 
-def nodes_of(snapshots: Iterable[Snapshot]) -> tuple[report.Node, ...]:
-    """The nodes that were seen, each with one map for every running workload."""
-    seen: dict[str, Node] = {}
-    maps: dict[str, list[report.CpuMap]] = defaultdict(list)
-    for snapshot in snapshots:
+class Maps:
+    """A map for every running workload that was judged, as far as a report has room.
+
+    Those that matter have the room first, the others as they come.
+    """
+
+    def __init__(self, room: int = ROOM) -> None:
+        """`room` is the number of pCPUs on all maps together."""
+        self._room = room
+        self._nodes: dict[str, Node] = {}
+        self._seen: Counter[str] = Counter()
+        self._mattering: list[_Kept] = []
+        self._others: list[_Kept] = []
+
+    def add(self, snapshot: Snapshot, *, matters: bool) -> None:
+        """Takes the map of a snapshot, if it shows one and there is room."""
         node = snapshot.node
         if node is None or node.topology is None:
-            continue
-        seen.setdefault(node.name, node)
-        if snapshot.moment == "running" and node.checkpoint is not None:
-            own = snapshot.vmi or snapshot.pod
-            workload = own.name if own else ""
-            owners = tuple(_owners(snapshot, node, node.checkpoint))
-            maps[node.name].append(report.CpuMap(snapshot.case, snapshot.moment, workload, owners))
-    return tuple(
-        report.Node(
-            name=name,
-            cpus=tuple(
-                report.Cpu(cpu.id, cpu.core, cpu.socket, cpu.node, tuple(sorted(cpu.siblings)))
-                for cpu in (node.topology.cpus if node.topology else ())
-            ),
-            reserved=tuple(sorted(_reserved(node))),
-            maps=tuple(maps[name]),
+            return
+        self._nodes.setdefault(node.name, node)
+        if snapshot.moment != "running" or node.checkpoint is None:
+            return
+        self._seen[node.name] += 1
+        kept = self._mattering if matters else self._others
+        room = kept[-1].room if kept else self._room
+        if room >= len(node.topology.cpus):
+            kept.append(
+                _Kept(
+                    self._seen.total(),
+                    node.name,
+                    room - len(node.topology.cpus),
+                    _map(snapshot, node, node.checkpoint),
+                )
+            )
+
+    def nodes(self) -> tuple[report.Node, ...]:
+        """The nodes that were seen, each with its maps in time order."""
+        taken = self._room - (self._mattering[-1].room if self._mattering else self._room)
+        chosen = [*self._mattering, *(each for each in self._others if each.room >= taken)]
+        maps: dict[str, list[report.CpuMap]] = defaultdict(list)
+        for each in sorted(chosen, key=lambda each: each.place):
+            maps[each.node].append(each.map)
+        return tuple(
+            report.Node(
+                name=name,
+                cpus=_cpus(Same(node.topology)),
+                reserved=tuple(sorted(_reserved(node))),
+                maps=tuple(maps[name]),
+                left_out=self._seen[name] - len(maps[name]),
+            )
+            for name, node in sorted(self._nodes.items())
         )
-        for name, node in sorted(seen.items())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A map, its place in time, and the room that was left beside it and those before it."""
+
+    place: int
+    node: str
+    room: int
+    map: report.CpuMap
+
+
+@lru_cache(maxsize=64)
+def _cpus(shared: Same[Topology | None]) -> tuple[report.Cpu, ...]:
+    """Nodes of the same hardware share them, as they share its files."""
+    (topology,) = shared.values
+    return tuple(
+        report.Cpu(cpu.id, cpu.core, cpu.socket, cpu.node, tuple(sorted(cpu.siblings)))
+        for cpu in (topology.cpus if topology else ())
     )
+
+
+def _map(snapshot: Snapshot, node: Node, checkpoint: Checkpoint) -> report.CpuMap:
+    own = snapshot.vmi or snapshot.pod
+    workload = own.name if own else ""
+    owners = tuple(_owners(snapshot, node, checkpoint))
+    return report.CpuMap(snapshot.case, snapshot.moment, workload, owners)
 
 
 def _reserved(node: Node) -> frozenset[int]:

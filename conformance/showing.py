@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
-from conformance.checks.registry import registered
+from conformance.checks.registry import registered, stories
 from conformance.judge import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import matrix
+from conformance.matrix.scenarios import Scenario
 from conformance.requirements.catalogue import catalogue
 
 
@@ -44,7 +45,11 @@ def show_requirement(id: str) -> None:
         print(f"known:      {known.description} ({known.releases}; {known.reference})")
     check = registered().get(id)
     cases = [case.id for case in matrix("smoke") if check and check.applies(case.expectation)]
-    print(f"{'cases:':<12}{', '.join(cases) or 'none of the smoke matrix'}")
+    told = [each.scenario for each in stories() if each.requirement == id]
+    if told:
+        print(f"{'scenarios:':<12}{', '.join(told)}")
+    else:
+        print(f"{'cases:':<12}{', '.join(cases) or 'none of the smoke matrix'}")
 
 
 def show_cases(cases: Iterable[Case]) -> None:
@@ -59,6 +64,22 @@ def show_cases(cases: Iterable[Case]) -> None:
         for case in cases
     ]
     _print(("CASE", "MUST BE", "EXPECTED", "TITLE"), rows)
+
+
+def show_scenarios(chosen: Iterable[Scenario]) -> None:
+    """The scenarios with what they show and what they need."""
+    rows = [
+        (
+            each.id,
+            ", ".join(check.requirement for check in stories() if check.scenario == each.id),
+            ", ".join(each.needs) or "nothing in particular",
+            each.title,
+        )
+        for each in chosen
+    ]
+    if rows:
+        print()
+        _print(("SCENARIO", "SHOWS", "NEEDS", "TITLE"), rows)
 
 
 def show_manifests(cases: Iterable[Case]) -> None:

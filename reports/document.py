@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 from textwrap import shorten
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
@@ -140,7 +140,7 @@ class Requirement:
     counts: Counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One case of the matrix.
 
@@ -161,7 +161,7 @@ class Case:
     scenario: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Compared:
     """One of the values that were compared.
 
@@ -176,7 +176,7 @@ class Compared:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One requirement judged at one moment.
 
@@ -198,7 +198,7 @@ class Finding:
     evidence: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cpu:
     """One online pCPU of a node.
 
@@ -215,7 +215,7 @@ class Cpu:
     siblings: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who had one pCPU.
 
@@ -232,7 +232,7 @@ class Owner:
     vcpu: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CpuMap:
     """Who had each pCPU of a node at one moment.
 
@@ -250,12 +250,17 @@ class CpuMap:
 
 @dataclass(frozen=True)
 class Node:
-    """One node: its topology, the CPUs reserved for the system, and its maps in time order."""
+    """One node: its topology, the CPUs reserved for the system, and its maps in time order.
+
+    Attributes:
+        left_out: how many maps more there would be; those of broken cases go first.
+    """
 
     name: str
     cpus: tuple[Cpu, ...]
     reserved: tuple[int, ...] = ()
     maps: tuple[CpuMap, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -339,8 +344,28 @@ def schema() -> Mapping[str, Any]:
 
 
 def dump(document: Document) -> str:
-    """The document as JSON text, as `load` reads it."""
-    return json.dumps(asdict(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The document as JSON text, as `load` reads it: one finding, case or node a line."""
+    members = ",\n".join(
+        f"{json.dumps(each.name)}: {_member(getattr(document, each.name))}"
+        for each in fields(document)
+    )
+    return f"{{\n{members}\n}}\n"
+
+
+def _member(value: object) -> str:
+    if isinstance(value, tuple):
+        lines = ",\n ".join(map(_json, value))
+        return f"[\n {lines}\n]" if lines else "[]"
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=_fields, ensure_ascii=False, allow_nan=False)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A dataclass one level deep; json asks for what is inside, without copying it all."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def load(text: str) -> Document:

@@ -39,8 +39,13 @@ _BOXES = 20_000
 """pCPU boxes on one page; more of them make a browser slow."""
 _COMPARED = 5_000
 """Findings above which the values compared by passing ones are left to report.json."""
+_CASES = 1_000
+"""Cases on one page; above it those that broke come first, and the rest is left to report.json."""
 _GRID = 60
 """Cases above which the grid of cases and requirements is too wide to read."""
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's where PyYAML was built with it: several times as fast."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +102,14 @@ def _template() -> Template:
 
 
 def _view(document: Document) -> Mapping[str, Any]:
-    cases = {case.id: number for number, case in enumerate(document.cases)}
+    cases = _cases(document)
     requirements = {r.id: number for number, r in enumerate(document.requirements)}
     by_case: dict[str, list[Finding]] = defaultdict(list)
+    shown = {case.id for case in cases} | {""}
     for finding in document.findings:
-        by_case[finding.case].append(finding)
-    cells = {
-        key: worst(findings)
-        for key, findings in _by_requirement_and_case(document.findings).items()
-    }
+        if finding.case in shown:
+            by_case[finding.case].append(finding)
+    cells = {key: worst(findings) for key, findings in _by_requirement_and_case(by_case).items()}
     nodes = _nodes(document)
     first_map: dict[tuple[str, str], _Map] = {}
     for node in nodes:
@@ -120,7 +124,8 @@ def _view(document: Document) -> Mapping[str, Any]:
         "order": WORST_FIRST,
         "broken": _sections(broken(document)),
         "divergences": divergences,
-        "case_numbers": cases,
+        "cases": cases,
+        "case_numbers": {case.id: number for number, case in enumerate(cases)},
         "requirement_numbers": requirements,
         "titles": {r.id: r.title for r in document.requirements},
         "by_case": {case: worst_first(findings) for case, findings in by_case.items()},
@@ -139,12 +144,21 @@ def _sections(findings: Sequence[Finding]) -> list[tuple[Verdict, list[Alike]]]:
     return [(verdict, groups) for verdict, groups in sections if groups]
 
 
+def _cases(document: Document) -> Sequence[Case]:
+    """The cases of the page, in their order."""
+    if len(document.cases) <= _CASES:
+        return document.cases
+    urgent = sorted(enumerate(document.cases), key=lambda item: item[1].verdict not in BROKEN)
+    return [case for _place, case in sorted(urgent[:_CASES], key=lambda item: item[0])]
+
+
 def _by_requirement_and_case(
-    findings: Sequence[Finding],
+    by_case: Mapping[str, Sequence[Finding]],
 ) -> Mapping[tuple[str, str], Sequence[Finding]]:
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in findings:
-        groups[finding.requirement, finding.case].append(finding)
+    for case, findings in by_case.items():
+        for finding in findings:
+            groups[finding.requirement, case].append(finding)
     return groups
 
 
@@ -163,7 +177,7 @@ def _nodes(document: Document) -> list[_Node]:
             maps.append(_map(number, node, cpu_map, verdicts))
             number += 1
         size = "small" if len(node.cpus) > 48 else "normal"
-        nodes.append(_Node(node, maps, len(node.maps) - len(chosen), size))
+        nodes.append(_Node(node, maps, node.left_out + len(node.maps) - len(chosen), size))
     return nodes
 
 
@@ -173,7 +187,8 @@ def _map(number: int, node: Node, cpu_map: CpuMap, verdicts: Mapping[str, Verdic
 
 
 def _yaml(case: Case) -> str:
-    return yaml.safe_dump(_plain(case.manifest), sort_keys=False, allow_unicode=True)
+    manifest = _plain(case.manifest)
+    return str(yaml.dump(manifest, Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,7 @@ class LibvirtConnection:
 
     Args:
         socket: a socket of this host that leads to it.
+        mode: ``system``, or ``session`` for a libvirt that does not run as root.
         on_domain_end: called from another thread.
         on_lost: called from another thread when the connection has broken.
     """
@@ -49,11 +50,12 @@ class LibvirtConnection:
         self,
         socket: Path,
         *,
+        mode: str = "system",
         on_domain_end: DomainEnd | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         _run_event_loop()
-        self.uri = f"qemu+unix:///system?socket={socket}"
+        self.uri = f"qemu+unix:///{mode}?socket={socket}"
         with _translated(f"libvirt at {socket} does not answer"):
             self._connection = libvirt.open(self.uri)
             self._connection.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_MISSED)

@@ -60,12 +60,13 @@ class VirtController:
     async def _reconcile(self, key: Key) -> None:
         namespace, name = key
         instance = self._store.find(VMI, name, namespace)
-        for stray in self._pods(namespace):
-            if _owner_name(stray) == name and _created_by(stray) != _uid(instance):
+        launchers = self._launchers(namespace, name)
+        for stray in launchers:
+            if _created_by(stray) != _uid(instance):
                 self._delete_pod(stray)
         if instance is None:
             return
-        pods = [p for p in self._pods(namespace) if _created_by(p) == _uid(instance)]
+        pods = [p for p in launchers if _created_by(p) == _uid(instance)]
         pod = pods[0] if pods else None
         if "deletionTimestamp" in instance["metadata"]:
             self._take_down(instance, pod)
@@ -162,12 +163,14 @@ class VirtController:
             message = f"Deleted virtual machine pod {metadata['name']}"
             events.record(self._store, owner, COMPONENT, "SuccessfulDelete", message)
 
-    def _pods(self, namespace: str) -> list[Object]:
-        return [
-            pod
-            for pod in self._store.list(POD, namespace)
-            if (pod["metadata"].get("labels") or {}).get(APP_LABEL) == APP
-        ]
+    def _launchers(self, namespace: str, vmi: str) -> list[Object]:
+        """The launcher pods of a VMI of that name, of earlier ones too."""
+
+        def is_one(pod: Object) -> bool:
+            labels = pod["metadata"].get("labels") or {}
+            return labels.get(APP_LABEL) == APP and _owner_name(pod) == vmi
+
+        return self._store.list(POD, namespace, where=is_one)
 
     def _change(self, instance: Object, change: Callable[[Object], object]) -> Object:
         metadata = instance["metadata"]

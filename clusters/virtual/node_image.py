@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from clusters.provider import ClusterError
+from clusters.image_archives import archives
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.node_layout import (
     CONTAINERD_CONFIG,
@@ -32,7 +32,6 @@ PACKAGES = (*image.BASICS, "containerd", "containernetworking-plugins")
 PAUSE = "cpu-conformance/pause:latest"
 SIDECAR = "cpu-conformance/sidecar:latest"
 """What `conformance.matrix.manifests.Images` calls a container that does nothing."""
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
 PREPARE_SECONDS = 600.0
 
 _CONTAINERD = f"""\
@@ -123,35 +122,22 @@ def extra_files(binaries: Binaries, images: str | None) -> Mapping[str, bytes | 
 
     Args:
         binaries: whose kubelet it is.
-        images: directory with image archives that each node is to have, None for none.
+        images: archive of images that each node is to have, or a directory of them.
 
     Raises:
-        ClusterError: there is no such directory, or no archive in it.
+        ClusterError: there is none, or one cannot be read.
     """
-    archives = [] if images is None else _archives(images)
+    found = () if images is None else archives(Path(images))
     return {
         KUBELET: binaries.kubelet,
         CONTAINERD_CONFIG: _CONTAINERD.encode(),
-        **{f"{IMAGES}/{number}.tar": path for number, path in enumerate(archives)},
+        **{f"{IMAGES}/{number}.tar": each.path for number, each in enumerate(found)},
     }
 
 
 def preparation() -> Preparation:
     """The preparation of a node that is to be saved, for `clusters.virtual_node.boot.boot`."""
     return Preparation(hashlib.sha256(_PREPARE.encode()).hexdigest()[:16], _prepare)
-
-
-def _archives(directory: str) -> list[Path]:
-    path = Path(directory)
-    if not path.is_dir():
-        raise ClusterError(f"--images {directory}: there is no such directory")
-    found = sorted(each for each in path.iterdir() if each.name.endswith(ARCHIVES))
-    if not found:
-        raise ClusterError(
-            f"--images {directory} has no image archive: put OCI or Docker archives "
-            f"({', '.join(ARCHIVES)}) there"
-        )
-    return found
 
 
 def _prepare(machine: Machine) -> None:

@@ -17,6 +17,7 @@ _SCHEMA = "schema"
     "ADM-ACCEPT",
     moment="running",
     applies=admitted_vmi,
+    unstarted=True,
     look="Compare the refused field of the manifest with the requirement's text.",
 )
 def consistent_is_admitted(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from conformance.checks import (  # noqa: F401 - imported for their registration
     admission,
+    alignment,
     capacity,
     emulator_threads,
     exclusivity,

@@ -22,7 +22,7 @@ from conformance.checks.witnesses import (
     title,
 )
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Snapshot
+from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
 
 _NO_QUOTA_SINCE = (1, 33)
@@ -63,6 +63,9 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     "CPU-EXCLUSIVE",
     moment="running",
     applies=dedicated,
+    # Containers of the shared pool leave CPUs that become exclusive when the kubelet reconciles
+    # next, every cpuManagerReconcilePeriod (10 s): pkg/kubelet/cm/cpumanager/cpu_manager.go.
+    settles=True,
     look="Look at the kubelet's cpu_manager_state and at the cpusets below "
     f"{CGROUPS}/kubepods.slice on the node.",
 )
@@ -89,40 +92,54 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
 
 def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     state, uid = checkpoint(snapshot), launcher(snapshot).uid
-    for (other, name), cpus in sorted(state.entries.items()):
-        if (other, name) != (uid, COMPUTE):
+    others = {key: cpus for key, cpus in state.entries.items() if key != (uid, COMPUTE)}
+    together = CpuSet.union_of(others.values())
+    seen.saw(f"exclusive CPUs of {len(others)} others", together, f"{state.path} entries")
+    for (other, name), cpus in sorted(others.items()):
+        if not cpus.isdisjoint(own):
             source = f"{state.path} entries.{other}.{name}"
             seen.saw(f"exclusive CPUs of {name} of pod {other}", cpus, source)
-            if cpus & own:
-                seen.wrong(f"pCPU {cpus & own} of compute is also given to {name} ({source})")
+            seen.wrong(f"pCPU {cpus & own} of compute is also given to {name} ({source})")
 
 
 def _no_other_container(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> int:
-    number = 0
-    for pod, container in neighbours(snapshot):
-        name = title(pod, container)
-        if container.cpuset is None:
-            seen.missing(f"the cpuset of {name} was not read, so that it may share pCPUs")
-            continue
-        number += 1
+    """Objects to everybody else who may run there; the number of those who were looked at."""
+    number, uid = 0, launcher(snapshot).uid
+    for cpus, containers in neighbours(snapshot).items():
+        number += len(containers)
+        if cpus is None or not cpus.isdisjoint(own):
+            for pod, container in containers:
+                if (pod.uid, container.name) == (uid, COMPUTE):
+                    number -= 1
+                else:
+                    _stays_away(pod, container, own, seen)
+    where = f"{CGROUPS}, cpuset.cpus.effective; /proc, Cpus_allowed_list"
+    seen.saw("other containers compared with", number, where)
+    return number
+
+
+def _stays_away(pod: Pod, container: Container, own: CpuSet, seen: Comparison) -> None:
+    name = title(pod, container)
+    if container.cpuset is None:
+        seen.missing(f"the cpuset of {name} was not read, so that it may share pCPUs")
+        return
+    if container.cpuset & own:
         source = cpuset_source(container)
         seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
-        if container.cpuset & own:
+        seen.wrong(
+            f"pCPU {container.cpuset & own} of compute is also in the cpuset "
+            f"{container.cpuset} of {name} ({source})"
+        )
+    if not container.threads:
+        seen.missing(f"no thread of {name} was read, so that its affinity is not known")
+    for thread in container.threads:
+        if thread.affinity & own:
             seen.wrong(
-                f"pCPU {container.cpuset & own} of compute is also in the cpuset "
-                f"{container.cpuset} of {name} ({source})"
+                f"pCPU {thread.affinity & own} of compute is also in the affinity "
+                f"{thread.affinity} of thread {thread.name!r} of {name} "
+                f"({thread_source(thread)})"
             )
-        if not container.threads:
-            seen.missing(f"no thread of {name} was read, so that its affinity is not known")
-        for thread in container.threads:
-            if thread.affinity & own:
-                seen.wrong(
-                    f"pCPU {thread.affinity & own} of compute is also in the affinity "
-                    f"{thread.affinity} of thread {thread.name!r} of {name} "
-                    f"({thread_source(thread)})"
-                )
-                break
-    return number
+            break
 
 
 @check(

@@ -13,6 +13,7 @@ from conformance.model.expectation import Expectation
     "QOS-POD",
     moment="running",
     applies=dedicated,
+    unstarted=True,
     look="Look for a container of the pod without requests equal to limits.",
 )
 def pod_is_guaranteed(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
@@ -30,6 +31,7 @@ def pod_is_guaranteed(snapshot: Snapshot, _: Expectation, seen: Comparison) -> s
     "QOS-CONTAINERS",
     moment="running",
     applies=dedicated,
+    unstarted=True,
     look="Look at .spec.containers[].resources and .spec.initContainers[].resources of the pod.",
 )
 def containers_request_what_they_limit(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
@@ -83,6 +85,7 @@ def _bytes(number: int | None) -> str:
     "QOS-INTEGER",
     moment="running",
     applies=dedicated,
+    unstarted=True,
     look="The static policy gives no exclusive CPUs for a fraction; look at what adds to it.",
 )
 def compute_requests_whole_cpus(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

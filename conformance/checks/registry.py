@@ -28,6 +28,7 @@ class Check:
             guest's report), so that the last snapshot counts. Otherwise it must hold at
             every moment, and a violation in any snapshot counts.
         look: what to look at next when it fails; one sentence.
+        unstarted: whether it says something of a pod that its node rightly rejected.
     """
 
     requirement: str
@@ -36,6 +37,7 @@ class Check:
     settles: bool
     look: str
     compare: Judge
+    unstarted: bool = False
 
     def judge(self, snapshot: Snapshot, expectation: Expectation) -> Finding:
         """Judges one snapshot: exactly one finding, whatever the snapshot holds."""
@@ -84,14 +86,20 @@ _STORIES: dict[tuple[str, str], StoryCheck] = {}
 
 
 def check(
-    requirement: str, *, moment: str, applies: Applies, look: str, settles: bool = False
+    requirement: str,
+    *,
+    moment: str,
+    applies: Applies,
+    look: str,
+    settles: bool = False,
+    unstarted: bool = False,
 ) -> Callable[[Judge], Judge]:
     """Registers the decorated function as the judge of a requirement; see `Check`."""
 
     def register(judge: Judge) -> Judge:
         if requirement in _CHECKS:
             raise ValueError(f"two checks judge {requirement}")
-        _CHECKS[requirement] = Check(requirement, moment, applies, settles, look, judge)
+        _CHECKS[requirement] = Check(requirement, moment, applies, settles, look, judge, unstarted)
         return judge
 
     return register

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
 from conformance.checks.registry import admitted, check
-from conformance.checks.witnesses import checkpoint, cpuset_source, held, node, title, topology
+from conformance.checks.witnesses import (
+    CGROUPS,
+    checkpoint,
+    cpuset_source,
+    held,
+    node,
+    residents,
+    title,
+    topology,
+)
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Checkpoint, Snapshot
+from conformance.model.evidence import Checkpoint, Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
 
 STRICT = "strict-cpu-reservation"
@@ -63,24 +72,35 @@ def _kept_out(snapshot: Snapshot) -> CpuSet:
 
 
 def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
+    """Objects to whoever leaves the pool; the number of containers that live in it."""
     number = 0
     # Where somebody without exclusive CPUs may be: a pCPU whose new owner has not started
     # yet is being cleared.
     allowed = topology(snapshot).online - held(snapshot) - _kept_out(snapshot)
-    for pod in snapshot.pods:
-        for container in pod.containers:
-            if not container.running or (pod.uid, container.name) in state.entries:
-                continue
-            name = title(pod, container)
-            if container.cpuset is None:
-                seen.missing(f"the cpuset of {name} was not read")
-                continue
-            number += 1
-            source = cpuset_source(container)
-            seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
-            if not container.cpuset <= allowed:
-                seen.wrong(
-                    f"{name} may run on {container.cpuset - allowed}, outside of the "
-                    f"shared pool {state.default}: its cpuset is {container.cpuset} ({source})"
-                )
+    for cpus, containers in residents(snapshot).items():
+        others = [each for each in containers if (each[0].uid, each[1].name) not in state.entries]
+        if cpus is not None and cpus <= allowed:
+            number += len(others)
+        else:
+            number += sum(_stays_in(*each, allowed, state.default, seen) for each in others)
+    where = f"{CGROUPS}, cpuset.cpus.effective of each"
+    seen.saw("containers without exclusive CPUs", number, where)
     return number
+
+
+def _stays_in(
+    pod: Pod, container: Container, allowed: CpuSet, pool: CpuSet, seen: Comparison
+) -> bool:
+    """Whether its cpuset was seen; objects when that leaves the pool."""
+    name = title(pod, container)
+    if container.cpuset is None:
+        seen.missing(f"the cpuset of {name} was not read")
+        return False
+    if not container.cpuset <= allowed:
+        source = cpuset_source(container)
+        seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
+        seen.wrong(
+            f"{name} may run on {container.cpuset - allowed}, outside of the shared pool "
+            f"{pool}: its cpuset is {container.cpuset} ({source})"
+        )
+    return True

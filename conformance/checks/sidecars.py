@@ -32,6 +32,7 @@ def _find(pod: Pod, sidecar: Sidecar) -> list[Container]:
     "SIDE-RESOURCES",
     moment="running",
     applies=_promised,
+    unstarted=True,
     look="Look at the sidecar's resources in the launcher pod and at supportContainerResources "
     "of the KubeVirt CR.",
 )

@@ -6,8 +6,9 @@ Each function returns what was observed, or raises `Unobserved`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.model.cpuset import CpuSet
@@ -23,6 +24,7 @@ from conformance.model.evidence import (
     Thread,
     Vmi,
 )
+from conformance.model.same import Same
 from conformance.model.topology import Topology
 
 CGROUPS = "/sys/fs/cgroup"
@@ -122,14 +124,20 @@ def held(snapshot: Snapshot) -> CpuSet:
     The kubelet assigns first, then moves whoever is in the way, and only then starts the
     container: until that, nobody is disturbed by who is still there.
     """
+    return _held(Same(snapshot.pods, checkpoint(snapshot)))
+
+
+@lru_cache(maxsize=8)
+def _held(shared: Same[tuple[Pod, ...], Checkpoint]) -> CpuSet:
+    """Put together once for all VMIs of a node."""
+    pods, state = shared.values
     started = {
         (pod.uid, container.name)
-        for pod in snapshot.pods
+        for pod in pods
         for container in pod.containers
         if container.cgroup is not None
     }
-    entries = checkpoint(snapshot).entries
-    return CpuSet.union_of(cpus for key, cpus in entries.items() if key in started)
+    return CpuSet.union_of(cpus for key, cpus in state.entries.items() if key in started)
 
 
 def domain(snapshot: Snapshot) -> Domain:
@@ -187,6 +195,13 @@ def threads(snapshot: Snapshot) -> Threads:
         raise _silent(
             snapshot, "threads", "cgroups", default="no thread of the compute container was read"
         )
+    return _threads(Same(container))
+
+
+@lru_cache(maxsize=8)
+def _threads(shared: Same[Container]) -> Threads:
+    """Sorted once for all checks that ask."""
+    (container,) = shared.values
     found = container.threads
     vcpus = {int(m[1]): t for t in found if (m := _VCPU.match(t.name))}
     qemus = {thread.pid for thread in vcpus.values()}
@@ -228,15 +243,37 @@ def thread_source(thread: Thread) -> str:
     return f"/proc/{thread.pid}/task/{thread.tid}/status Cpus_allowed_list"
 
 
-def neighbours(snapshot: Snapshot) -> Iterator[tuple[Pod, Container]]:
-    """Every other running container on the node."""
+Residents = Mapping[CpuSet | None, Sequence[tuple[Pod, Container]]]
+"""Running containers by every CPU that cpuset and threads may use; None where one was not read."""
+
+
+def neighbours(snapshot: Snapshot) -> Residents:
+    """Every running container on the node of the workload, its own among them."""
     own = launcher(snapshot).uid
     if not any(pod.uid == own for pod in snapshot.pods):
         raise _silent(snapshot, "pods", default="the pods of the node were not listed")
-    for pod in snapshot.pods:
+    return residents(snapshot)
+
+
+def residents(snapshot: Snapshot) -> Residents:
+    """Every running container that was listed on the node."""
+    return _residents(Same(snapshot.pods))
+
+
+@lru_cache(maxsize=8)
+def _residents(shared: Same[tuple[Pod, ...]]) -> Residents:
+    """Put together once for all VMIs of a node: most containers live in one shared pool."""
+    (pods,) = shared.values
+    found: dict[CpuSet | None, list[tuple[Pod, Container]]] = {}
+    for pod in pods:
         for container in pod.containers:
-            if container.running and (pod.uid, container.name) != (own, COMPUTE):
-                yield pod, container
+            if container.running:
+                cpus = None
+                if container.cpuset is not None and container.threads:
+                    affinities = {thread.affinity for thread in container.threads}
+                    cpus = CpuSet.union_of((container.cpuset, *affinities))
+                found.setdefault(cpus, []).append((pod, container))
+    return found
 
 
 def title(pod: Pod, container: Container) -> str:

@@ -26,6 +26,9 @@ _POD_CGROUPS = (
     "kubepods.slice/kubepods-*.slice/kubepods-*-pod*.slice",
     "kubepods/pod*",
     "kubepods/*/pod*",
+    # Below a cgroup of the kubelet's own, as in kind (cgroupRoot: /kubelet).
+    "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod*.slice",
+    "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-*.slice/kubelet-kubepods-*-pod*.slice",
 )
 _CGROUP_FILES = ("cpuset.cpus", "cpuset.cpus.effective", "cpu.max", "cgroup.threads")
 

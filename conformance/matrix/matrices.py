@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from conformance.matrix.axes import FULL, STANDARD, Breadth, axes, case_id, constraints, title, wish
 from conformance.matrix.cases import Case, case, of_manifest
 from conformance.matrix.covering import covering_array
@@ -16,6 +18,7 @@ DEFAULT_CPUS = 10
 """Exclusive CPUs of the default node: 2 sockets x 3 cores x 2 threads, 2 reserved."""
 
 
+@lru_cache(maxsize=8)
 def matrix(
     name: str, profile: str = "v1", images: Images | None = None, *, cpus: int = DEFAULT_CPUS
 ) -> tuple[Case, ...]:

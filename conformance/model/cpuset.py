@@ -37,13 +37,13 @@ class CpuSet(frozenset[int]):
         return cls(cpus)
 
     def __and__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
-        return CpuSet(frozenset(self).intersection(other))
+        return CpuSet(self.intersection(other))
 
     def __or__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
-        return CpuSet(frozenset(self).union(other))
+        return CpuSet(self.union(other))
 
     def __sub__(self, other: Iterable[int]) -> CpuSet:  # type: ignore[override]
-        return CpuSet(frozenset(self).difference(other))
+        return CpuSet(self.difference(other))
 
     def __str__(self) -> str:
         return _text(self)
@@ -54,7 +54,7 @@ class CpuSet(frozenset[int]):
     @classmethod
     def union_of(cls, sets: Iterable[Iterable[int]]) -> CpuSet:
         """The union of any number of sets."""
-        return cls(cpu for cpus in sets for cpu in cpus)
+        return cls(frozenset().union(*sets))
 
 
 @lru_cache(maxsize=4096)

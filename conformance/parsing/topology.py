@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from conformance.model.cpuset import CpuSet
+from conformance.model.same import Same
 from conformance.model.topology import Cpu, Topology
 from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
@@ -34,25 +34,12 @@ def topology(files: Mapping[str, str]) -> Topology:
     Raises:
         ParseError: a text is not what it should be, or a file of an online CPU is missing.
     """
-    return _topology(_Files(files))
-
-
-@dataclass(frozen=True, eq=False)
-class _Files:
-    """A mapping as a cache's key: equal to itself alone, since comparing costs too much."""
-
-    files: Mapping[str, str]
-
-    def __hash__(self) -> int:
-        return id(self.files)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Files) and self.files is other.files
+    return _topology(Same(files))
 
 
 @lru_cache(maxsize=64)
-def _topology(key: _Files) -> Topology:
-    files = key.files
+def _topology(key: Same[Mapping[str, str]]) -> Topology:
+    (files,) = key.values
     online = cpulist(_text(files, f"{CPU}/online"), f"{CPU}/online")
     if not online:
         raise ParseError("at least one online CPU", files[f"{CPU}/online"], f"{CPU}/online")

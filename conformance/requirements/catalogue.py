@@ -175,6 +175,8 @@ class Catalogue:
         )
 
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where PyYAML was built with it: ten times as fast."""
 _Named = TypeVar("_Named", Statement, Document, Requirement)
 
 
@@ -216,7 +218,7 @@ def parse(requirements: str, statements: str) -> Catalogue:
 
 
 def _list(text: str) -> list[object]:
-    parsed = yaml.safe_load(text)
+    parsed = yaml.load(text, _LOADER)
     if not isinstance(parsed, list):
         raise CatalogueError("the file holds no list")
     return parsed

@@ -21,3 +21,9 @@ def test_guest_sees_its_vcpus(judged: Judged) -> None:
 def test_guest_sees_the_topology_of_the_vmi(judged: Judged) -> None:
     """The guest sees the sockets, cores and threads of the VMI."""
     judged.must_be_kept()
+
+
+@requirement("NUMA-MAPPED")
+def test_numa_nodes_of_the_guest_mirror_the_hosts(judged: Judged) -> None:
+    """A guest that is told of NUMA nodes has its vCPUs grouped as their pCPUs are."""
+    judged.must_be_kept()

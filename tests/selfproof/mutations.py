@@ -30,6 +30,8 @@ class Base:
 RUNNING = Base(good.running, good.EXPECTATION)
 DELETED = Base(good.deleted, good.EXPECTATION)
 REFUSED = Base(good.refused, good.EXPECTED_REFUSAL)
+TURNED_AWAY = Base(good.turned_away, good.EXPECTATION)
+MIRRORED = Base(good.running, replace(good.EXPECTATION, numa_passthrough=True))
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,12 @@ def _drop_label(obj: Any) -> None:
 def _third_cpu(report: Any) -> None:
     report["cpus"].append({"cpu": 2, "socket": 0, "core": 1, "siblings": "2", "node": 0})
     report |= {"online": "0-2", "nodes": {"0": "0-2"}}
+
+
+def _two_nodes(report: Any) -> None:
+    report["nodes"] = {"0": "0", "1": "1"}
+    for cpu in report["cpus"]:
+        cpu["node"] = cpu["cpu"]
 
 
 def _flat(report: Any) -> None:
@@ -642,6 +650,33 @@ PROOFS: Mapping[str, Proof] = {
         blinds=(
             Mutation("no console", NO_CONSOLE, ("the console is closed",)),
             Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+        ),
+    ),
+    "SMT-ALIGNED": Proof(
+        breaks=(
+            Mutation(
+                "runs on a core and a half",
+                lambda _: good.whole_cores_only(good.running()),
+                ("asks for 3 CPUs on cores of 2 threads", "it is Running"),
+                base=TURNED_AWAY,
+            ),
+        ),
+        blinds=(
+            Mutation("no configuration", without("configz"), ("configuration",), base=TURNED_AWAY),
+        ),
+    ),
+    "NUMA-MAPPED": Proof(
+        breaks=(
+            Mutation(
+                "two nodes over one",
+                console(_two_nodes),
+                ("nodes hold vCPUs 0 and 1", "those of the host hold 0-1"),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation("no console", NO_CONSOLE, ("the console is closed",), base=MIRRORED),
+            Mutation("no libvirt", NO_LIBVIRT, ("did not answer",), base=MIRRORED),
         ),
     ),
     "GUEST-VCPUS": Proof(

@@ -9,6 +9,7 @@ the DaemonSet that looks after the node.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from conformance.matrix.oracle import expect
@@ -103,6 +104,22 @@ def running() -> RawSnapshot:
         domain=domain(),
         console=f"[    0.1] booting\r\n{guest_line(guest())}\r\n[    9.1] late message\r\n",
     )
+
+
+def whole_cores_only(raw: RawSnapshot) -> RawSnapshot:
+    """The same on a node whose kubelet has the option full-pcpus-only."""
+    config = json.loads(raw.files[CONFIGZ])
+    config["kubeletconfig"]["cpuManagerPolicyOptions"] = {"full-pcpus-only": "true"}
+    return replace(raw, files={**raw.files, CONFIGZ: json.dumps(config)})
+
+
+def turned_away() -> RawSnapshot:
+    """There, its three CPUs are a core and a half, and the node rejects them."""
+    raw = whole_cores_only(running())
+    pod = launcher()
+    pod["status"] |= {"phase": "Failed", "reason": "SMTAlignmentError", "message": "rejected"}
+    vmi = {**(raw.vmi or {}), "status": {"phase": "Failed", "nodeName": NODE}}
+    return replace(raw, vmi=vmi, pod=pod, pods=(pod, *raw.pods[1:]), domain=None, console=None)
 
 
 def deleted() -> RawSnapshot:

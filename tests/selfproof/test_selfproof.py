@@ -5,12 +5,24 @@ from __future__ import annotations
 import pytest
 
 import conformance.checks.all  # noqa: F401 - registers every check
+from conformance.checks.alignment import turned_away
 from conformance.checks.registry import registered
 from conformance.model.evidence import RawSnapshot
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing import assemble
-from tests.selfproof.mutations import DELETED, PROOFS, REFUSED, RUNNING, Base, Mutation
+from tests.selfproof.mutations import (
+    DELETED,
+    MIRRORED,
+    PROOFS,
+    REFUSED,
+    RUNNING,
+    TURNED_AWAY,
+    Base,
+    Mutation,
+)
+
+GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED}
 
 
 def judge(raw: RawSnapshot, expectation: Expectation) -> dict[str, Finding]:
@@ -35,16 +47,27 @@ def test_every_check_has_its_mutations() -> None:
     assert all(proof.breaks and proof.blinds for proof in PROOFS.values())
 
 
-@pytest.mark.parametrize("base", [RUNNING, DELETED, REFUSED], ids=["running", "deleted", "refused"])
+@pytest.mark.parametrize("base", GOOD.values(), ids=GOOD)
 def test_good_recording_keeps_everything(base: Base) -> None:
     findings = judge(base.record(), base.expectation)
     assert findings
-    assert [f.message for f in findings.values() if f.verdict is not Verdict.PASS] == []
+    other = {name: f for name, f in findings.items() if f.verdict is not Verdict.PASS}
+    # This node may give parts of cores; its own recording is TURNED_AWAY.
+    assert set(other) <= {"SMT-ALIGNED"}, other
+    assert all(finding.verdict is Verdict.NOT_APPLICABLE for finding in other.values())
+
+
+def test_a_node_of_whole_cores_rejects_a_part_of_one_and_that_is_all_there_is_to_say() -> None:
+    snapshot = assemble(TURNED_AWAY.record())
+    assert "3 CPUs" in (turned_away(snapshot, TURNED_AWAY.expectation) or "")
+    finding = registered()["SMT-ALIGNED"].judge(snapshot, TURNED_AWAY.expectation)
+    assert finding.verdict is Verdict.PASS, finding.message
+    for base in (RUNNING, DELETED):
+        assert turned_away(assemble(base.record()), base.expectation) is None
 
 
 def test_good_recordings_exercise_every_check() -> None:
-    bases = (RUNNING, DELETED, REFUSED)
-    judged = [set(judge(base.record(), base.expectation)) for base in bases]
+    judged = [set(judge(base.record(), base.expectation)) for base in GOOD.values()]
     assert set().union(*judged) == set(registered())
 
 

@@ -73,31 +73,44 @@ def written(directory: Path) -> bundle.Bundle:
 
 def test_evidence_comes_back_as_it_was_written(tmp_path: Path) -> None:
     found = written(tmp_path)
-    assert [raw for _name, raw in found.snapshots] == [
-        good.running(),
-        good.deleted(),
-        good.refused(),
-    ]
+    assert {case: [raw for _name, raw in taken] for case, taken in found.snapshots.items()} == {
+        "demo": [good.running(), good.deleted()],
+        "refused": [good.refused()],
+    }
     assert found.run == {"profile": "v1"}
     assert found.problems == (bundle.Problem("cleanup", "it stayed", case="demo"),)
 
 
 def test_snapshots_share_the_files_of_the_hardware(tmp_path: Path) -> None:
-    (_, running), (_, deleted), _refused = written(tmp_path).snapshots
+    (_, running), (_, deleted) = written(tmp_path).snapshots["demo"]
     assert running.hardware is deleted.hardware
+
+
+def test_snapshots_that_saw_the_same_on_the_node_share_it(tmp_path: Path) -> None:
+    bundle.write_run(tmp_path, {})
+    for case in ("one", "two"):
+        bundle.write_snapshot(tmp_path, replace(good.running(), case=case))
+    bundle.write_snapshot(tmp_path, replace(good.deleted(), case="three"))
+    found = bundle.read(tmp_path).snapshots
+    (_, one), (_, two), (_, three) = (found[case][0] for case in ("one", "two", "three"))
+    assert one.files is two.files
+    assert one.pods is two.pods
+    assert three.files == good.deleted().files
+    assert len(list((tmp_path / "nodes").iterdir())) == 2
 
 
 def test_two_snapshots_of_one_moment_are_both_kept(tmp_path: Path) -> None:
     bundle.write_run(tmp_path, {})
     for began in ("2026-08-01T10:00:00.000Z", "2026-08-01T10:00:00.001Z"):
         bundle.write_snapshot(tmp_path, replace(good.running(), began=began))
-    assert len(bundle.read(tmp_path).snapshots) == 2
+    assert len(bundle.read(tmp_path).snapshots["demo"]) == 2
 
 
 def test_unfinished_file_is_not_evidence(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "snapshots" / ".half.json.123").write_text("{")
-    assert len(bundle.read(tmp_path).snapshots) == 3
+    assert set(bundle.read(tmp_path).snapshots) == {"demo", "refused"}
+    assert len(bundle.read(tmp_path).snapshots["demo"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -105,7 +118,9 @@ def test_unfinished_file_is_not_evidence(tmp_path: Path) -> None:
     [
         (lambda data: data.update(surprise=1), "surprise"),
         (lambda data: data.pop("case"), "case"),
-        (lambda data: data.update(pods=None), "no snapshot"),
+        (lambda data: data.update(case="other"), "is about case other"),
+        (lambda data: data.update(events=None), "no snapshot"),
+        (lambda data: data.update(on_node="gone"), r"gone\.json is missing"),
     ],
 )
 def test_file_of_another_form_is_named(tmp_path: Path, change: object, says: str) -> None:
@@ -114,9 +129,11 @@ def test_file_of_another_form_is_named(tmp_path: Path, change: object, says: str
     data = json.loads(path.read_text())
     change(data)  # type: ignore[operator]
     path.write_text(json.dumps(data))
+    found = bundle.read(tmp_path)
     with pytest.raises(bundle.BundleError, match=says) as error:
-        bundle.read(tmp_path)
+        found.snapshots["demo"]
     assert path.name in str(error.value)
+    assert found.snapshots["refused"]
 
 
 def test_directory_without_evidence_is_refused(tmp_path: Path) -> None:

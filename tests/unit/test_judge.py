@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conformance.collecting.bundle import Bundle, Problem
+from conformance.collecting.bundle import (
+    Bundle,
+    BundleError,
+    Problem,
+    read,
+    write_run,
+    write_snapshot,
+)
 from conformance.exits import Exit
-from conformance.judge import judge
+from conformance.judge import DETAILED_CASES, judge
 from conformance.model.evidence import RawSnapshot
+from conformance.parsing.assemble import assemble
+from conformance.pcpu_maps import Maps
 from reports import document as report
 from tests.selfproof import mutations as change
 from tests.selfproof import recording as good
@@ -44,8 +55,10 @@ def bundle(
             {"id": "refused", "title": "isolation alone", "manifest": good.REFUSED},
         ],
     }
-    named = ((f"snapshots/{number}.json", raw) for number, raw in enumerate(snapshots))
-    return Bundle(run, tuple(named), problems)
+    by_case: dict[str, list[tuple[str, RawSnapshot]]] = defaultdict(list)
+    for number, raw in enumerate(snapshots):
+        by_case[raw.case].append((f"snapshots/{number}.json", raw))
+    return Bundle(run, by_case, problems)
 
 
 def everything(changed: Callable[[RawSnapshot], RawSnapshot] = lambda raw: raw) -> Bundle:
@@ -146,3 +159,45 @@ def test_cpu_maps_are_drawn_of_broken_evidence_too(mutation: change.Mutation) ->
     (node,) = judge(everything(mutation.change)).nodes
     assert len(node.cpus) == 12
     assert node.maps
+
+
+def test_report_of_very_many_cases_leaves_what_passed_to_the_evidence() -> None:
+    few = everything(change.affinity(150, 155, "2-3"))
+    unseen = [
+        {"id": f"c{n}", "title": "t", "manifest": good.MANIFEST} for n in range(DETAILED_CASES)
+    ]
+    many = replace(few, run={**few.run, "cases": [*few.run["cases"], *unseen]})
+    brief, detailed = judge(many), judge(few)
+    assert all(found.compared for found in detailed.findings)
+    seen = [found for found in brief.findings if found.case in {"demo", "refused"}]
+    assert {found.verdict for found in seen if found.compared} == {report.Verdict.FAIL}
+    assert [replace(found, compared=()) for found in seen] == [
+        replace(found, compared=()) for found in detailed.findings
+    ]
+
+
+def test_maps_have_a_room_and_those_that_matter_have_it_first() -> None:
+    maps = Maps(room=24)
+    for number in range(5):
+        facts = assemble(replace(good.running(), case=f"c{number}"))
+        maps.add(facts, matters=number == 3)
+    (node,) = maps.nodes()
+    assert [cpu_map.case for cpu_map in node.maps] == ["c0", "c3"]
+    assert node.left_out == 3
+
+
+def test_maps_that_matter_do_not_leave_their_room_either() -> None:
+    maps = Maps(room=30)
+    for number in range(5):
+        maps.add(assemble(replace(good.running(), case=f"c{number}")), matters=number > 1)
+    (node,) = maps.nodes()
+    assert [cpu_map.case for cpu_map in node.maps] == ["c2", "c3"]
+
+
+def test_broken_file_of_one_case_is_named_while_judging(tmp_path: Path) -> None:
+    write_run(tmp_path, everything().run)
+    write_snapshot(tmp_path, good.running())
+    (broken,) = (tmp_path / "snapshots").iterdir()
+    broken.write_text("{")
+    with pytest.raises(BundleError, match=f"{broken.name} is not JSON"):
+        judge(read(tmp_path))

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
-from conformance.checks.registry import registered
+from conformance.checks.registry import registered, stories
+from conformance.matrix.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,18 @@ def test_every_requirement_that_is_judged_is_one_test_of_the_suite() -> None:
         for requirement in re.findall(r'@requirement\("([A-Z0-9-]+)"\)', path.read_text())
     ]
     assert sorted(tests) == sorted(registered())
+
+
+def test_every_scenario_is_one_test_of_the_suite_that_names_what_it_shows() -> None:
+    told = {}
+    for path in (ROOT / "tests" / "conformance").glob("test_stories_*.py"):
+        for name, body in re.findall(
+            r'@scenario\("([a-z-]+)"\)\n(.*?)(?=\n@scenario|\Z)', path.read_text(), re.DOTALL
+        ):
+            told[name] = set(re.findall(r"[A-Z]+-[A-Z]+", body))
+    assert set(told) == set(SCENARIOS)
+    for check in stories():
+        assert check.requirement in told[check.scenario]
 
 
 def test_a_run_is_conformant_and_its_evidence_alone_says_so_again(tmp_path: Path) -> None:

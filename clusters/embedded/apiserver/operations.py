@@ -112,8 +112,7 @@ class Operations:
         namespace = target.namespace or None
         return [
             in_version(obj, target)
-            for obj in self.store.list(target.type, namespace)
-            if matches(obj)
+            for obj in self.store.list(target.type, namespace, where=matches)
         ]
 
     def create(self, target: Target, body: Any, options: WriteOptions) -> Object:

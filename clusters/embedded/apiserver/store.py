@@ -140,12 +140,21 @@ class Store:
         found = self._at((type_.kind, namespace, name))
         return copied(found) if found is not None else None
 
-    def list(self, type_: ResourceType, namespace: str | None = None) -> list[Object]:
-        """Every object of a type, in every namespace when that is None, by key."""
+    def list(
+        self,
+        type_: ResourceType,
+        namespace: str | None = None,
+        *,
+        where: Callable[[Object], bool] = lambda _obj: True,
+    ) -> list[Object]:
+        """Every object of a type, in every namespace when that is None, by key.
+
+        `where` says which of them; it looks at the stored ones, and must not change them.
+        """
         return [
             copied(obj)
             for key, obj in sorted(self._objects[type_.kind].items(), key=lambda item: item[0])
-            if namespace is None or key[0] == namespace
+            if (namespace is None or key[0] == namespace) and where(obj)
         ]
 
     def update(self, type_: ResourceType, obj: Object, *, dry_run: bool = False) -> Object:

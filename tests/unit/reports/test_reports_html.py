@@ -154,5 +154,19 @@ def test_a_huge_run_leaves_maps_out_and_says_so_but_not_those_of_broken_cases(
     bad = next(m for m in node.maps if m.case == "isolate-1x2x2")
     root = page(replace(document, nodes=(replace(node, maps=(*[good] * 2_000, bad)),)))
     assert 0 < len(root.xpath("//figure")) < 2_001
-    assert "moments are in report.json" in text(root)
+    assert "moments are not drawn" in text(root)
     assert len(root.xpath("//figure[@class='broken']")) == 1
+
+
+def test_a_huge_run_leaves_cases_out_and_says_so_but_not_those_that_broke(
+    example: Example,
+) -> None:
+    document = example("failing")
+    (broken, *_) = [case for case in document.cases if case.verdict == "fail"]
+    kept = next(case for case in document.cases if case.verdict == "pass")
+    many = tuple(replace(kept, id=f"c{number}") for number in range(3_000))
+    root = page(replace(document, cases=(*many, broken)))
+    shown = root.xpath("//details[contains(@class, 'case')]")
+    assert 0 < len(shown) < 3_001
+    assert [case.get("data-verdict") for case in shown].count("fail") == 1
+    assert "more cases are in report.json" in text(root)

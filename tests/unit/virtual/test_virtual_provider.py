@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from clusters.provider import ClusterError, Handle
 from clusters.shape import ClusterSpec
 from clusters.virtual import node_image
 from clusters.virtual.binaries import Binaries
-from clusters.virtual.node_layout import KUBELET
+from clusters.virtual.node_layout import IMAGES, KUBELET
 from clusters.virtual.provider import VirtualAccess
 from conformance.cli import main
 from conformance.exits import Exit
@@ -50,15 +51,18 @@ def test_the_image_that_pods_run_is_made_on_the_node() -> None:
 
 
 def test_image_archives_are_put_on_the_node(tmp_path: Path) -> None:
-    for name in ("b.tar", "a.tar.gz", "notes.txt"):
-        (tmp_path / name).touch()
+    for name in ("b.tar", "a.tar"):
+        with tarfile.open(tmp_path / name, "w") as archive:
+            archive.add(__file__, "manifest")
     files = node_image.extra_files(BINARIES, str(tmp_path))
-    archives = [path for path in files.values() if isinstance(path, Path)][1:]
-    assert archives == [tmp_path / "a.tar.gz", tmp_path / "b.tar"]
+    assert [files[f"{IMAGES}/{number}.tar"] for number in (0, 1)] == [
+        tmp_path / "a.tar",
+        tmp_path / "b.tar",
+    ]
 
 
-@pytest.mark.parametrize(("where", "message"), [("none", "no such dir"), (".", "no image archive")])
-def test_a_directory_without_images_is_refused(tmp_path: Path, where: str, message: str) -> None:
+@pytest.mark.parametrize(("where", "message"), [("none", "is no image archive"), (".", "no .*tar")])
+def test_images_that_are_none_are_refused(tmp_path: Path, where: str, message: str) -> None:
     with pytest.raises(ClusterError, match=message):
         node_image.extra_files(BINARIES, str(tmp_path / where))
 

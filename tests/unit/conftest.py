@@ -1,4 +1,4 @@
-"""Settings of all tests."""
+"""Settings of all property tests; the suite need not wait for hypothesis."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,0 +1,178 @@
+"""A kind cluster, seen by the harness: nodes are containers of this host."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clusters.access import AccessError, Capability, Libvirt, LibvirtView, Reading
+from clusters.embedded.libvirt_client import LibvirtConnection
+from clusters.existing import framing
+from clusters.existing.provider import ExistingAccess
+from clusters.kind import tool
+from clusters.kind.engine import Engine
+from clusters.launchers import container_id, launcher_pod
+from clusters.provider import ClusterError, Handle
+
+READ_SECONDS = 180.0
+SOCKETS = ("var/run/libvirt/virtqemud-sock", "run/libvirt/virtqemud-sock")
+"""Below a launcher's root. The first may lead through an absolute link, and then not there."""
+
+
+class EngineShell:
+    """`clusters.access.NodeShell` through ``docker exec``.
+
+    A node has a /proc and a cgroup root of its own, so that its paths are the node's.
+    """
+
+    def __init__(self, engine: Engine, node: str) -> None:
+        self._engine = engine
+        self._node = node
+
+    def read(self, patterns: Sequence[str]) -> Reading:
+        """As `NodeShell.read`."""
+        mark = secrets.token_hex(12)
+        return framing.parse_read(self._run(framing.read_command(mark), patterns), mark)
+
+    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """As `NodeShell.list`."""
+        return framing.parse_list(self._run(framing.list_command(), patterns))
+
+    def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
+        words = ("exec", "--interactive", self._node, *command)
+        try:
+            ended = self._engine.run(
+                *words, stdin=framing.dump_patterns(patterns), seconds=READ_SECONDS
+            )
+        except ClusterError as error:
+            raise AccessError(f"node {self._node}: {error}") from error
+        if ended.returncode:
+            raise AccessError(
+                f"node {self._node}: `{self._engine.name} exec` ended with {ended.returncode}: "
+                f"{framing.decode(ended.stderr).strip()[:300]}"
+            )
+        return ended.stdout
+
+
+class HostLibvirt:
+    """The libvirt of each launcher through its socket, which this host's /proc shows.
+
+    Args:
+        container: the id of the compute container of a VMI (namespace, name).
+        otherwise: is asked where the socket cannot be used, such as without root.
+        proc: the host's /proc.
+    """
+
+    def __init__(
+        self,
+        container: Callable[[str, str], str],
+        otherwise: Libvirt,
+        proc: Path = Path("/proc"),
+    ) -> None:
+        self._container = container
+        self._otherwise = otherwise
+        self._proc = proc
+
+    def view(self, namespace: str, vmi: str) -> LibvirtView:
+        """As `Libvirt.view`."""
+        container = self._container(namespace, vmi)
+        socket = launcher_socket(container, self._proc)
+        why = "no socket of it that this user may open"
+        if socket is not None:
+            try:
+                return _ask(socket, f"{namespace}_{vmi}")
+            except AccessError as error:
+                why = str(error)
+        view = self._otherwise.view(namespace, vmi)
+        return replace(view, source=f"{view.source} (this host's /proc shows {why})")
+
+
+def _ask(socket: Path, domain: str) -> LibvirtView:
+    # A launcher that is not root serves only sessions, one of an older release only the
+    # system; each refuses the other's name.
+    try:
+        connection = LibvirtConnection(socket, mode="session")
+    except AccessError:
+        connection = LibvirtConnection(socket)
+    try:
+        return connection.view(domain)
+    finally:
+        connection.close()
+
+
+def launcher_socket(container: str, proc: Path) -> Path | None:
+    """Where this host sees the socket of a launcher's libvirt; None where it does not.
+
+    Args:
+        container: id of its compute container; the cgroups of its processes bear it.
+    """
+    for cgroup in proc.glob("[0-9]*/cgroup"):
+        try:
+            if container not in cgroup.read_text():
+                continue
+            for place in SOCKETS:
+                path = cgroup.parent / "root" / place
+                if path.is_socket() and os.access(path, os.R_OK | os.W_OK):
+                    return path
+        except OSError:
+            continue  # it has ended, or is not ours to look into
+    return None
+
+
+class KindAccess(ExistingAccess):
+    """`clusters.access.ClusterAccess` of a cluster whose nodes are containers here."""
+
+    def __init__(self, handle: Handle) -> None:
+        super().__init__(handle)
+        details = handle.details
+        self._engine = Engine(details["engine"], "", 0, 2)
+        self._kind = tool.Kind(details["kind"], details["engine"])
+        self._cluster = details["cluster"]
+        self.nodes = tuple(details["nodes"].split(","))
+        self.description = (
+            f"KubeVirt {details.get('kubevirt') or 'of an unknown version'} on Kubernetes "
+            f"{details.get('kubernetes', '')} on kind; its nodes own the CPUs {details['cpus']} "
+            f"of this host; {details['guests']}"
+        )
+
+    def node_shell(self, node: str) -> EngineShell:
+        """As `ClusterAccess.node_shell`."""
+        if node not in self.nodes:
+            raise AccessError(f"there is no node {node}, only {', '.join(self.nodes)}")
+        return EngineShell(self._engine, node)
+
+    @property
+    def libvirt(self) -> Libvirt:
+        """As `ClusterAccess.libvirt`."""
+        return HostLibvirt(
+            lambda namespace, vmi: container_id(launcher_pod(self._api, namespace, vmi), "compute"),
+            super().libvirt,
+        )
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        """As `ClusterAccess.capabilities`; ``smt`` and ``numa`` as the nodes see the host."""
+        how = "virsh in the launcher's compute container: sockets below /proc are for root"
+        if os.geteuid() == 0:
+            how = "libvirt-python over the launcher's socket below /proc"
+        return {
+            **super().capabilities(),
+            "libvirt": Capability(True, how),
+            "node-files": Capability(True, f"{self._engine.name} exec"),
+        }
+
+    def collect_logs(self, destination: str) -> None:
+        """As `ClusterAccess.collect_logs`: of KubeVirt, and what kind exports of its nodes."""
+        super().collect_logs(destination)
+        export_logs(self._kind, self._cluster, Path(destination) / "kind")
+
+
+def export_logs(kind: tool.Kind, cluster: str, directory: Path) -> None:
+    """Lets kind write the logs of all nodes; what went wrong with it is in ``errors.txt``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        kind.do("export", "logs", str(directory), "--name", cluster)
+    except (ClusterError, OSError) as error:
+        (directory / "errors.txt").write_text(f"{error}\n")

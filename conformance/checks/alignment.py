@@ -1,0 +1,78 @@
+"""Nodes that give whole cores only: the policy option full-pcpus-only.
+
+Source of the rule: Kubernetes, CPU management policies, full-pcpus-only; kubernetes
+pkg/kubelet/cm/cpumanager/policy_static.go, SMTAlignmentError.
+"""
+
+from __future__ import annotations
+
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
+from conformance.checks.registry import check, dedicated
+from conformance.checks.witnesses import launcher, node, saw_entry, topology
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Snapshot
+from conformance.model.expectation import Expectation
+
+OPTION = "full-pcpus-only"
+REASON = "SMTAlignmentError"
+
+
+def turned_away(snapshot: Snapshot, expectation: Expectation) -> str | None:
+    """Why a node rightly rejected a pod that the scheduler sent; None when it did not.
+
+    It asks for a part of a core where only whole ones are given, and was rejected for that.
+    """
+    found, pod = snapshot.node, snapshot.pod
+    if found is None or pod is None or found.kubelet is None or found.topology is None:
+        return None
+    threads = found.topology.threads_per_core
+    if not _enabled(found.kubelet.options) or expectation.compute_cpus % threads == 0:
+        return None
+    if pod.phase != "Failed" or REASON not in (pod.reason or ""):
+        return None
+    return (
+        f"{found.name} gives whole cores of {threads} threads only ({OPTION}), and rejected "
+        f"{expectation.compute_cpus} CPUs"
+    )
+
+
+@check(
+    "SMT-ALIGNED",
+    moment="running",
+    applies=dedicated,
+    unstarted=True,
+    look="Look at cpuManagerPolicyOptions of the kubelet and at the reason of the pod's status.",
+)
+def only_whole_cores_are_given(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """A part of a core is rejected with the reason; what is given is whole cores."""
+    kubelet, host, pod = node(snapshot).kubelet, topology(snapshot), launcher(snapshot)
+    if kubelet is None:
+        why = "the kubelet's configuration was not read"
+        raise Unobserved(snapshot.not_observed.get("kubelet", why))
+    if not _enabled(kubelet.options):
+        raise NotApplicable(f"{kubelet.source} does not enable {OPTION}")
+    threads, wanted = host.threads_per_core, expectation.compute_cpus
+    seen.saw(OPTION, "true", f"{kubelet.source} cpuManagerPolicyOptions")
+    seen.saw("CPUs asked for", wanted, "the spec")
+    seen.saw("threads of a core", threads, "/sys/devices/system/cpu/*/topology")
+    seen.saw("pod", f"{pod.phase}, {pod.reason or 'no reason'}", f"pod {pod.name} .status")
+    if wanted % threads:
+        if pod.phase != "Failed" or REASON not in (pod.reason or ""):
+            seen.wrong(
+                f"pod {pod.name} asks for {wanted} CPUs on cores of {threads} threads and was not "
+                f"rejected with {REASON}: it is {pod.phase} ({pod.reason or 'no reason'})"
+            )
+        return f"{wanted} CPUs were rejected with {REASON}"
+    own = saw_entry(snapshot, seen)
+    if not own:
+        raise Unobserved(f"pod {pod.name} owns no CPUs: it is {pod.phase}")
+    whole = CpuSet.union_of(host.whole_cores(own))
+    if own - whole:
+        seen.wrong(f"{own - whole} of {own} belongs to a core that {pod.name} does not own whole")
+    return f"{own} is whole cores"
+
+
+def _enabled(options: object) -> bool:
+    return isinstance(options, dict) and str(options.get(OPTION, "")).lower() == "true"

@@ -1,0 +1,1 @@
+"""What judging costs: ``python -m tests.benchmark``."""
