@@ -16,8 +16,6 @@ from clusters.virtual.binaries import Binaries
 from clusters.virtual.network import SERVICES, node_address
 from clusters.virtual.pki import LOOPBACK, Pki
 
-READY_SECONDS = 180.0
-LOOK_SECONDS = 0.25
 LAST_LINES = 15
 NODE_GRACE = "5m"
 """Without a sign of life from a node; its CPUs are slow."""
@@ -161,25 +159,19 @@ class ControlPlane:
                 return f"{name} has ended with {process.returncode}:\n{last}"
         return None
 
-    async def ready(self, kubeconfig: str) -> None:
-        """Returns when the API server says that it is ready. Raises ClusterError."""
-        reason = "it was not asked"
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_SECONDS):
-                while True:
-                    if dead := self.dead():
-                        raise ClusterError(dead)
-                    try:
-                        await asyncio.to_thread(_ask_ready, kubeconfig)
-                    except ApiError as error:
-                        reason = str(error)
-                        await asyncio.sleep(LOOK_SECONDS)
-                    else:
-                        return
-        raise ClusterError(
-            f"kube-apiserver was not ready within {READY_SECONDS:.0f} s: {reason} "
-            f"(its log is {self.log('kube-apiserver')})"
-        )
+    def not_ready(self, kubeconfig: str) -> str | None:
+        """Why the API server cannot be used yet. Raises ClusterError when something has died."""
+        if dead := self.dead():
+            raise ClusterError(dead)
+        try:
+            api = Api(kubeconfig)
+            try:
+                api.text("/readyz")
+            finally:
+                api.close()
+        except ApiError as error:
+            return f"{error} (its log is {self.log('kube-apiserver')})"
+        return None
 
     async def stop(self) -> None:
         """Ends everything at once: what they would save is thrown away."""
@@ -202,11 +194,3 @@ async def control_plane(
         yield plane
     finally:
         await plane.stop()
-
-
-def _ask_ready(kubeconfig: str) -> None:
-    api = Api(kubeconfig)
-    try:
-        api.text("/readyz")
-    finally:
-        api.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.boot import boot
 from clusters.virtual_node.machine import Machine, free_port
 from clusters.virtual_node.shell import Commands
+from clusters.waiting import wait
 
 WATCH_SECONDS = 1.0
+API_SECONDS = 180.0
 NODE_SECONDS = 300.0
 CONTROL_PLANE = "control-plane"
 """Directory of the programs that run on this host: logs, data, certificates."""
@@ -44,6 +46,11 @@ class VirtualCluster:
             if not node.alive():
                 return f"the machine of node {node.name} has died\n{node.last_words()}"
         return self.plane.dead()
+
+    def require_alive(self) -> None:
+        """Raises ClusterError when something has died."""
+        if dead := self.dead():
+            raise ClusterError(dead)
 
     async def failed(self) -> str:
         """Returns when a machine or a program of the control plane has died."""
@@ -76,7 +83,13 @@ async def cluster(
         chosen = accel.choose()
         try:
             await asyncio.to_thread(_boot, spec, directory, chosen, nodes, progress)
-            await plane.ready(str(kubeconfig))
+            await asyncio.to_thread(
+                wait,
+                "kube-apiserver",
+                partial(plane.not_ready, str(kubeconfig)),
+                API_SECONDS,
+                _unheard,
+            )
             for number, node in enumerate(spec.nodes, 1):
                 progress(f"starting the kubelet of {node.name}")
                 machine = nodes[node.name]
@@ -85,7 +98,7 @@ async def cluster(
                     kubelet.start, machine.shell, node, number, identities, ports.api
                 )
             write_private(directory / "kubeconfig", kubeconfig.read_bytes())
-            seen = await _until_ready(running, kubeconfig, progress)
+            seen = await asyncio.to_thread(_until_ready, running, kubeconfig, progress)
             running.details = {
                 "nodes": ",".join(nodes),
                 "acceleration": f"{chosen.kind} ({chosen.reason})",
@@ -126,7 +139,7 @@ def _boot(
         )
 
 
-async def _until_ready(
+def _until_ready(
     running: VirtualCluster, kubeconfig: Path, progress: Progress
 ) -> Mapping[str, str]:
     """Waits until every node runs pods; returns what they say of themselves."""
@@ -134,40 +147,25 @@ async def _until_ready(
     items: list[dict[str, Any]] = []
 
     def nodes() -> str | None:
+        running.require_alive()
         items[:] = api.get("/api/v1/nodes")["items"]
         found = {item["metadata"]["name"]: item for item in items}
         waiting = {name: _not_ready(found.get(name)) for name in running.nodes}
         return _line({name: why for name, why in waiting.items() if why}, "is not ready")
 
     def residents() -> str | None:
+        running.require_alive()
         pods = api.get(resident.PODS)["items"]
         return _line(resident.absent(pods, running.nodes), "does not run its first pod")
 
     try:
-        await _until(running, nodes, progress)
-        await asyncio.to_thread(api.post, resident.DAEMON_SETS, resident.daemon_set())
-        await _until(running, residents, progress)
+        wait("the nodes", nodes, NODE_SECONDS, progress)
+        api.post(resident.DAEMON_SETS, resident.daemon_set())
+        wait("a pod on every node", residents, NODE_SECONDS, progress)
     finally:
         api.close()
     info = items[0]["status"]["nodeInfo"]
     return {"kubelet": info["kubeletVersion"], "runtime": info["containerRuntimeVersion"]}
-
-
-async def _until(
-    running: VirtualCluster, look: Callable[[], str | None], progress: Progress
-) -> None:
-    """Looks until there is nothing more that is waited for. Raises ClusterError."""
-    deadline = time.monotonic() + NODE_SECONDS
-    said = None
-    while (line := await asyncio.to_thread(look)) is not None:
-        if dead := running.dead():
-            raise ClusterError(dead)
-        if time.monotonic() > deadline:
-            raise ClusterError(f"after {NODE_SECONDS:.0f} s {line}")
-        if line != said:
-            progress(line)
-            said = line
-        await asyncio.sleep(WATCH_SECONDS)
 
 
 def _line(waiting: Mapping[str, str], lacks: str) -> str | None:
@@ -184,6 +182,10 @@ def _not_ready(node: Mapping[str, Any] | None) -> str | None:
     # They go when the controllers have seen that it is Ready.
     taints = [taint["key"] for taint in node["spec"].get("taints") or ()]
     return f"it is tainted {', '.join(taints)}" if taints else None
+
+
+def _unheard(_: str) -> None:
+    """What a booting API server answers tells nobody anything."""
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from clusters.provider import ClusterError
 from clusters.virtual import control_plane, pki
 from clusters.virtual.binaries import CONTROL_PLANE, Binaries
 from clusters.virtual.control_plane import Ports
+from clusters.virtual_node.machine import free_port
 
 
 @pytest.fixture
@@ -64,10 +65,10 @@ def test_what_died_is_named_with_its_last_words(tmp_path: Path) -> None:
     async def run() -> None:
         started = {"etcd": ["sleep", "60"], "kube-apiserver": ["sh", "-c", "echo no room; exit 3"]}
         async with control_plane.control_plane(tmp_path, started) as plane:
-            await plane.ready(str(tmp_path / "kubeconfig"))
+            while plane.dead() is None:
+                await asyncio.sleep(0.01)
+            plane.not_ready(str(tmp_path / "kubeconfig"))
 
-    identity = pki.make(tmp_path / "pki", 9)
-    (tmp_path / "kubeconfig").write_bytes(identity.kubeconfig(identity.authority.issue("admin")))
     with pytest.raises(ClusterError, match="kube-apiserver has ended with 3:\nno room"):
         asyncio.run(run())
 
@@ -84,3 +85,12 @@ def test_everything_ends_with_the_context(tmp_path: Path) -> None:
             return identity
 
     assert not processes.alive(asyncio.run(run()))
+
+
+def test_an_api_server_that_does_not_answer_is_not_ready(tmp_path: Path) -> None:
+    async def run() -> str | None:
+        async with control_plane.control_plane(tmp_path, {"etcd": ["sleep", "60"]}) as plane:
+            kubeconfig = pki.make(tmp_path / "pki", free_port()).path("admin.kubeconfig")
+            return await asyncio.to_thread(plane.not_ready, kubeconfig)
+
+    assert "nothing answers at https://127.0.0.1" in str(asyncio.run(run()))
