@@ -1,6 +1,6 @@
 """A cluster that is one background process of this host.
 
-The embedded and the simulated cluster both are. The starter spawns ``python -m MODULE
+The embedded, the simulated and the virtual cluster are. The starter spawns ``python -m MODULE
 DIRECTORY``; the process reports through a pipe what it waits for and then that it is
 ready, and afterwards lives until it is stopped or, unless it is detached, until its
 starter ends, even by SIGKILL.
@@ -54,6 +54,8 @@ def load_spec(text: str) -> ClusterSpec:
             for node in data["nodes"]
         ),
         profile=data["profile"],
+        kubernetes=data["kubernetes"],
+        images=data["images"],
         faults=tuple(data["faults"]),
     )
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from clusters import rundir
 from clusters.provider import ClusterError, Progress, Provider
 
-NAMES = ("embedded", "simulated", "kind", "existing")
+NAMES = ("embedded", "simulated", "kind", "existing", "virtual")
 
 
 def provider(name: str) -> Provider:

@@ -80,6 +80,7 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
+        kubernetes: directory with the Kubernetes that a ``virtual`` cluster runs.
         workers: nodes beside the control plane, where the nodes have this host's CPUs.
         kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
             nowhere, None for the pinned release.
@@ -95,6 +96,7 @@ class ClusterSpec:
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
+    kubernetes: str | None = None
     workers: int = 1
     kubevirt: str | None = None
     images: str | None = None

@@ -21,7 +21,7 @@ from conformance.options import PROFILES
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4}
+WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4, "virtual": 2}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 

@@ -220,7 +220,7 @@ def start(
         # The image may be gone from the cache while the machine still runs.
         shutil.copy(key, directory)
     for _ in range(PORT_TRIES):
-        port = _free_port()
+        port = free_port()
         process = _spawn(
             [
                 *command,
@@ -299,7 +299,8 @@ def _spawn(command: list[str], log: Path, *, tied: bool) -> subprocess.Popen[byt
     return process
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this host's loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -272,6 +272,14 @@ class Shell:
                 self._control("cancel", "-L", forwarding)
             local.unlink(missing_ok=True)
 
+    def reverse(self, remote: int, local: int) -> None:
+        """From now on a port of the node's loopback leads to one of this host's.
+
+        Raises:
+            AccessError: the node does not answer, or that port of it is taken.
+        """
+        self._control("forward", "-R", f"127.0.0.1:{remote}:127.0.0.1:{local}")
+
     def _control(self, request: str, *options: str) -> None:
         command = self.commands.ssh("-O", request, *options)
         ended = subprocess.run(command, capture_output=True, text=True, check=False)

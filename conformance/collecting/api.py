@@ -121,7 +121,13 @@ class Api:
             for piece in response.stream(amt=None):
                 buffer += piece
                 *lines, buffer = buffer.split(b"\n")
-                yield from (json.loads(line) for line in lines if line)
+                for event in (json.loads(line) for line in lines if line):
+                    if event["type"] == "ERROR":
+                        # Its object is a Status: the server ends the watch early, and says why.
+                        why = event["object"].get("message", "")
+                        self.faults.append(f"the watch of {path} was ended: {why}")
+                        return
+                    yield event
         except Exception as error:
             if not _is_connection_fault(error):
                 raise
