@@ -170,9 +170,9 @@ class ClusterAccess(Protocol):
 
     def capabilities(self) -> Mapping[str, Capability]:
         """By name: ``smt``, ``numa``, ``guest-console``, ``libvirt``, ``node-files``;
-        ``kubelet-control`` (there is a `control`), ``disruption`` (whatever runs may be
-        disturbed), ``unlabelled-node`` (a node that has no CPU manager). The last three are
-        lacking where they are not named.
+        ``hugepages`` (of 2 MiB, allocatable), ``kubelet-control`` (there is a `control`),
+        ``disruption`` (whatever runs may be disturbed), ``unlabelled-node`` (a node that has
+        no CPU manager). The last four are lacking where they are not named.
         """
         ...
 

@@ -59,10 +59,6 @@ class Api:
         """What the API server answers to a new object."""
         return json.loads(self._request("POST", path, {}, body))
 
-    def delete(self, path: str) -> None:
-        """Begins to delete the object at a path."""
-        self._request("DELETE", path, {}, None)
-
     def apply(self, path: str, content: Mapping[str, Any]) -> Any:
         """Makes the object at a path as wanted (server-side apply); it may not be there yet.
 
@@ -77,6 +73,10 @@ class Api:
                 content_type="application/apply-patch+yaml",
             )
         )
+
+    def delete(self, path: str) -> None:
+        """Begins to delete the object at a path."""
+        self._request("DELETE", path, {}, None)
 
     def close(self) -> None:
         """Lets go of connections."""

@@ -1,6 +1,6 @@
 """A cluster that is one background process of this host.
 
-The embedded and the simulated cluster both are. The starter spawns ``python -m MODULE
+The embedded, the simulated and the virtual cluster are. The starter spawns ``python -m MODULE
 DIRECTORY``; the process reports through a pipe what it waits for and then that it is
 ready, and afterwards lives until it is stopped or, unless it is detached, until its
 starter ends, even by SIGKILL.
@@ -54,6 +54,8 @@ def load_spec(text: str) -> ClusterSpec:
             for node in data["nodes"]
         ),
         profile=data["profile"],
+        kubernetes=data["kubernetes"],
+        images=data["images"],
         faults=tuple(data["faults"]),
     )
 
@@ -74,37 +76,39 @@ def start(
     """
     (directory / REQUEST).write_text(dump_spec(spec))
     read_end, write_end = os.pipe()
+    process: subprocess.Popen[bytes] | None = None
     command = [sys.executable, "-m", module, str(directory), "--pipe", str(write_end)]
     if not detached:
         command += ["--die-with", str(os.getpid())]
     root = str(Path(__file__).parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with (directory / LOG).open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[write_end],
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": search},
-        )
-    os.close(write_end)
-    identity = processes.identity(process.pid)
-    handle = Handle(
-        provider=provider,
-        name=name,
-        directory=str(directory),
-        kubeconfig=str(directory / "kubeconfig"),
-        details={"process": identity},
-    )
-    # Written before the cluster is ready, so that it is found even if this process is killed.
-    rundir.write_handle(directory, handle)
     try:
+        with (directory / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[write_end],
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": search},
+            )
+        os.close(write_end)
+        identity = processes.identity(process.pid)
+        handle = Handle(
+            provider=provider,
+            name=name,
+            directory=str(directory),
+            kubeconfig=str(directory / "kubeconfig"),
+            details={"process": identity},
+        )
+        # Written before the cluster is ready, so that it is found even if this process is killed.
+        rundir.write_handle(directory, handle)
         details = _await_ready(os.fdopen(read_end), progress)
     except BaseException as error:
-        processes.stop(identity, grace_seconds=STOP_GRACE_SECONDS)
-        process.wait()
+        if process is not None:
+            processes.stop(processes.identity(process.pid), grace_seconds=STOP_GRACE_SECONDS)
+            process.wait()
         if isinstance(error, EOFError):
             tail = "\n".join((directory / LOG).read_text(errors="replace").splitlines()[-15:])
             raise ClusterError(f"the process of the {provider} cluster ended:\n{tail}") from None

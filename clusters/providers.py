@@ -7,7 +7,7 @@ from importlib import import_module
 from clusters import rundir
 from clusters.provider import ClusterError, Progress, Provider
 
-NAMES = ("embedded", "simulated", "kind", "existing")
+NAMES = ("embedded", "simulated", "kind", "existing", "virtual")
 
 
 def provider(name: str) -> Provider:
@@ -21,8 +21,9 @@ def provider(name: str) -> Provider:
 def sweep(progress: Progress) -> None:
     """Removes what runs that were killed have left on this machine."""
     for handle in rundir.handles():
-        # Another version of this tool may know providers that this one does not.
-        if handle.provider in NAMES and provider(handle.provider).alive(handle):
+        if handle.provider not in NAMES:
+            continue  # another version of this project has it
+        if provider(handle.provider).alive(handle):
             progress(f"removing what the {handle.provider} cluster {handle.name} left behind")
             try:
                 provider(handle.provider).down(handle)

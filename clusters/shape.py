@@ -80,14 +80,15 @@ class ClusterSpec:
         kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
             usual one; the nodes are then what that cluster has.
         context: which of its contexts, None for the current one.
-        kubelet_root: where its kubelets keep their files.
-        node_ssh: command by which its nodes are read, None for another way
-            (`clusters.existing.probes.CommandShell`).
-        probe_image: image of pods by which they are read; without both virt-handler is used.
+        kubernetes: directory with the Kubernetes that a ``virtual`` cluster runs.
         workers: nodes beside the control plane, where the nodes have this host's CPUs.
         kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
             nowhere, None for the pinned release.
         images: archive of container images, or a directory of them, None for a registry.
+        kubelet_root: where its kubelets keep their files.
+        node_ssh: command by which its nodes are read, None for another way
+            (`clusters.existing.probes.CommandShell`).
+        probe_image: image of pods by which they are read; without both virt-handler is used.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -95,12 +96,13 @@ class ClusterSpec:
     profile: str = "v1"
     kubeconfig: str | None = None
     context: str | None = None
-    kubelet_root: str = KUBELET_ROOT
-    node_ssh: str | None = None
-    probe_image: str | None = None
+    kubernetes: str | None = None
     workers: int = 1
     kubevirt: str | None = None
     images: str | None = None
+    kubelet_root: str = KUBELET_ROOT
+    node_ssh: str | None = None
+    probe_image: str | None = None
     faults: tuple[str, ...] = ()
 
 

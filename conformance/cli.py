@@ -21,7 +21,7 @@ from conformance.options import PROFILES
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4}
+WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4, "virtual": 2}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
@@ -248,9 +248,10 @@ def _guest_image(arguments: argparse.Namespace) -> int:
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
-        known = handle.provider in providers.NAMES
-        dead = providers.provider(handle.provider).alive(handle) if known else "not known here"
-        state = dead or "running"
+        if handle.provider in providers.NAMES:
+            state = providers.provider(handle.provider).alive(handle) or "running"
+        else:
+            state = "of another version of this tool"
         print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
     if not found:
         print("no cluster is up; `./conform up` starts one")

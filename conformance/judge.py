@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,10 +39,10 @@ _DECISIVE_FIRST = (
 )
 """Of several snapshots of one moment: a violation in any counts, an observation in any is one."""
 
-_OFFERED = frozenset({"disruption", "kubelet-control", "unlabelled-node"})
+_OFFERED = frozenset({"disruption", "hugepages", "kubelet-control", "unlabelled-node"})
 _EXCUSES = frozenset({"smt", "numa"}) | _OFFERED
-"""What a cluster need not have: hardware, a second kind of node, leave to disturb it. What we
-cannot look at is no excuse: that must be observed."""
+"""What a cluster need not have: hardware, pages that are set apart, a second kind of node, leave
+to disturb it. What we cannot look at is no excuse: that must be observed."""
 _NOT_OFFERED = (False, "this kind of cluster does not offer it")
 
 DETAILED_CASES = 2000
@@ -115,9 +115,9 @@ class Terms:
             finding = self._final(requirement, check.judge(story), needs=needs)
             yield replace(finding, scenario=story.scenario, case=story.scenario)
 
-    def lacks(self, scenario: Scenario) -> str | None:
-        """Why a scenario cannot be told on this cluster; None when it can."""
-        lacking = self._lacking(scenario.needs)
+    def lacks(self, needs: Iterable[str]) -> str | None:
+        """Why a scenario or a case cannot be had on this cluster; None when it can."""
+        lacking = self._lacking(needs)
         return f"the cluster lacks {lacking[0]}: {lacking[1]}" if lacking else None
 
     def applicable(self, expectation: Expectation) -> Iterator[tuple[Requirement, Check]]:
@@ -139,6 +139,7 @@ class Terms:
 
         What settles is judged on the last one. Anything else must hold on each; where a
         neighbour came or went while it was looked at, the snapshots beside it still tell.
+        A VMI that the cluster cannot run is not created, and nothing applies to it.
 
         Returns:
             The index of the snapshot that decides, -1 without any, and the finding.
@@ -148,10 +149,11 @@ class Terms:
             (index, self.judge(requirement, check, snapshots[index], expectation))
             for index in range(max(first, 0), len(snapshots))
         ]
+        lacking = self.lacks(expectation.needs)
         nothing = Finding(
             requirement.id,
-            Verdict.NOT_OBSERVED,
-            f"nothing was recorded at the moment “{check.moment}”",
+            Verdict.NOT_APPLICABLE if lacking else Verdict.NOT_OBSERVED,
+            lacking or f"nothing was recorded at the moment “{check.moment}”",
             moment=check.moment,
         )
         return min(
@@ -280,6 +282,7 @@ class _Judged:
     snapshots: Sequence[tuple[str, RawSnapshot, Snapshot]]
     findings: Sequence[tuple[str, Finding]]
     scenario: str = ""
+    lacking: str | None = None
 
 
 def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
@@ -324,6 +327,9 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
         findings=tuple(findings),
         nodes=maps.nodes(),
         problems=problems,
+        faults=tuple(
+            report.Fault(message, times) for message, times in Counter(bundle.faults).most_common()
+        ),
         capabilities=tuple(
             report.Capability(name, available, reason)
             for name, (available, reason) in sorted(terms.capabilities.items())
@@ -373,6 +379,7 @@ def _judge_case(
         summary(expectation),
         snapshots,
         findings,
+        lacking=terms.lacks(expectation.needs),
     )
 
 
@@ -464,6 +471,8 @@ def summary(expectation: Expectation) -> dict[str, str]:
         words["IOThreads"] = expectation.iothreads_policy
     if expectation.sidecars:
         words["sidecars"] = ", ".join(sidecar.name for sidecar in expectation.sidecars)
+    if expectation.numa_passthrough:
+        words["NUMA nodes"] = "those of its pCPUs"
     return words
 
 
@@ -478,7 +487,7 @@ def _outcome(case: _Judged) -> str:
         if seen := facts.vmi or facts.pod:
             where = f" on {seen.node}" if seen.node else ""
             return f"{seen.phase or 'admitted'}{where}"
-    return "nothing was recorded"
+    return f"not created: {case.lacking}" if case.lacking else "nothing was recorded"
 
 
 def _conclude(

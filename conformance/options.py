@@ -125,6 +125,11 @@ SPEC = (
         "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
         {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
     ),
+    Option(
+        "--kubernetes",
+        "with the Kubernetes programs that a virtual cluster runs",
+        {"metavar": "DIR"},
+    ),
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
@@ -210,11 +215,12 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         profile=value("profile"),
         kubeconfig=value("kubeconfig"),
         context=value("context"),
-        kubelet_root=value("kubelet_root"),
-        node_ssh=value("node_ssh"),
-        probe_image=value("probe_image"),
+        kubernetes=value("kubernetes"),
         workers=value("workers"),
         kubevirt=value("kubevirt"),
         images=value("images"),
+        kubelet_root=value("kubelet_root"),
+        node_ssh=value("node_ssh"),
+        probe_image=value("probe_image"),
         faults=tuple(value("break") or ()),
     )

@@ -33,6 +33,10 @@ RELEASE = 90.0
 """From the deletion of a VMI to the last trace of it, seconds."""
 FIRST_PAUSE = 0.05
 """Between the first two looks at a condition, seconds: most come true at once."""
+FIRST_RETRY = 0.5
+"""Before a request is sent again for the first time, seconds; doubled each time."""
+LONGEST_RETRY = 8.0
+"""The longest of these pauses, seconds."""
 API_TRIES = 6
 """How often one request is sent when the API does not answer it."""
 
@@ -145,7 +149,8 @@ def persistently(call: Callable[[], T], on_retry: Callable[[str], None] | None =
         assert state.outcome is not None
         error = state.outcome.exception()
         asked = error.after if isinstance(error, TransientError) else None
-        return asked if asked is not None else min(8.0, 0.25 * 2**state.attempt_number)
+        own = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (state.attempt_number - 1))
+        return own if asked is None else asked
 
     def note(state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None

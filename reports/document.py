@@ -279,6 +279,17 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A request that the API failed and that was sent again.
+
+    It changes no verdict: what was not answered in the end is a `Problem`.
+    """
+
+    message: str
+    times: int
+
+
+@dataclass(frozen=True)
 class Capability:
     """Something that requirements may need of a cluster, whether it has it, and why."""
 
@@ -316,6 +327,7 @@ class Document:
     findings: tuple[Finding, ...]
     nodes: tuple[Node, ...] = ()
     problems: tuple[Problem, ...] = ()
+    faults: tuple[Fault, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     timings: Timings = field(default_factory=Timings)
     version: int = VERSION

@@ -30,6 +30,7 @@ from reports.wording import (
     alike,
     broken,
     duration,
+    faults_met,
     printable,
     words,
     worst_first,
@@ -94,6 +95,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "duration": duration,
+        "faults_met": faults_met,
         "words": words,
         "yaml": _yaml,
         "sign": SIGNS.__getitem__,

@@ -14,12 +14,14 @@ from reports.wording import (
     alike,
     broken,
     duration,
+    faults_met,
     one_line,
     some,
     words,
 )
 
 _FINDINGS = 20
+_FAULTS = 20
 _NAMES = 5
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
 
@@ -33,6 +35,7 @@ def render(document: Document) -> str:
     blocks.append(_facts(document))
     blocks.append(_counts(document))
     blocks += _problems(document)
+    blocks += _faults(document)
     blocks += _broken(document)
     blocks += _requirements(document.requirements)
     return "\n\n".join(blocks) + "\n"
@@ -66,6 +69,17 @@ def _problems(document: Document) -> list[str]:
         return []
     rows = [(p.during, p.message, p.case, p.node) for p in document.problems]
     return ["## Problems", _table(("during", "what happened", "case", "node"), rows)]
+
+
+def _faults(document: Document) -> list[str]:
+    if not document.faults:
+        return []
+    rows = [(str(fault.times), fault.message) for fault in document.faults[:_FAULTS]]
+    return [
+        "## Faults of the API",
+        faults_met(document.faults),
+        _table(("times", "what"), rows),
+    ]
 
 
 def _broken(document: Document) -> list[str]:

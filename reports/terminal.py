@@ -23,6 +23,7 @@ from reports.wording import (
     alike,
     broken,
     duration,
+    faults_met,
     one_line,
     some,
     words,
@@ -79,6 +80,8 @@ def show(
         _line(console, f"PROBLEM during {problem.during}{where}: {problem.message}", "bold magenta")
     if document.problems:
         console.print()
+    if document.faults:
+        _line(console, faults_met(document.faults), "yellow")
     _verdict(document, console)
     width = max((len(name) for name in paths or {}), default=0)
     for name, path in (paths or {}).items():

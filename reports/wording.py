@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.document import WORST_FIRST, Document, Finding, Outcome, Verdict
+from reports.document import WORST_FIRST, Document, Fault, Finding, Outcome, Verdict
 
 SIGNS: Mapping[Verdict, str] = {
     Verdict.FAIL: "✗",
@@ -52,6 +52,13 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The text, printable and without line breaks."""
     return " ".join(printable(text).split())
+
+
+def faults_met(faults: Iterable[Fault]) -> str:
+    """How often the API failed, in one sentence."""
+    times = sum(fault.times for fault in faults)
+    often = "once" if times == 1 else f"{times} times"
+    return f"The API failed {often}; what it had not answered, it was asked again."
 
 
 def duration(seconds: float) -> str:

@@ -17,6 +17,8 @@ CGROUPS = "/sys/fs/cgroup"
 CRUN = "crun --cgroup-manager=cgroupfs"
 NOT_RUNNING = 125
 """What `execute` returns for a container that does not run."""
+COMMAND_START_TRIES = 1200
+"""How often, 20 times a second, it is looked whether a command has been started."""
 CONTROLLERS = "+cpuset +cpu +memory +pids"
 
 
@@ -218,14 +220,35 @@ def console_pattern(id: str) -> str:
     return f"{directory_of(id)}/run/kubevirt-private/*/virt-serial0-log"
 
 
-def execute(id: str, command: Sequence[str], *, tty: bool) -> str:
-    """Runs a command in the container."""
+def execute(id: str, command: Sequence[str], *, terminal: str = "") -> str:
+    """Runs a command in the container; with a terminal of that name, if there is one."""
     directory = directory_of(id)
+    options = f"--tty --pid-file {directory}/{terminal} " if terminal else ""
     return (
         f"[ -d {directory} ] && [ ! -e {directory}/exit ] || "
         f"{{ echo container {id} does not run >&2; exit {NOT_RUNNING}; }}\n"
-        f"exec {CRUN} exec {'--tty ' if tty else ''}{id} {shlex.join(command)}"
+        f"exec {CRUN} exec {options}{id} {shlex.join(command)}"
     )
+
+
+def resize(id: str, terminal: str, columns: int, rows: int) -> str:
+    """Resizes the terminal of a command; returns when it has the size, or has ended.
+
+    Set here and not sent through ssh: crun before 1.8.7 looks at the size of its own terminal
+    once, when it starts the command, and never hears that it changes.
+    """
+    pid_file = f"{directory_of(id)}/{terminal}"
+    return f"""\
+tries=0
+until [ -s {pid_file} ]; do
+    tries=$((tries + 1))
+    [ -d {directory_of(id)} ] && [ $tries -lt {COMMAND_START_TRIES} ] || exit 0
+    usleep 50000
+done
+read -r pid <{pid_file}
+stty -F /proc/$pid/fd/0 columns {columns} rows {rows} 2>/dev/null
+true
+"""
 
 
 def follow_ends() -> str:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import os
 import pty
-import termios
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+Resize = Callable[[int, int], Awaitable[None]]
+"""Given columns and rows."""
 PIECE = 64 * 1024
 
 
@@ -80,14 +81,20 @@ class PipedSession:
 class TerminalSession:
     """A `clusters.embedded.machine.ExecSession` on a terminal; everything is stdout."""
 
-    def __init__(self, process: asyncio.subprocess.Process, terminal: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, terminal: int, resize: Resize) -> None:
         self._process = process
         self._terminal = terminal
+        self._resize = resize
         self._open = True
 
     @classmethod
-    async def start(cls, command: Sequence[str]) -> TerminalSession:
-        """Runs a command of this host; it must be ssh that asks for a terminal there."""
+    async def start(cls, command: Sequence[str], resize: Resize) -> TerminalSession:
+        """Runs a command of this host; it must be ssh that asks for a terminal there.
+
+        Args:
+            command: what is run.
+            resize: resizes the terminal there; returns when it has its size.
+        """
         terminal, far_side = pty.openpty()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -99,7 +106,7 @@ class TerminalSession:
         finally:
             os.close(far_side)
         os.set_blocking(terminal, False)
-        return cls(process, terminal)
+        return cls(process, terminal, resize)
 
     async def write(self, data: bytes) -> None:
         """Types."""
@@ -116,9 +123,9 @@ class TerminalSession:
         await self.write(b"\x04")
 
     async def resize(self, columns: int, rows: int) -> None:
-        """Resizes the terminal; ssh passes it on."""
+        """Resizes the terminal there, so that what is typed next finds the new size."""
         if self._open:
-            termios.tcsetwinsize(self._terminal, (rows, columns))
+            await self._resize(columns, rows)
 
     async def output(self) -> AsyncIterator[tuple[str, bytes]]:
         """What is on the screen, as it comes."""

@@ -35,6 +35,7 @@ class Faults:
         housekeeping_missing: threads stay in the container's own cgroup.
         iothreads_on_vcpus: IOThreads are pinned to the vCPUs' pCPUs in spite of isolation.
         guest_topology_flat: the guest sees sockets instead of cores and threads.
+        numa_flat: the guest sees one NUMA node, wherever its vCPUs are pinned.
         label_missing: the CPU manager labels are never written.
         label_always_true: the labels ignore policy and feature gate.
         selector_missing: dedicated launcher pods go to unlabelled nodes too.
@@ -65,6 +66,7 @@ class Faults:
     housekeeping_missing: bool = False
     iothreads_on_vcpus: bool = False
     guest_topology_flat: bool = False
+    numa_flat: bool = False
     label_missing: bool = False
     label_always_true: bool = False
     selector_missing: bool = False

@@ -25,6 +25,8 @@ SCHEDULABLE = "kubevirt.io/schedulable"
 CPU_MANAGER = "kubevirt.io/cpumanager"
 DEPRECATED_CPU_MANAGER = "cpumanager"
 KVM_DEVICE = "devices.kubevirt.io/kvm"
+HUGEPAGES = "hugepages-"
+"""What resources of huge pages begin with; the size of a page follows."""
 
 _MI = 1024 * 1024
 _FIXED_OVERHEAD = (25 + 100 + 25 + 40 + 50) * _MI
@@ -215,6 +217,14 @@ def _compute_resources(instance: Object, config: ClusterConfig, faults: Faults) 
     overhead = memory_overhead(instance)
     guest = (vmi.domain_of(instance).get("memory") or {}).get("guest")
     asked = quantity.value(requests.get("memory") or limits.get("memory") or guest)
+    if size := vmi.page_size(instance):
+        # The guest's memory is huge pages; what is beyond it costs memory (WithHugePages).
+        huge = min(asked, quantity.value(guest))
+        requests[HUGEPAGES + size] = limits[HUGEPAGES + size] = quantity.render_bytes(huge)
+        asked -= huge
+        if "memory" in limits:
+            beyond = max(0, quantity.value(limits["memory"]) - quantity.value(guest))
+            limits["memory"] = str(beyond)
     requests["memory"] = quantity.render_bytes(asked + overhead)
     if "memory" in limits:
         limits["memory"] = quantity.render_bytes(quantity.value(limits["memory"]) + overhead)

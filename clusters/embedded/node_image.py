@@ -13,7 +13,16 @@ from importlib import resources
 from clusters.embedded import container_scripts, oci
 from clusters.embedded.launcher.domain_xml import GuestSettings
 from clusters.embedded.machine import ContainerSpec, Program
-from clusters.embedded.node_layout import BUNDLES, EVENTS, GUEST, PROGRAMS, ROOT, STARTED, STATE
+from clusters.embedded.node_layout import (
+    BUNDLES,
+    EVENTS,
+    GUEST,
+    HUGEPAGES_PER_NODE,
+    PROGRAMS,
+    ROOT,
+    STARTED,
+    STATE,
+)
 from clusters.virtual_node.boot import Preparation
 from clusters.virtual_node.image import GUEST_KERNEL
 from clusters.virtual_node.machine import Machine
@@ -115,7 +124,16 @@ set -e
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 echo 0 >/proc/sys/kernel/numa_balancing
 
-ln -sfn /run /var/run
+# For guests that mirror the NUMA nodes under them; early, while memory is in one piece.
+for pages in /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages; do
+    echo {HUGEPAGES_PER_NODE} >$pages
+    read -r got <$pages
+    [ $got = {HUGEPAGES_PER_NODE} ] || {{ echo "$pages: got $got huge pages" >&2; exit 1; }}
+done
+
+# A directory where base-files has brought it and its script has not run, as on Debian 13.
+rm -rf /var/run
+ln -s /run /var/run
 mkdir -p /var/lib/kubelet /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
 
 # The guest. The same bytes each time: fixed times, owners and order.
@@ -217,7 +235,7 @@ def warm_up(shell: Shell) -> None:
     shell.run(container_scripts.start(spec), stdin=config.encode())
     shell.run(container_scripts.await_libvirt(spec.id), timeout_seconds=WARM_UP_SECONDS)
     shell.run(
-        container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST], tty=False),
+        container_scripts.execute(spec.id, ["sh", "-c", _WARM_GUEST]),
         stdin=_WARM_DOMAIN.encode(),
         timeout_seconds=WARM_UP_SECONDS,
     )

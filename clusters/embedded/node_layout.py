@@ -14,3 +14,5 @@ ROOT = f"{STATE}/root"
 """The node's root file system, read-only and without what is mounted in it: a container's root."""
 EVENTS = f"{STATE}/events"
 """A fifo into which every container that ends writes ``ID EXIT_CODE``."""
+HUGEPAGES_PER_NODE = 64
+"""Pages of 2 MiB that are reserved on each NUMA node of a node: room for one small guest."""

@@ -19,6 +19,7 @@ from clusters.launchers import container_id, launcher_pod
 from clusters.provider import Handle, Progress
 from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.virtual_node import machine
+from clusters.virtual_node.hardware import topology
 from clusters.virtual_node.shell import Shell
 
 ShellOf = Callable[[str], Shell]
@@ -38,7 +39,7 @@ class EmbeddedAccess:
             f"{stack_description(handle)} (it proves the harness, never KubeVirt) on virtual nodes"
         )
         self.control = Administrator(Path(handle.directory))
-        self._stack_capabilities = stack_capabilities(handle)
+        self._handle = handle
         self.acceleration = handle.details["acceleration"]
         self._directory = Path(handle.directory)
         self.guest_console = ApiConsole(handle.kubeconfig)
@@ -63,20 +64,8 @@ class EmbeddedAccess:
             "libvirt": Capability(True, "libvirt-python over a forwarded socket"),
             "node-files": Capability(True, "ssh to the virtual node"),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
-            **self._topology,
-            **self._stack_capabilities,
-        }
-
-    @functools.cached_property
-    def _topology(self) -> Mapping[str, Capability]:
-        siblings = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
-        online = "/sys/devices/system/node/online"
-        texts = [self.node_shell(node).read((siblings, online)).files for node in self.nodes]
-        smt = any(not files[siblings].strip().isdecimal() for files in texts)
-        numa = any(not files[online].strip().isdecimal() for files in texts)
-        return {
-            "smt": Capability(smt, "a core has two threads" if smt else "no core has two threads"),
-            "numa": Capability(numa, "two NUMA nodes" if numa else "a single NUMA node"),
+            **topology(self.node_shell(node) for node in self.nodes),
+            **stack_capabilities(self._handle),
         }
 
     def collect_logs(self, destination: str) -> None:

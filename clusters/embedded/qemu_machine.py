@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -162,14 +163,22 @@ class QemuMachine:
 
     async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:
         """As `Machine.execute`."""
-        script = container_scripts.execute(id, command, tty=tty)
-        if tty:
-            return await TerminalSession.start([*self._commands.ssh("-tt"), script])
-        return await PipedSession.start(self._commands.run(script))
+        if not tty:
+            return await PipedSession.start(
+                self._commands.run(container_scripts.execute(id, command))
+            )
+        terminal = f"terminal-{uuid.uuid4().hex}"
+
+        async def resize(columns: int, rows: int) -> None:
+            script = container_scripts.resize(id, terminal, columns, rows)
+            await self._do("resize a terminal", script)
+
+        script = container_scripts.execute(id, command, terminal=terminal)
+        return await TerminalSession.start([*self._commands.ssh("-tt"), script], resize)
 
     async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
         """As `Machine.execute_to_end`."""
-        script = container_scripts.execute(id, command, tty=False)
+        script = container_scripts.execute(id, command)
         with self._translated():
             done = await self._async_shell.run(script, check=False)
         if done.returncode == container_scripts.NOT_RUNNING:

@@ -22,6 +22,8 @@ from clusters.embedded.vmi import (
     domain_of,
     is_dedicated,
     isolates_emulator,
+    maps_numa,
+    page_size,
     resource_of,
     topology_product,
 )
@@ -118,6 +120,7 @@ class VmiAdmission:
     def _rules(self) -> tuple[Callable[[Object], Iterator[Cause]], ...]:
         return (
             _memory_rules,
+            _page_rules,
             _cpu_amount_rules,
             self._dedicated_rules,
             self._numa_rules,
@@ -203,7 +206,7 @@ class VmiAdmission:
             yield Cause(INVALID, message, _DEDICATED)
 
     def _numa_rules(self, vmi: Object) -> Iterator[Cause]:
-        if not _passes_numa_through(vmi):
+        if not maps_numa(vmi):
             return
         if not self._config.enabled(NUMA_GATE):
             message = f"NUMA feature gate is not enabled in kubevirt-config, invalid entry {_NUMA}"
@@ -211,7 +214,7 @@ class VmiAdmission:
         when = f"when NUMA topology strategy is set in {_NUMA}"
         if not is_dedicated(vmi):
             yield Cause(INVALID, f"{_DEDICATED} must be set to true {when}", _NUMA)
-        if (domain_of(vmi).get("memory") or {}).get("hugepages") is None:
+        if page_size(vmi) is None:
             message = f"{_DOMAIN}.memory.hugepages must be requested {when}"
             yield Cause(INVALID, message, _NUMA)
 
@@ -223,10 +226,6 @@ def _denied(told: str, verb: str) -> str:
 
 def _path(kind: str, name: str) -> str:
     return f"{_DOMAIN}.resources.{kind}.{name}"
-
-
-def _passes_numa_through(vmi: Object) -> bool:
-    return (cpu_of(vmi).get("numa") or {}).get("guestMappingPassthrough") is not None
 
 
 def _default_resources(vmi: Object) -> None:
@@ -302,6 +301,28 @@ def _memory_rules(vmi: Object) -> Iterator[Cause]:
         yield Cause(INVALID, message, field)
 
 
+def _page_rules(vmi: Object) -> Iterator[Cause]:
+    size, field = page_size(vmi), f"{_DOMAIN}.memory.hugepages.pageSize"
+    if size is None:
+        return
+    try:
+        page = quantity.value(size)
+    except ValueError:
+        page = 0
+    if page <= 0:
+        yield Cause(INVALID, f"{field} '{size}': quantities must match a regular expression", field)
+        return
+    request = resource_of(vmi, "requests", "memory")
+    memory = quantity.value(request) or quantity.value(domain_of(vmi)["memory"].get("guest"))
+    path = _path("requests", "memory")
+    if 0 < memory < page:
+        message = f"{path} '{request}' must be equal to or larger than page size {field} '{size}'"
+        yield Cause(INVALID, message, path)
+    elif memory % page:
+        message = f"{path} '{request}' is not a multiple of the page size {field} '{size}'"
+        yield Cause(INVALID, message, path)
+
+
 def _cpu_amount_rules(vmi: Object) -> Iterator[Cause]:
     request, limit = (resource_of(vmi, kind, "cpu") for kind in ("requests", "limits"))
     for kind, amount in (("requests", request), ("limits", limit)):
@@ -347,7 +368,7 @@ def _realtime_rules(vmi: Object) -> Iterator[Cause]:
     if not is_dedicated(vmi):
         message = f"{_DEDICATED} must be set to true when {_CPU}.realtime is used"
         yield Cause(REQUIRED, message, _DEDICATED)
-    if not _passes_numa_through(vmi):
+    if not maps_numa(vmi):
         message = f"{_NUMA} must be defined when {_CPU}.realtime is used"
         yield Cause(REQUIRED, message, _NUMA)
 

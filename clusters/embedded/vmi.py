@@ -48,6 +48,17 @@ def completes_to_even(vmi: Object) -> bool:
     return EVEN_PARITY in (vmi["metadata"].get("annotations") or {})
 
 
+def maps_numa(vmi: Object) -> bool:
+    """Whether its NUMA nodes are to be those of its pCPUs."""
+    return (cpu_of(vmi).get("numa") or {}).get("guestMappingPassthrough") is not None
+
+
+def page_size(vmi: Object) -> str | None:
+    """Size of the huge pages that its memory is made of, such as ``2Mi``; None for none."""
+    hugepages = (domain_of(vmi).get("memory") or {}).get("hugepages")
+    return None if hugepages is None else str(hugepages.get("pageSize") or "")
+
+
 def topology_product(vmi: Object) -> int:
     """Product of the topology fields that are set, 0 when none is.
 

@@ -18,6 +18,7 @@ from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import HANDLER_LABEL, Handler, ShellOf, handler_shells, handlers
 from clusters.existing.preflight import SCHEDULABLE
+from clusters.hugepages import hugepages
 from clusters.launchers import launcher_pod
 from clusters.pod_exec import ApiExec
 from clusters.provider import ClusterError, Handle, Progress
@@ -207,8 +208,16 @@ class ExistingAccess:
             "libvirt": Capability(True, "virsh in the launcher's compute container"),
             "node-files": Capability(True, self._through),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
+            "hugepages": self._hugepages,
             **self._topology,
         }
+
+    @functools.cached_property
+    def _hugepages(self) -> Capability:
+        try:
+            return hugepages(self._api)
+        except ApiError as error:
+            return Capability(False, str(error))
 
     @functools.cached_property
     def _topology(self) -> Mapping[str, Capability]:

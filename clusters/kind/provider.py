@@ -13,12 +13,13 @@ from typing import Any
 import filelock
 import yaml
 
+from clusters import image_archives as images
 from clusters import kubevirt_deployment, processes, rundir
 from clusters.access import AccessError
 from clusters.api import Api, ApiError
 from clusters.embedded import cpuset
 from clusters.existing import preflight
-from clusters.kind import config, engine, host, images, tool
+from clusters.kind import config, engine, host, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
 from clusters.kind.engine import Engine
 from clusters.kind.slices import Slice, Slices, divide

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from clusters.embedded import cpuset
 from clusters.embedded.cpuset import CpuSet
+from clusters.embedded.node_layout import HUGEPAGES_PER_NODE
 from clusters.shape import NodeShape
 
 CGROUP_ROOT = "/sys/fs/cgroup"
@@ -466,6 +467,8 @@ def _hardware_files(shape: NodeShape, hostname: str) -> Iterable[tuple[str, str]
         distances = ["10" if other == node else "20" for other in range(shape.numa_nodes)]
         yield f"{node_root}/node{node}/cpulist", cpus + "\n"
         yield f"{node_root}/node{node}/distance", " ".join(distances) + "\n"
+    pages = HUGEPAGES_PER_NODE * shape.numa_nodes
+    yield "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", f"{pages}\n"
     total = shape.memory_mib * 1024
     yield "/proc/meminfo", f"MemTotal:       {total} kB\nMemFree:        {total} kB\n"
     yield "/proc/version", "Linux version 6.12.0-simulated\n"

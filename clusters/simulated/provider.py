@@ -32,7 +32,7 @@ class SimulatedAccess:
             f"SIMULATION: {stack_description(handle)} on nodes that exist in memory only"
         )
         self.control = Administrator(Path(handle.directory))
-        self._stack_capabilities = stack_capabilities(handle)
+        self._handle = handle
         self._directory = Path(handle.directory)
         self._socket = self._directory / backdoor.SOCKET
         self.libvirt = backdoor.SimulatedLibvirt(self._socket)
@@ -47,7 +47,7 @@ class SimulatedAccess:
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`."""
         names = ("smt", "numa", "guest-console", "libvirt", "node-files")
-        return {**dict.fromkeys(names, YES), **self._stack_capabilities}
+        return {**dict.fromkeys(names, YES), **stack_capabilities(self._handle)}
 
     def collect_logs(self, destination: str) -> None:
         """As `ClusterAccess.collect_logs`."""

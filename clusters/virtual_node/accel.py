@@ -133,4 +133,10 @@ def _qemu_version() -> str:
             f"{QEMU} is missing on this host: apt-get install --no-install-recommends "
             "qemu-system-x86"
         ) from None
+    except (subprocess.CalledProcessError, PermissionError) as error:
+        why = (getattr(error, "stderr", "") or str(error)).strip()
+        raise ClusterError(
+            f"{QEMU} does not work on this host: {why}; install it anew: "
+            "apt-get install --reinstall qemu-system-x86"
+        ) from None
     return said.stdout.splitlines()[0].partition("version ")[2]

@@ -39,8 +39,14 @@ done | while read -r kind path _; do
     # A builtin one has no file; a dependency of two modules is listed twice.
     [ "$kind" = insmod ] || continue
     name=${path##*/}
+    name=${name%.ko*}.ko
     ! ls "$small/modules" | grep -q -- "-$name\$" || continue
-    cp "$root$path" "$small/modules/$number-$name"
+    # Compressed since Debian 13; the small insmod there takes them as they are linked.
+    case $path in
+        *.xz) xz -dc "$root$path" >"$small/modules/$number-$name" ;;
+        *.zst) zstd -qdc "$root$path" >"$small/modules/$number-$name" ;;
+        *) cp "$root$path" "$small/modules/$number-$name" ;;
+    esac
     number=$((number + 1))
 done
 chroot "$root" busybox sh -c 'cd /out/initramfs && find . | cpio -o -H newc >../initrd' 2>/dev/null

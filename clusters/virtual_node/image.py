@@ -28,19 +28,24 @@ IMAGE_MIB = 1536
 GUEST_KERNEL = "/usr/lib/virtual-node/vmlinux"
 """Where the node has an uncompressed kernel for machines of its own."""
 
-PACKAGES = (
+BASICS = (
     "busybox-static",
     "coreutils",
     "crun",
-    "libvirt-clients",
-    "libvirt-daemon",
-    "libvirt-daemon-driver-qemu",
     "linux-image-cloud-amd64",
     "openssh-server",
     "perl-base",
-    "qemu-system-x86",
     "util-linux",
 )
+"""What every virtual node is made of."""
+PACKAGES = (
+    *BASICS,
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+    "qemu-system-x86",
+)
+"""With a libvirt and a QEMU of its own, for nested guests."""
 
 APT_SOURCE = "$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
 
@@ -119,18 +124,24 @@ class Image:
         return self.directory / "known_hosts"
 
 
-def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Image:
+def build(
+    extra_files: Mapping[str, bytes | Path],
+    *,
+    packages: Sequence[str] = PACKAGES,
+    progress: Progress,
+) -> Image:
     """The image with these files in it, from the cache or made now.
 
     Args:
         extra_files: content, or a file of this host, by absolute path in the node. A file
             keeps its mode; bytes are executable when they start with ``#!`` or are ELF.
+        packages: of Debian, `BASICS` among them.
         progress: is told what is being made.
 
     Raises:
         ClusterError: a tool is missing, the disk is full, packages could not be fetched.
     """
-    base = _base(progress)
+    base = _base(packages, progress)
     files: dict[str, tuple[bytes | Path, int]] = {
         **{path: (data, 0o644) for path, data in ETC.items()},
         "/init": (HERE / "init.sh", 0o755),
@@ -165,14 +176,14 @@ def build(extra_files: Mapping[str, bytes | Path], *, progress: Progress) -> Ima
     return Image(kept, name.removeprefix("image-"))
 
 
-def _base(progress: Progress) -> Path:
+def _base(packages: Sequence[str], progress: Progress) -> Path:
     suite = debian_suite()
     scripts = [_text(name) for name in ("assemble.sh", "initramfs.sh")]
-    name = f"base-{cache.key([suite, *PACKAGES, *scripts, _text('kernel.py')])}"
+    name = f"base-{cache.key([suite, *sorted(packages), *scripts, _text('kernel.py')])}"
 
     def make(directory: Path) -> None:
         progress(f"building the node's root file system from Debian {suite} (about a minute)")
-        _mmdebstrap(directory, suite, _sources(suite), progress)
+        _mmdebstrap(directory, suite, packages, _sources(suite), progress)
         image = (directory / "vmlinuz").read_bytes()
         (directory / "vmlinux").write_bytes(kernel.uncompressed(image))
 
@@ -207,11 +218,18 @@ def _sources(suite: str) -> list[str]:
     return sorted(sources) if complete else []
 
 
-def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progress) -> None:
+def _mmdebstrap(
+    directory: Path, suite: str, packages: Sequence[str], sources: list[str], progress: Progress
+) -> None:
     # Without root the packages are unpacked by other user ids, which need a way in; a home
     # directory may bar it. With root, what a killed run leaves is removed with the directory.
     where = directory if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="virtual-node-", dir=where) as work:
+    with tempfile.TemporaryDirectory(
+        # A cleanup that is refused must not hide why mmdebstrap failed.
+        prefix="virtual-node-",
+        dir=where,
+        ignore_cleanup_errors=True,
+    ) as work:
         work_path = Path(work)
         work_path.chmod(0o755)
         room = work_path / "room"
@@ -219,10 +237,12 @@ def _mmdebstrap(directory: Path, suite: str, sources: list[str], progress: Progr
         room.chmod(0o1777)
         for script in ("assemble.sh", "initramfs.sh"):
             shutil.copy(HERE / script, work_path / script)
+        assemble = f'sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2'
         command = [
-            *_unpacking(PACKAGES),
+            *_unpacking(packages),
             "--format=null",
-            f'--extract-hook=sh {work}/assemble.sh "$1" {work}/initramfs.sh >&2',
+            # Without root, what it puts beside the root cannot be removed from outside.
+            f'--extract-hook={assemble} || {{ rm -rf "$1.out" "$1.img"; exit 1; }}',
             f'--extract-hook=mv "$1".img {work}/room/root.img',
             *(f"--extract-hook=download /out/{name} {directory}/{name}" for name in OUT),
             suite,
@@ -276,6 +296,8 @@ def _unpacking(packages: Sequence[str]) -> list[str]:
         f"--include={','.join(packages)}",
         "--aptopt=Apt::Install-Recommends false",
         f"--setup-hook={merged}",
+        # Nor for hooks: Debian 13's has /proc mounted there, which is no file of the image.
+        "--skip=chroot/mount",
     ]
 
 
@@ -380,6 +402,7 @@ def _run(
     if process.returncode == 127:  # setpriv's, for a command that is not there
         raise missing
     if process.returncode:
-        tail = "\n".join(lines[-8:])
+        # What mmdebstrap says of its own end comes after what made it end.
+        tail = "\n".join(lines[-20:])
         raise ClusterError(f"{package} failed:\n{tail}")
     return "\n".join(lines)

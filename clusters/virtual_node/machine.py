@@ -25,6 +25,8 @@ from clusters.virtual_node.shell import AsyncShell, Commands, Shell
 RECORD = "machine.json"
 SERIAL_LOG = "serial.log"
 QEMU_LOG = "qemu.log"
+BEFORE_PANIC = 5
+"""Lines of a log that are shown before a kernel panic."""
 LAST_WORDS = 40
 """Lines; a kernel's panic comes before its back trace."""
 PORT_TRIES = 5
@@ -118,8 +120,9 @@ class Machine:
         ):
             lines = [line for line in text.splitlines() if not EMULATION_WARNING.search(line)]
             panics = [index for index, line in enumerate(lines) if "Kernel panic" in line]
-            # A panic says why in its first lines; what follows is the trace.
-            ending = lines[panics[0] :][:LAST_WORDS] if panics else lines[-LAST_WORDS:]
+            # A panic says why in its first lines and those before; what follows is the trace.
+            first = max(0, panics[0] - BEFORE_PANIC) if panics else -LAST_WORDS
+            ending = lines[first:][:LAST_WORDS]
             words.append(f"{path} ends with:\n" + "\n".join(ending or ["(nothing)"]))
         return "\n".join(words)
 
@@ -217,7 +220,7 @@ def start(
         # The image may be gone from the cache while the machine still runs.
         shutil.copy(key, directory)
     for _ in range(PORT_TRIES):
-        port = _free_port()
+        port = free_port()
         process = _spawn(
             [
                 *command,
@@ -296,7 +299,8 @@ def _spawn(command: list[str], log: Path, *, tied: bool) -> subprocess.Popen[byt
     return process
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this host's loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

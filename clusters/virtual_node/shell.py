@@ -164,7 +164,8 @@ def parse_read(output: bytes, errors: str) -> Reading:
         raise AccessError(f"files could not be read, the answer breaks off: {errors.strip()}")
     failed = {}
     for line in errors.splitlines():
-        subject, _, reason = line.removeprefix(f"{CAT}: ").rpartition(": ")
+        # Debian 12's names itself by its path, Debian 13's by its name.
+        subject, _, reason = line.removeprefix(f"{CAT}: ").removeprefix("cat: ").rpartition(": ")
         failed[subject.strip("'")] = reason
     files = {
         path: decode(content)
@@ -270,6 +271,14 @@ class Shell:
             with contextlib.suppress(AccessError):
                 self._control("cancel", "-L", forwarding)
             local.unlink(missing_ok=True)
+
+    def reverse(self, remote: int, local: int) -> None:
+        """From now on a port of the node's loopback leads to one of this host's.
+
+        Raises:
+            AccessError: the node does not answer, or that port of it is taken.
+        """
+        self._control("forward", "-R", f"127.0.0.1:{remote}:127.0.0.1:{local}")
 
     def _control(self, request: str, *options: str) -> None:
         command = self.commands.ssh("-O", request, *options)

@@ -63,6 +63,9 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     "CPU-EXCLUSIVE",
     moment="running",
     applies=dedicated,
+    # Containers of the shared pool leave CPUs that become exclusive when the kubelet reconciles
+    # next, every cpuManagerReconcilePeriod (10 s): pkg/kubelet/cm/cpumanager/cpu_manager.go.
+    settles=True,
     look="Look at the kubelet's cpu_manager_state and at the cpusets below "
     f"{CGROUPS}/kubepods.slice on the node.",
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from conformance.settling import TransientError, persistently
@@ -19,6 +19,14 @@ REQUEST_SECONDS = 30.0
 JSON_BODY = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 RETRIED_CODES = frozenset({429, 500, 502, 503, 504})
+
+
+class Appended(Protocol):
+    """What takes one text after the other, such as a list."""
+
+    def append(self, text: str, /) -> None:
+        """Takes one more."""
+        ...
 
 
 class ApiError(Exception):
@@ -38,15 +46,17 @@ class ApiError(Exception):
 class Api:
     """One cluster's API. Requests that meet a passing fault are sent again, a few times."""
 
-    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+    def __init__(
+        self, kubeconfig: str, context: str | None = None, *, faults: Appended | None = None
+    ) -> None:
+        """A client of the kubeconfig's cluster; requests sent again are appended."""
         from kubernetes import client, config
 
         configuration = client.Configuration()
         config.load_kube_config(kubeconfig, context, client_configuration=configuration)
         self._configuration: Any = configuration
         self._client: Any = client.ApiClient(configuration)
-        self.faults: list[str] = []
-        """Every passing fault that was met, for the report."""
+        self.faults: Appended = [] if faults is None else faults
 
     def get(self, path: str, **query: str) -> Json:
         """One object or a list. Raises ApiError, TransientError."""
@@ -111,7 +121,13 @@ class Api:
             for piece in response.stream(amt=None):
                 buffer += piece
                 *lines, buffer = buffer.split(b"\n")
-                yield from (json.loads(line) for line in lines if line)
+                for event in (json.loads(line) for line in lines if line):
+                    if event["type"] == "ERROR":
+                        # Its object is a Status: the server ends the watch early, and says why.
+                        why = event["object"].get("message", "")
+                        self.faults.append(f"the watch of {path} was ended: {why}")
+                        return
+                    yield event
         except Exception as error:
             if not _is_connection_fault(error):
                 raise

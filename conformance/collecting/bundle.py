@@ -1,10 +1,10 @@
 """The evidence of a run as files: one a snapshot, so that several processes can write.
 
 ``run.json`` says what was planned and on what cluster; ``snapshots/`` holds the raw
-snapshots, ``problems/`` what broke. What a snapshot says of its node is kept apart, by its
-content, since snapshots share it: ``hardware/`` has the files that never change, ``nodes/``
-the pods and files of one look at the node, the same for every VMI on it until something
-changes there.
+snapshots, ``problems/`` what broke, ``faults.jsonl`` requests that the API failed and that were
+sent again. What a snapshot says of its node is kept apart, by its content, since snapshots share
+it: ``hardware/`` has the files that never change, ``nodes/`` the pods and files of one look at
+the node, the same for every VMI on it until something changes there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ RUN = "run.json"
 _NO_CASE = "cluster"
 _NODES_AT_HAND = 16
 """What is kept of the nodes that were read last; snapshots of one node come together."""
+FAULTS = "faults.jsonl"
 
 
 class BundleError(Exception):
@@ -51,11 +52,13 @@ class Bundle:
         snapshots: by the id of their case, in the order in which they were taken; their
             file names beside them. Read when they are asked for, and not kept: a run may
             have more than memory holds.
+        faults: requests that the API failed and that were sent again.
     """
 
     run: Mapping[str, Any]
     snapshots: Mapping[str, Sequence[tuple[str, RawSnapshot]]]
     problems: tuple[Problem, ...]
+    faults: tuple[str, ...] = ()
 
 
 def write_run(directory: Path, run: Mapping[str, Any]) -> None:
@@ -94,8 +97,22 @@ def _shared(part: Same[*Ts]) -> tuple[str, str]:
 
 
 def write_problem(directory: Path, problem: Problem) -> None:
-    """Adds a problem."""
-    _write(directory / "problems" / f"{secrets.token_hex(6)}.json", asdict(problem))
+    """Adds a problem; one that is there already is the same one."""
+    content = asdict(problem)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    _write(directory / "problems" / f"{digest}.json", content)
+
+
+class FaultLog:
+    """Takes requests that the API failed and that are sent again; processes may share it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FAULTS
+
+    def append(self, text: str, /) -> None:
+        """Adds one, in a single short write."""
+        with self._path.open("a") as log:
+            log.write(json.dumps(text) + "\n")
 
 
 def read(directory: Path) -> Bundle:
@@ -103,7 +120,8 @@ def read(directory: Path) -> Bundle:
 
     Raises BundleError, here and where snapshots are asked for.
     """
-    return Bundle(_read(directory / RUN), _Snapshots(directory), problems(directory))
+    run = _read(directory / RUN)
+    return Bundle(run, _Snapshots(directory), problems(directory), _faults(directory / FAULTS))
 
 
 def problems(directory: Path) -> tuple[Problem, ...]:
@@ -153,6 +171,17 @@ class _Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
         if not isinstance(part, list) or len(part) != length:
             raise BundleError(f"{path} is not what snapshots share of a node")
         return tuple(tuple(item) if isinstance(item, list) else item for item in part)
+
+
+def _faults(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return ()
+    try:
+        return tuple(str(json.loads(line)) for line in lines)
+    except ValueError as error:
+        raise BundleError(f"{path} has a line that is not JSON: {error}") from error
 
 
 def _snapshot(data: Mapping[str, Any], path: Path) -> RawSnapshot:

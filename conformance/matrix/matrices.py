@@ -8,6 +8,7 @@ from conformance.matrix.axes import FULL, STANDARD, Breadth, axes, case_id, cons
 from conformance.matrix.cases import Case, case, of_manifest
 from conformance.matrix.covering import covering_array
 from conformance.matrix.manifests import Images
+from conformance.matrix.mapped import MAPPED
 from conformance.matrix.pods import PODS, pod
 from conformance.matrix.smoke import smoke
 from conformance.matrix.violations import paired, single
@@ -25,9 +26,9 @@ def matrix(
     """The cases of a matrix, the same in the same order every time; admitted ones first.
 
     Args:
-        name: ``smoke``: one example of everything; ``standard``: every pair of values, every
-            rule violated alone and with another; ``full``: every triple of values, every
-            pair of rules; ``pods``: plain pods, for a cluster without KubeVirt;
+        name: ``smoke``: one example of everything; ``standard``: every pair of values, NUMA
+            nodes mapped, every rule violated alone and with another; ``full``: every triple
+            of values, every pair of rules; ``pods``: plain pods, for a cluster without KubeVirt;
             ``scenarios``: none, for those who want the scenarios alone.
         profile: the generation of the API.
         images: names that the manifests refer to.
@@ -39,9 +40,9 @@ def matrix(
     if name == "smoke":
         return smoke(profile, images)
     if name == "standard":
-        return (*_covering(STANDARD, profile, images, cpus), *_invalid(profile, images, all=False))
+        return (*_valid(STANDARD, profile, images, cpus), *_invalid(profile, images, all=False))
     if name == "full":
-        return (*_covering(FULL, profile, images, cpus), *_invalid(profile, images, all=True))
+        return (*_valid(FULL, profile, images, cpus), *_invalid(profile, images, all=True))
     if name == "scenarios":
         return ()
     if name == "pods":
@@ -52,12 +53,19 @@ def matrix(
     raise ValueError(f"there is no matrix {name!r}; choose one of {', '.join(NAMES)}")
 
 
-def _covering(breadth: Breadth, profile: str, images: Images | None, cpus: int) -> tuple[Case, ...]:
+def _valid(breadth: Breadth, profile: str, images: Images | None, cpus: int) -> tuple[Case, ...]:
     rows = covering_array(
         axes(profile, breadth, cpus), constraints(profile, cpus), strength=breadth.strength
     )
-    return tuple(
-        case(case_id(row), title(row), wish(row), profile=profile, images=images) for row in rows
+    mapped = [
+        case(*each, profile=profile, images=images) for each in (MAPPED if profile == "v1" else ())
+    ]
+    return (
+        *(
+            case(case_id(row), title(row), wish(row), profile=profile, images=images)
+            for row in rows
+        ),
+        *(each for each in mapped if each.expectation.compute_cpus < cpus),
     )
 
 

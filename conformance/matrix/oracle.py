@@ -85,6 +85,7 @@ def _admitted(vmi: Placement, profile: str) -> Expectation:
         compute_cpus=vcpus + supplemental + emulator if vmi.dedicated else 0,
         sidecars=_sidecars(vmi, profile),
         numa_passthrough=vmi.numa_passthrough,
+        needs=("hugepages",) if vmi.hugepages else (),
         notes=notes,
     )
 

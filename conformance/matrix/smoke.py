@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.matrix.cases import Case, case
 from conformance.matrix.manifests import SMALL_MEMORY, Images, Wish
+from conformance.matrix.mapped import EXAMPLE
 
 _COMMON: tuple[tuple[str, str, Wish], ...] = (
     ("cores-2", "two vCPUs by cores", Wish(cores=2)),
@@ -52,6 +53,7 @@ _V1: tuple[tuple[str, str, Wish], ...] = (
         "IOThreads join the isolated emulator thread when their policy is auto",
         Wish(sockets=1, isolate=True, iothreads_policy="auto"),
     ),
+    EXAMPLE,
     (
         "no-isolate-shared",
         "isolating the emulator thread without dedicated CPUs is refused",

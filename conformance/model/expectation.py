@@ -54,6 +54,7 @@ class Expectation:
         compute_cpus: CPUs of the compute container, request and limit.
         sidecars: the containers that must be beside compute.
         numa_passthrough: guest NUMA must mirror the host's.
+        needs: capabilities without which no cluster can run it.
         notes: remarks for a reader of the report.
     """
 
@@ -72,6 +73,7 @@ class Expectation:
     compute_cpus: int = 0
     sidecars: tuple[Sidecar, ...] = ()
     numa_passthrough: bool = False
+    needs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -15,7 +15,7 @@ LEVELS = ("MUST", "SHOULD")
 TIERS = ("contract", "implementation")
 MOMENTS = ("running", "refused", "deleted", "scenario")
 PROFILES = ("v1", "v1alpha2")
-CAPABILITIES = ("smt", "numa", "guest-console", "libvirt", "node-files")
+CAPABILITIES = ("smt", "numa", "hugepages", "guest-console", "libvirt", "node-files")
 
 _ID = re.compile(r"[A-Z]+(-[A-Z0-9]+)+")
 _REFERENCE = re.compile(r"(kubevirt|kubevirtci|kubernetes|kubevirt/enhancements)#[0-9]+")

@@ -155,12 +155,18 @@ def test_commands_run_inside_with_their_streams(run: Run) -> None:
             await session.close_stdin()
             assert [piece async for piece in session.output()] == [("stdout", b"ping")]
             assert await session.wait() == 0
-            terminal = await machine.execute(spec.id, ["sh", "-c", "read x; stty size"], tty=True)
+            twice = ["sh", "-c", "read x; stty size; read x; stty size"]
+            terminal = await machine.execute(spec.id, twice, tty=True)
             await terminal.resize(100, 30)
             await terminal.write(b"\n")
-            screen = b"".join([data async for _, data in terminal.output()])
+            screen = b""
+            async for _, data in terminal.output():
+                if b"30 100" in screen + data and b"30 100" not in screen:
+                    await terminal.resize(120, 40)
+                    await terminal.write(b"\n")
+                screen += data
             assert await terminal.wait() == 0
-            assert b"30 100" in screen
+            assert b"40 120" in screen
 
     run(scenario)
 

@@ -23,7 +23,7 @@ def test_smoke_admits_eight_and_refuses_six_at_least(profile: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_smoke_fits_a_small_node(profile: str) -> None:
     expectations = [each.expectation for each in matrix("smoke", profile)]
-    assert sum(each.compute_cpus for each in expectations) <= 24
+    assert sum(each.compute_cpus for each in expectations) <= 32
     assert max(each.compute_cpus for each in expectations) <= 10
 
 

@@ -59,7 +59,8 @@ def test_directories_come_and_go(tmp_path: Path) -> None:
         container_scripts.states(),
         container_scripts.set_cpusets({ID: frozenset({1, 2, 5})}),
         container_scripts.await_libvirt(ID),
-        container_scripts.execute(ID, ["echo", "it's"], tty=True),
+        container_scripts.execute(ID, ["echo", "it's"], terminal="terminal-1"),
+        container_scripts.resize(ID, "terminal-1", 100, 30),
         container_scripts.follow_ends(),
     ],
 )

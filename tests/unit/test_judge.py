@@ -20,6 +20,8 @@ from conformance.collecting.bundle import (
 )
 from conformance.exits import Exit
 from conformance.judge import DETAILED_CASES, judge
+from conformance.matrix.cases import case
+from conformance.matrix.manifests import Wish
 from conformance.model.evidence import RawSnapshot
 from conformance.parsing.assemble import assemble
 from conformance.pcpu_maps import Maps
@@ -73,7 +75,10 @@ def test_good_evidence_is_conformant() -> None:
     document = judge(everything())
     assert document.conclusion.outcome is report.Outcome.CONFORMANT, document.conclusion.reason
     assert document.conclusion.exit_code == Exit.CONFORMANT
-    assert {found.verdict for found in document.findings} == {report.Verdict.PASS}
+    other = [found for found in document.findings if found.verdict is not report.Verdict.PASS]
+    assert [(found.requirement, found.verdict) for found in other] == [
+        ("SMT-ALIGNED", report.Verdict.NOT_APPLICABLE)
+    ]
 
 
 def test_document_matches_its_schema_and_comes_back_whole() -> None:
@@ -99,6 +104,21 @@ def test_nothing_recorded_is_inconclusive() -> None:
     document = judge(bundle())
     assert document.conclusion.exit_code == Exit.INCONCLUSIVE
     assert {found.verdict for found in document.findings} == {report.Verdict.NOT_OBSERVED}
+
+
+@pytest.mark.parametrize("lacking", [(), ("hugepages",)])
+def test_what_cannot_be_created_is_not_applicable(lacking: tuple[str, ...]) -> None:
+    mapped = case("numa", "mapped", Wish(1, hugepages="2Mi", numa_passthrough=True))
+    run = bundle(lacking=lacking).run
+    planned = {"id": mapped.id, "title": mapped.title, "manifest": mapped.manifest}
+    capabilities = run["capabilities"] | {"hugepages": {"available": not lacking, "reason": "why"}}
+    run = {**run, "cases": [planned], "capabilities": capabilities}
+    document = judge(Bundle(run, {}, ()))
+    verdict = report.Verdict.NOT_APPLICABLE if lacking else report.Verdict.NOT_OBSERVED
+    assert {found.verdict for found in document.findings} == {verdict}
+    assert finding(document, "NUMA-MAPPED").verdict is verdict
+    if lacking:
+        assert document.cases[0].outcome == "not created: the cluster lacks hugepages: why"
 
 
 def test_missing_moment_is_inconclusive() -> None:
@@ -168,7 +188,8 @@ def test_report_of_very_many_cases_leaves_what_passed_to_the_evidence() -> None:
     ]
     many = replace(few, run={**few.run, "cases": [*few.run["cases"], *unseen]})
     brief, detailed = judge(many), judge(few)
-    assert all(found.compared for found in detailed.findings)
+    said = [f for f in detailed.findings if f.verdict is not report.Verdict.NOT_APPLICABLE]
+    assert all(found.compared for found in said)
     seen = [found for found in brief.findings if found.case in {"demo", "refused"}]
     assert {found.verdict for found in seen if found.compared} == {report.Verdict.FAIL}
     assert [replace(found, compared=()) for found in seen] == [

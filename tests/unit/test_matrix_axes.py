@@ -7,6 +7,7 @@ from itertools import combinations, product
 
 import pytest
 
+from clusters.shape import NodeShape
 from conformance.matrix.axes import (
     FULL,
     STANDARD,
@@ -95,6 +96,18 @@ def test_no_vmi_needs_more_than_the_node_has(cpus: int) -> None:
     cases = matrix("standard", cpus=cpus)
     assert max(case.expectation.compute_cpus for case in cases) <= cpus - 1
     assert any(case.expectation.isolate_emulator for case in cases)
+
+
+@pytest.mark.parametrize("name", ["smoke", "standard", "full"])
+def test_vmis_with_mapped_nodes_are_larger_than_a_node_of_the_default_shape(name: str) -> None:
+    mapped = [case for case in matrix(name) if "numa" in case.tags]
+    assert mapped
+    shape = NodeShape()
+    for case in mapped:
+        assert case.expectation.compute_cpus > shape.cpus // shape.numa_nodes
+        assert case.expectation.needs == ("hugepages",)
+    assert all(case.expectation.needs == () for case in matrix(name) if case not in mapped)
+    assert not any("numa" in case.tags for case in matrix(name, "v1alpha2"))
 
 
 @pytest.mark.parametrize("profile", PROFILES)

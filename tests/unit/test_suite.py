@@ -51,6 +51,16 @@ def test_every_scenario_is_one_test_of_the_suite_that_names_what_it_shows() -> N
         assert check.requirement in told[check.scenario]
 
 
+def test_a_guest_that_is_told_of_other_nodes_than_its_own_is_found(tmp_path: Path) -> None:
+    options = ("--cluster", "simulated", "-k", "[numa]", "--report-dir", "out")
+    spread = ("--shape", "distribute-cpus-across-numa", "--patience", "0.02")
+    run = conform("run", *options, *spread, "--break", "numa_flat", cwd=tmp_path)
+    assert run.returncode == 1, run.stdout + run.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    failed = {each["requirement"] for each in report["findings"] if each["verdict"] == "fail"}
+    assert failed == {"NUMA-MAPPED"}
+
+
 def test_a_run_is_conformant_and_its_evidence_alone_says_so_again(tmp_path: Path) -> None:
     options = ("--cluster", "simulated", "-k", "isolate or no-memory", "--report-dir", "out")
     run = conform("run", *options, cwd=tmp_path)

@@ -241,3 +241,14 @@ def test_a_qemu_that_is_gone_is_an_error(monitor: Path, tmp_path: Path) -> None:
         qmp.execute("quit")
     with pytest.raises(QmpError, match="does not answer"):
         Qmp(tmp_path / "none")
+
+
+def test_a_qemu_that_does_not_work_is_told_with_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / accel.QEMU
+    broken.write_text("#!/bin/sh\necho libfoo.so is missing >&2\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(ClusterError, match=r"libfoo.so is missing; install it anew"):
+        accel._qemu_version()

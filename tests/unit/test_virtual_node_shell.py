@@ -85,6 +85,16 @@ def test_an_unreadable_file_is_reported_with_its_reason(here: Path) -> None:
     assert list(reading.files) == ["/proc/self/comm"]
 
 
+@pytest.mark.parametrize("itself", ["/usr/lib/virtual-node/cat", "cat"])
+def test_what_failed_is_told_however_cat_names_itself(itself: str) -> None:
+    mark = b"m" * shell.MARK_BYTES
+    output = b"/gone\0/locked\0/there\0\0" + mark + mark + mark + b"text" + mark
+    errors = f"{itself}: /gone: No such file or directory\n{itself}: /locked: Permission denied\n"
+    reading = shell.parse_read(output, errors)
+    assert reading.files == {"/there": "text"}
+    assert reading.unreadable == {"/locked": "Permission denied"}
+
+
 def test_more_patterns_than_an_argument_holds(here: Path) -> None:
     wanted = [f"{here}/{number:0100d}" for number in range(2000)]
     for path in wanted[::100]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from clusters.certificates import kubeconfig, write_private
 from clusters.embedded.apiserver import crds, errors, openapi
 from clusters.embedded.apiserver.backends import Admission, PodAccess
 from clusters.embedded.apiserver.discovery import Discovery, version_info
@@ -26,7 +27,7 @@ from clusters.embedded.apiserver.responses import accepted, answer, refusal
 from clusters.embedded.apiserver.schemas import schema_of
 from clusters.embedded.apiserver.store import Store
 from clusters.embedded.apiserver.streams import STREAMING
-from clusters.embedded.apiserver.tls import make_tls, write_kubeconfig
+from clusters.embedded.apiserver.tls import make_tls
 
 logger = logging.getLogger("clusters.embedded")
 
@@ -154,9 +155,13 @@ class ApiServer:
 
     def kubeconfig(self, path: Path) -> None:
         """Writes a kubeconfig of the administrator, readable by its owner alone."""
-        write_kubeconfig(
-            path, name=self._name, url=self.url, authority=self._tls.authority, token=self.token
+        text = kubeconfig(
+            name=self._name,
+            url=self.url,
+            authority=self._tls.authority,
+            user={"token": self.token},
         )
+        write_private(path, text.encode())
 
     def _routes(self) -> list[web.AbstractRouteDef]:
         return [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 
 import yaml
 
-from clusters.embedded import cpuset
+from clusters.embedded import cpuset, quantity
 from clusters.embedded.apiserver.resources import NODE, POD
 from clusters.embedded.apiserver.store import Change, Object, Store, now
 from clusters.embedded.conditions import set_condition
@@ -26,7 +27,11 @@ MAX_PODS = 110
 RESERVED_MEMORY = 100 * 1024 * 1024
 """Kept from pods: the default eviction threshold of memory.available."""
 
-_FACTS = ("/proc/meminfo", "/proc/sys/kernel/osrelease", "/etc/os-release", "/etc/machine-id")
+_HUGEPAGES = "/sys/kernel/mm/hugepages/hugepages-"
+_FACTS = (
+    *("/proc/meminfo", "/proc/sys/kernel/osrelease", "/etc/os-release", "/etc/machine-id"),
+    f"{_HUGEPAGES}*/nr_hugepages",
+)
 
 
 class Kubelet:
@@ -169,11 +174,13 @@ class Kubelet:
     async def _register(self, topology: NodeTopology) -> None:
         facts = (await self._machine.read(_FACTS)).files
         kilobytes = int(facts["/proc/meminfo"].split("MemTotal:")[1].split()[0])
-        memory = kilobytes * 1024 - RESERVED_MEMORY
+        huge = _hugepages(facts)
+        memory = kilobytes * 1024 - RESERVED_MEMORY - sum(huge.values())
         reserved = len(self.configuration.reserved & topology.all)
         capacity = {
             "cpu": str(len(topology.cpus)),
             "ephemeral-storage": "10Gi",
+            **{name: quantity.render_bytes(amount) for name, amount in huge.items()},
             "memory": f"{kilobytes}Ki",
             "pods": str(MAX_PODS),
         }
@@ -229,6 +236,16 @@ class Kubelet:
             self._store.mutate(
                 NODE, self.node, "", lambda n: _set_ready(n["status"], value, reason, message)
             )
+
+
+def _hugepages(facts: Mapping[str, str]) -> dict[str, int]:
+    """Bytes by resource, such as ``hugepages-2Mi``, of every size that the node knows."""
+    amounts = {}
+    for path, text in facts.items():
+        if path.startswith(_HUGEPAGES):
+            page = int(path.removeprefix(_HUGEPAGES).partition("kB")[0]) * 1024
+            amounts[f"hugepages-{quantity.render_bytes(page)}"] = page * int(text)
+    return amounts
 
 
 def _set_ready(status: Object, value: str, reason: str, message: str) -> None:

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, SubElement
 from clusters.embedded import quantity, vmi
 from clusters.embedded.apiserver.store import Object
 from clusters.embedded.faults import Faults
+from clusters.embedded.launcher.guest_numa import Cell
 from clusters.embedded.launcher.pinning import Pinning
 
 _DISK_DIRECTORY = "/var/run/kubevirt-ephemeral-disks"
@@ -64,15 +65,28 @@ def guest_files(instance: Object) -> GuestFiles:
 
 
 def render(
-    instance: Object, pinning: Pinning | None, settings: GuestSettings, faults: Faults
+    instance: Object,
+    pinning: Pinning | None,
+    settings: GuestSettings,
+    faults: Faults,
+    cells: Sequence[Cell] = (),
 ) -> str:
-    """The domain XML; `pinning` is None for a VMI without dedicated CPUs."""
+    """The domain XML.
+
+    Args:
+        instance: the VMI, as admitted.
+        pinning: None for a VMI without dedicated CPUs.
+        settings: how its guest is booted.
+        faults: what is done wrong on purpose.
+        cells: the NUMA nodes of the guest, where they are those of the host.
+    """
     metadata = instance["metadata"]
     root = Element("domain", type="kvm")
     _text(root, "name", domain_name(instance))
     _text(root, "uuid", metadata["uid"])
     memory = (vmi.domain_of(instance).get("memory") or {}).get("guest")
     _text(root, "memory", str(quantity.value(memory)), unit="b")
+    _add_memory_backing(root, instance, cells)
     topology = _topology(instance, faults)
     _add_vcpus(root, instance, topology)
     iothreads = vmi.iothread_counts(instance)[0] if vmi.uses_iothreads(instance) else 0
@@ -80,12 +94,14 @@ def render(
         _text(root, "iothreads", str(iothreads))
     if pinning is not None:
         _add_cputune(root, pinning)
+    if cells:
+        _add_numatune(root, cells)
     _add_boot(root, instance, settings)
     features = SubElement(root, "features")
     SubElement(features, "acpi")
     if pinning is not None:
         SubElement(SubElement(features, "kvm"), "hint-dedicated", state="on")
-    _add_cpu(root, instance, topology, settings)
+    _add_cpu(root, instance, topology, settings, cells)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
     _add_devices(root, instance)
@@ -100,6 +116,21 @@ def _topology(instance: Object, faults: Faults) -> tuple[int, int, int]:
     if faults.guest_topology_flat:
         return most * cores * threads, 1, 1
     return most, cores, threads
+
+
+def _add_memory_backing(root: Element, instance: Object, cells: Sequence[Cell]) -> None:
+    """Huge pages, as memfd: so the container needs no hugetlbfs of its own."""
+    size = vmi.page_size(instance)
+    if size is None:
+        return
+    backing = SubElement(root, "memoryBacking")
+    pages = SubElement(backing, "hugepages")
+    for number in range(len(cells)):
+        bytes_ = str(quantity.value(size))
+        SubElement(pages, "page", size=bytes_, unit="b", nodeset=str(number))
+    SubElement(backing, "source", type="memfd")
+    if cells:
+        SubElement(backing, "allocation", mode="immediate")
 
 
 def _add_vcpus(root: Element, instance: Object, topology: tuple[int, int, int]) -> None:
@@ -129,6 +160,14 @@ def _add_cputune(root: Element, pinning: Pinning) -> None:
         SubElement(tune, "iothreadpin", iothread=str(number), cpuset=_list(cpus))
 
 
+def _add_numatune(root: Element, cells: Sequence[Cell]) -> None:
+    tune = SubElement(root, "numatune")
+    SubElement(tune, "memory", mode="strict", nodeset=_list(cell.host for cell in cells))
+    for number, cell in enumerate(cells):
+        node = str(cell.host)
+        SubElement(tune, "memnode", cellid=str(number), mode="strict", nodeset=node)
+
+
 def _add_boot(root: Element, instance: Object, settings: GuestSettings) -> None:
     machine = settings.machine or vmi.domain_of(instance)["machine"]["type"]
     system = SubElement(root, "os")
@@ -139,7 +178,11 @@ def _add_boot(root: Element, instance: Object, settings: GuestSettings) -> None:
 
 
 def _add_cpu(
-    root: Element, instance: Object, topology: tuple[int, int, int], settings: GuestSettings
+    root: Element,
+    instance: Object,
+    topology: tuple[int, int, int],
+    settings: GuestSettings,
+    cells: Sequence[Cell],
 ) -> None:
     model = settings.cpu_mode or vmi.cpu_of(instance).get("model") or "host-model"
     hosts = model in ("host-model", "host-passthrough")
@@ -157,6 +200,10 @@ def _add_cpu(
     )
     for name in settings.cpu_features:
         SubElement(cpu, "feature", policy="require", name=name)
+    numa = SubElement(cpu, "numa") if cells else cpu
+    for number, cell in enumerate(cells):
+        cpus = _list(cell.vcpus)
+        SubElement(numa, "cell", id=str(number), cpus=cpus, memory=str(cell.memory), unit="b")
 
 
 def _add_devices(root: Element, instance: Object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from clusters.embedded import cpuset, vmi
+from clusters.embedded import cpuset, quantity, vmi
 from clusters.embedded.apiserver.store import Object
 from clusters.embedded.cpuset import CpuSet
 from clusters.embedded.faults import Faults
@@ -15,6 +15,7 @@ from clusters.embedded.launcher.domain_xml import (
     guest_files,
     render,
 )
+from clusters.embedded.launcher.guest_numa import Cell, cells
 from clusters.embedded.launcher.pinning import Pinning, PinningRequest, pin
 from clusters.embedded.launcher_pod import COMPUTE
 from clusters.embedded.machine import Machine, MachineError
@@ -57,7 +58,8 @@ class Launcher:
             pinning = _spoilt(pin(request, self._topology.numa_cells), self._faults)
             self.emulator_cpus = frozenset(pinning.emulator)
         await self._prepare(instance)
-        xml = render(instance, pinning, self._settings, self._faults)
+        numa = self._numa(instance, pinning) if pinning else ()
+        xml = render(instance, pinning, self._settings, self._faults, numa)
         await self._machine.create_domain(self.container_id, xml)
         self.domain = domain_name(instance)
 
@@ -90,7 +92,6 @@ class Launcher:
     def _request(instance: Object, cpus: CpuSet) -> PinningRequest:
         sockets, cores, threads = vmi.topology(instance)
         uses = vmi.uses_iothreads(instance)
-        numa = vmi.cpu_of(instance).get("numa") or {}
         return PinningRequest(
             cpus=sorted(cpus),
             cores=sockets * cores,
@@ -99,7 +100,19 @@ class Launcher:
             even_parity=vmi.completes_to_even(instance),
             iothreads=vmi.iothread_counts(instance)[0] if uses else None,
             supplemental_iothreads=vmi.supplemental_iothreads(instance),
-            strict_numa=numa.get("guestMappingPassthrough") is not None,
+            strict_numa=vmi.maps_numa(instance),
+        )
+
+    def _numa(self, instance: Object, pinning: Pinning) -> tuple[Cell, ...]:
+        if not vmi.maps_numa(instance):
+            return ()
+        memory, page = vmi.domain_of(instance)["memory"].get("guest"), vmi.page_size(instance)
+        return cells(
+            pinning,
+            self._topology.numa_nodes,
+            quantity.value(memory),
+            quantity.value(page),
+            self._faults,
         )
 
 

@@ -46,6 +46,7 @@ def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
     available = {name: c.available for name, c in access.capabilities().items()}
     assert available == {
         "libvirt": True, "node-files": True, "guest-console": True, "smt": True, "numa": False,
+        "hugepages": False,
     }  # fmt: skip
     access.close()
     PROVIDER.down(handle)
@@ -211,3 +212,35 @@ def test_bad_kubeconfigs(tmp_path: Path, text: str | None, context: str | None, 
         path.write_text(text)
     with pytest.raises(ClusterError, match=said):
         single_context(str(path), context)
+
+
+@pytest.mark.parametrize(
+    ("allocatable", "available"),
+    [
+        ([{"cpu": "4"}], False),
+        ([{"hugepages-2Mi": "0"}], False),
+        ([{"hugepages-1Gi": "4Gi"}], False),
+        ([{"hugepages-2Mi": "0"}, {"hugepages-2Mi": "64Mi"}], True),
+    ],
+)
+def test_huge_pages_of_one_node_are_enough(
+    api: FakeApi, tmp_path: Path, allocatable: list[dict[str, str]], *, available: bool
+) -> None:
+    access = PROVIDER.connect(up(api, tmp_path / "run"))
+    api.objects["/api/v1/nodes"] = {
+        "items": [
+            {"metadata": {"name": f"n{number}"}, "status": {"allocatable": amounts}}
+            for number, amounts in enumerate(allocatable)
+        ]
+    }
+    found = access.capabilities()["hugepages"]
+    assert found.available is available
+    assert ("n1 (64Mi)" in found.reason) is available
+
+
+def test_huge_pages_that_cannot_be_asked_for_are_none(api: FakeApi, tmp_path: Path) -> None:
+    access = PROVIDER.connect(up(api, tmp_path / "run"))
+    api.objects["/api/v1/nodes"] = 403
+    found = access.capabilities()["hugepages"]
+    assert not found.available
+    assert "403" in found.reason

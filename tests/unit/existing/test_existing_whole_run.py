@@ -64,9 +64,8 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
         said, _ = run.communicate()
         assert run.returncode == 0, said
         findings = json.loads((tmp_path / name / "report.json").read_text())["findings"]
-        other = {f["requirement"]: f["verdict"] for f in findings if f["verdict"] != "pass"}
-        # Parts of cores may be given here, and nobody allowed to restart a kubelet.
-        assert other == {"SMT-ALIGNED": "not-applicable", "LIFE-KUBELET": "not-applicable"}
+        # What the nodes of this shape do not offer is not applicable.
+        assert {finding["verdict"] for finding in findings} - {"not-applicable"} == {"pass"}
     assert not asked(tmp_path) - {
         (verb, right.group, right.resource) for right, verb in single()
     }, "something is asked that clusters/existing/rbac.yaml does not grant"

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from clusters.kind import engine, images, tool
+from clusters import image_archives as images
+from clusters.kind import engine, tool
 from clusters.kind.engine import Engine
 from clusters.provider import ClusterError
 from tests.unit.kind.conftest import INFO, Host

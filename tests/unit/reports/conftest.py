@@ -17,6 +17,7 @@ from reports.document import (
     Cpu,
     CpuMap,
     Document,
+    Fault,
     Finding,
     Node,
     Outcome,
@@ -345,6 +346,7 @@ def inconclusive() -> Document:
                 ),
                 Problem("cleanup", "The namespace conformance-3f9a could not be deleted.", "", ""),
             ),
+            faults=(Fault("GET /api/v1/pods: 500 etcd is not in the mood", 3),),
         ),
         findings,
     )
@@ -399,6 +401,7 @@ def hostile() -> Document:
             conclusion=replace(document.conclusion, reason=nasty),
             cases=(case, *document.cases[1:]),
             problems=(Problem(nasty, nasty, nasty, nasty),),
+            faults=(Fault(nasty, 1),),
             capabilities=(Capability(nasty, True, nasty),),
             profile=nasty,
         ),

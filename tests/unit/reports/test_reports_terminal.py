@@ -61,3 +61,8 @@ def test_a_simulation_says_so(example: Example) -> None:
 
 def test_problems_are_shown(example: Example) -> None:
     assert "PROBLEM during cleanup" in shown(example("inconclusive"))
+
+
+def test_faults_of_the_api_are_counted(example: Example) -> None:
+    assert "The API failed 3 times" in shown(example("inconclusive"))
+    assert "The API failed" not in shown(example("passing"))

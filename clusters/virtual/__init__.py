@@ -1,0 +1,1 @@
+"""A real Kubernetes on virtual nodes: the control plane here, kubelets on the nodes."""

@@ -1,0 +1,20 @@
+"""Where things are on a node."""
+
+from __future__ import annotations
+
+KUBELET = "/usr/local/bin/kubelet"
+KUBELET_ROOT = "/var/lib/kubelet"
+CONFIG = f"{KUBELET_ROOT}/config.yaml"
+KUBECONFIG = f"{KUBELET_ROOT}/kubeconfig"
+CHECKPOINT = f"{KUBELET_ROOT}/cpu_manager_state"
+PKI = f"{KUBELET_ROOT}/pki"
+PID = "/run/kubelet.pid"
+CONTAINERD_ROOT = "/var/lib/containerd"
+CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+PLUGINS = "/usr/lib/cni"
+"""Where Debian's containernetworking-plugins has them."""
+PLUGIN_CONFIG = "/etc/cni/net.d/10-pods.conflist"
+IMAGES = "/usr/lib/cpu-conformance/images"
+KUBELET_LOG = "/var/log/kubelet.log"
+CONTAINERD_LOG = "/var/log/containerd.log"

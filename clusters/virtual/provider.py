@@ -1,0 +1,130 @@
+"""The provider ``virtual``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from clusters import daemon, processes
+from clusters.access import AccessError, Capability
+from clusters.provider import Handle, Progress
+from clusters.shape import ClusterSpec
+from clusters.virtual import binaries
+from clusters.virtual.daemon import CONTROL_PLANE
+from clusters.virtual.kubelet import Administrator
+from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG
+from clusters.virtual_node import machine
+from clusters.virtual_node.hardware import topology
+from clusters.virtual_node.shell import Shell
+
+MODULE = "clusters.virtual.daemon"
+NO_KUBEVIRT = "no KubeVirt is deployed on this cluster"
+
+
+class NoKubeVirt:
+    """The libvirt and the consoles of a cluster that has neither."""
+
+    def view(self, namespace: str, vmi: str) -> NoReturn:
+        """As `clusters.access.Libvirt.view`."""
+        raise AccessError(f"{namespace}/{vmi} has no libvirt: {NO_KUBEVIRT}")
+
+    def text(
+        self,
+        namespace: str,
+        vmi: str,
+        enough: Callable[[str], bool],  # noqa: ARG002
+    ) -> NoReturn:
+        """As `clusters.access.GuestConsole.text`."""
+        raise AccessError(f"{namespace}/{vmi} has no console: {NO_KUBEVIRT}")
+
+
+class VirtualAccess:
+    """A virtual cluster, seen by the harness over connections of its own."""
+
+    simulation = False
+
+    def __init__(self, handle: Handle) -> None:
+        details = handle.details
+        self.kubeconfig = handle.kubeconfig
+        self.nodes = tuple(details["nodes"].split(","))
+        self.acceleration = details["acceleration"]
+        self.description = (
+            f"Kubernetes {details['kubernetes']} without KubeVirt on virtual nodes "
+            f"(kubelet {details['kubelet']}, {details['runtime']})"
+        )
+        self.libvirt = self.guest_console = NoKubeVirt()
+        self._directory = Path(handle.directory)
+        self.control = Administrator(self._directory)
+
+    def node_shell(self, node: str) -> Shell:
+        """As `ClusterAccess.node_shell`."""
+        found = machine.load(self._directory / node) if node in self.nodes else None
+        if found is None:
+            raise AccessError(f"there is no node {node}, only {', '.join(self.nodes)}")
+        return found.shell
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        """As `ClusterAccess.capabilities`."""
+        return {
+            "libvirt": Capability(False, NO_KUBEVIRT),
+            "guest-console": Capability(False, NO_KUBEVIRT),
+            "node-files": Capability(True, "ssh to the virtual node"),
+            "disruption": Capability(True, "the cluster was made for the run"),
+            "kubelet-control": Capability(True, "ssh to the virtual node"),
+            **topology(self.node_shell(node) for node in self.nodes),
+        }
+
+    def collect_logs(self, destination: str) -> None:
+        """As `ClusterAccess.collect_logs`: of the control plane, the machines, the kubelets."""
+        target = Path(destination)
+        target.mkdir(parents=True, exist_ok=True)
+        for log in (self._directory / daemon.LOG, *(self._directory / CONTROL_PLANE).glob("*.log")):
+            shutil.copy(log, target)
+        for node in self.nodes:
+            for name in (machine.SERIAL_LOG, machine.QEMU_LOG):
+                log = self._directory / node / name
+                if log.exists():
+                    shutil.copy(log, target / f"{node}.{name}")
+            try:
+                texts = self.node_shell(node).read((KUBELET_LOG, CONTAINERD_LOG)).files
+            except AccessError as error:
+                texts = {"/kubelet.log": f"could not be read: {error}\n"}
+            for path, text in texts.items():
+                (target / f"{node}.{Path(path).name}").write_text(text)
+
+    def close(self) -> None:
+        """As `ClusterAccess.close`: every question is a connection of its own."""
+
+
+class VirtualProvider:
+    """A Kubernetes of the user's on virtual nodes of this host."""
+
+    def up(
+        self, name: str, spec: ClusterSpec, directory: Path, *, progress: Progress, detached: bool
+    ) -> Handle:
+        """As `Provider.up`."""
+        binaries.find(spec.kubernetes)
+        return daemon.start(
+            MODULE, "virtual", name, spec, directory, progress=progress, detached=detached
+        )
+
+    def connect(self, handle: Handle) -> VirtualAccess:
+        """As `Provider.connect`."""
+        return VirtualAccess(handle)
+
+    def alive(self, handle: Handle) -> str | None:
+        """As `Provider.alive`."""
+        return daemon.alive(handle)
+
+    def down(self, handle: Handle) -> None:
+        """As `Provider.down`; machines that their process left behind are ended as well."""
+        for directory in sorted(Path(handle.directory).glob("*/")):
+            left = machine.load(directory)
+            if left is not None and not processes.alive(handle.details["process"]):
+                left.stop()
+        daemon.stop(handle)
+
+
+PROVIDER = VirtualProvider()
