@@ -89,6 +89,7 @@ class ClusterSpec:
         node_ssh: command by which its nodes are read, None for another way
             (`clusters.existing.probes.CommandShell`).
         probe_image: image of pods by which they are read; without both virt-handler is used.
+        disruptive: a cluster that is there already may be disturbed by scenarios.
         faults: what the reference stack does wrong on purpose (`clusters.embedded.faults`).
     """
 
@@ -103,6 +104,7 @@ class ClusterSpec:
     kubelet_root: str = KUBELET_ROOT
     node_ssh: str | None = None
     probe_image: str | None = None
+    disruptive: bool = False
     faults: tuple[str, ...] = ()
 
 

@@ -272,6 +272,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
             kubelet_root=arguments.kubelet_root,
             node_ssh=arguments.node_ssh,
             probe_image=arguments.probe_image,
+            disruptive=arguments.disruptive,
         )
     for point in found.points:
         print(point)

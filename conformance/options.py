@@ -88,6 +88,12 @@ KUBECONFIG = (
         {"type": directory_name, "default": KUBELET_ROOT, "metavar": "DIR"},
     ),
     Option(
+        "--disruptive",
+        "let scenarios fill its nodes, take their labels and turn feature gates off; all is put "
+        "back",
+        {"action": "store_true"},
+    ),
+    Option(
         "--node-ssh",
         "read its nodes by a command instead of through virt-handler, such as "
         "'ssh root@{address}'; {node} is the node's name",
@@ -197,7 +203,9 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
     words = []
     for option in options:
         value = getattr(arguments, option.name)
-        if value is not None and value != option.settings.get("default"):
+        if value is True:
+            words.append(option.flag)
+        elif value not in (None, False, option.settings.get("default")):
             for each in value if isinstance(value, list) else [value]:
                 words += [option.flag, str(each)]
     return words
@@ -222,5 +230,6 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         kubelet_root=value("kubelet_root"),
         node_ssh=value("node_ssh"),
         probe_image=value("probe_image"),
+        disruptive=value("disruptive"),
         faults=tuple(value("break") or ()),
     )

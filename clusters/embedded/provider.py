@@ -16,7 +16,7 @@ from clusters.embedded import libvirt_client
 from clusters.embedded.admin import Administrator
 from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.launchers import container_id, launcher_pod
-from clusters.provider import Handle, Progress
+from clusters.provider import Handle, Progress, Provider
 from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.virtual_node import machine
 from clusters.virtual_node.hardware import topology
@@ -131,4 +131,4 @@ class EmbeddedProvider:
         daemon.stop(handle)
 
 
-PROVIDER = EmbeddedProvider()
+PROVIDER: Provider = EmbeddedProvider()

@@ -15,7 +15,7 @@ from clusters.access import AccessError
 from clusters.api import Api, ApiError
 from clusters.existing.node import ShellOf, handler_shells, handlers
 from clusters.existing.probes import CommandShell
-from clusters.existing.rights import PROBES, RIGHTS, Right, single
+from clusters.existing.rights import DISRUPTIVE, PROBES, RIGHTS, Right, single
 from clusters.pod_exec import ApiExec
 from clusters.shape import KUBELET_ROOT
 
@@ -91,6 +91,7 @@ def preflight(
     kubelet_root: str = KUBELET_ROOT,
     node_ssh: str | None = None,
     probe_image: str | None = None,
+    disruptive: bool = False,
 ) -> Preflight:
     """Looks at the cluster of a kubeconfig's current context; changes nothing.
 
@@ -100,13 +101,14 @@ def preflight(
         kubelet_root: where the nodes' kubelets keep their files.
         node_ssh: command by which nodes are read, None for virt-handler.
         probe_image: image of pods by which they will be read: nothing is read yet.
+        disruptive: whether scenarios may disturb it, which needs further rights.
     """
     checkpoint = f"{kubelet_root}/{CHECKPOINT}"
     try:
         api = Api(kubeconfig)
         try:
             reach = _Reach(api, ApiExec(kubeconfig), checkpoint, node_ssh, probe_image)
-            return _preflight(api, wanted_cpus, reach)
+            return _preflight(api, wanted_cpus, reach, disruptive=disruptive)
         finally:
             api.close()
     except ApiError as error:
@@ -124,7 +126,7 @@ class _Reach:
     probe_image: str | None
 
 
-def _preflight(api: Api, wanted_cpus: int, reach: _Reach) -> Preflight:
+def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -> Preflight:
     kubernetes = api.get("/version").get("gitVersion", "")
     points = [Point("reachable", State.OK, f"Kubernetes {kubernetes} at {api.server}")]
     # The first question that needs credentials; without them no other has an answer.
@@ -133,7 +135,8 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach) -> Preflight:
         return Preflight((*points, Point("credentials", State.GAP, str(trouble))), kubernetes)
     pods, no_pods = _ask("pods", lambda: api.get("/api/v1/pods")["items"])
     found, no_handlers = _ask("virt-handler", lambda: handlers(api))
-    points += rights(_refused_rights(api, (*RIGHTS, *(PROBES if reach.probe_image else ()))))
+    wanted = (*RIGHTS, *(PROBES if reach.probe_image else ()), *(DISRUPTIVE if disruptive else ()))
+    points += rights(_refused_rights(api, wanted))
     kubevirt, more = _kubevirt(api, any(_pinning(node) for node in nodes or ()))
     points += more
     if trouble is not None or nodes is None:

@@ -21,12 +21,13 @@ from clusters.existing.preflight import SCHEDULABLE
 from clusters.hugepages import hugepages
 from clusters.launchers import launcher_pod
 from clusters.pod_exec import ApiExec
-from clusters.provider import ClusterError, Handle, Progress
+from clusters.provider import ClusterError, Handle, Progress, Provider
 from clusters.shape import KUBELET_ROOT, ClusterSpec
 
 NAME = "existing"
 LOG_LINES = "2000"
-SSH, PROBES = "node-ssh", "probe-namespace"
+SSH, PROBES, DISRUPTIVE = "node-ssh", "probe-namespace", "disruptive"
+CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")
 """In the handle's details, where nodes are not read through virt-handler."""
 OWNER = "owner"
 """In the handle's details: the process that the handle dies with, unless it is detached."""
@@ -53,6 +54,7 @@ class ExistingProvider:
             kubelet_root=spec.kubelet_root,
             node_ssh=spec.node_ssh,
             probe_image=spec.probe_image,
+            disruptive=spec.disruptive,
         )
         for point in found.points:
             progress(str(point))
@@ -62,6 +64,8 @@ class ExistingProvider:
             "kubevirt": found.kubevirt,
             "kubelet-root": spec.kubelet_root,
         }
+        if spec.disruptive:
+            details[DISRUPTIVE] = "yes"
         if spec.node_ssh:
             details[SSH] = spec.node_ssh
         if spec.probe_image:
@@ -144,6 +148,10 @@ class ExistingAccess:
         self.acceleration = ""
         self.kubelet_root = handle.details.get("kubelet-root", KUBELET_ROOT)
         self.control = None
+        allowed = DISRUPTIVE in handle.details
+        self._disruption = Capability(
+            allowed, "--disruptive was given" if allowed else "--disruptive was not given"
+        )
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
         self._handlers: Mapping[str, Handler] = {
@@ -209,8 +217,25 @@ class ExistingAccess:
             "node-files": Capability(True, self._through),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
             "hugepages": self._hugepages,
+            "disruption": self._disruption,
+            "unlabelled-node": self._unlabelled(),
+            "kubelet-control": Capability(False, "kubelets of an existing cluster are left alone"),
             **self._topology,
         }
+
+    def _unlabelled(self) -> Capability:
+        try:
+            nodes = self._api.get("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")["items"]
+        except ApiError as error:
+            return Capability(False, str(error))
+        names = [
+            node["metadata"]["name"]
+            for node in nodes
+            if "true"
+            not in {(node["metadata"].get("labels") or {}).get(label) for label in CPU_MANAGER}
+        ]
+        every = "every node that takes VMIs is labelled"
+        return Capability(bool(names), f"{', '.join(names)} is not labelled" if names else every)
 
     @functools.cached_property
     def _hugepages(self) -> Capability:
@@ -297,4 +322,4 @@ def _capability(nodes: list[str], what: str, unread: str) -> Capability:
     return Capability(False, f"no node was seen with {what}{unread}")
 
 
-PROVIDER = ExistingProvider()
+PROVIDER: Provider = ExistingProvider()

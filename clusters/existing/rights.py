@@ -60,6 +60,12 @@ RIGHTS = (
     ),
 )
 
+DISRUPTIVE = (
+    Right("", "nodes", ("patch",), "take labels from nodes and put them back"),
+    Right("kubevirt.io", "kubevirts", ("patch",), "turn feature gates off and on"),
+)
+"""What scenarios need beside it that --disruptive allows; ``rbac-disruptive.yaml`` grants it."""
+
 PROBES = (Right("", "pods", ("create",), "start the probes that --probe-image asks for"),)
 """What a run cannot do without where nodes are read through probes."""
 

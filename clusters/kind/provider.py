@@ -23,7 +23,7 @@ from clusters.kind import config, engine, host, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
 from clusters.kind.engine import Engine
 from clusters.kind.slices import Slice, Slices, divide
-from clusters.provider import ClusterError, Handle, Progress
+from clusters.provider import ClusterError, Handle, Progress, Provider
 from clusters.shape import ClusterSpec, NodeShape
 from clusters.virtual_node import accel
 from clusters.waiting import wait
@@ -330,4 +330,4 @@ def _condition(node: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
     return {}
 
 
-PROVIDER = KindProvider()
+PROVIDER: Provider = KindProvider()

@@ -10,7 +10,7 @@ from clusters import daemon
 from clusters.access import AccessError, Capability, ClusterAccess
 from clusters.embedded.admin import Administrator
 from clusters.embedded.serving import stack_capabilities, stack_description
-from clusters.provider import Handle, Progress
+from clusters.provider import Handle, Progress, Provider
 from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.simulated import backdoor
 
@@ -82,4 +82,4 @@ class SimulatedProvider:
         daemon.stop(handle)
 
 
-PROVIDER = SimulatedProvider()
+PROVIDER: Provider = SimulatedProvider()

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from clusters import daemon, processes
 from clusters.access import AccessError, Capability
-from clusters.provider import Handle, Progress
-from clusters.shape import ClusterSpec
+from clusters.provider import Handle, Progress, Provider
+from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.virtual import binaries
 from clusters.virtual.daemon import CONTROL_PLANE
 from clusters.virtual.kubelet import Administrator
@@ -44,6 +44,7 @@ class VirtualAccess:
     """A virtual cluster, seen by the harness over connections of its own."""
 
     simulation = False
+    kubelet_root = KUBELET_ROOT
 
     def __init__(self, handle: Handle) -> None:
         details = handle.details
@@ -127,4 +128,4 @@ class VirtualProvider:
         daemon.stop(handle)
 
 
-PROVIDER = VirtualProvider()
+PROVIDER: Provider = VirtualProvider()

@@ -16,7 +16,7 @@ from clusters.pod_exec import ApiExec
 from clusters.provider import Handle
 from clusters.shape import ClusterSpec
 from clusters.virtual.node_layout import CHECKPOINT
-from clusters.virtual.provider import PROVIDER, VirtualAccess
+from clusters.virtual.provider import PROVIDER, VirtualAccess, VirtualProvider
 from conformance.collecting.api import Api, ApiError, core
 from conformance.matrix.pods import COMPUTE, guaranteed, pod
 from conformance.model.cpuset import CpuSet
@@ -48,7 +48,7 @@ def handle(request: pytest.FixtureRequest) -> Iterator[Handle]:
 @pytest.fixture(scope="module")
 def access(handle: Handle) -> VirtualAccess:
     """What the harness sees of it."""
-    return PROVIDER.connect(handle)
+    return VirtualProvider().connect(handle)
 
 
 @pytest.fixture(scope="module")

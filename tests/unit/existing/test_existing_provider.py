@@ -13,7 +13,7 @@ from clusters import processes, providers, rundir
 from clusters.access import AccessError
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.provider import OWNER, PROVIDER
-from clusters.existing.rights import RIGHTS, single
+from clusters.existing.rights import DISRUPTIVE, RIGHTS, single
 from clusters.provider import ClusterError, Handle
 from clusters.shape import ClusterSpec
 from tests.unit.existing.conftest import FakeApi, node
@@ -47,6 +47,9 @@ def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
     assert available == {
         "libvirt": True, "node-files": True, "guest-console": True, "smt": True, "numa": False,
         "hugepages": False,
+        "disruption": False,
+        "kubelet-control": False,
+        "unlabelled-node": False,
     }  # fmt: skip
     access.close()
     PROVIDER.down(handle)
@@ -123,8 +126,8 @@ def test_logs_are_kept_as_far_as_they_can_be_had(api: FakeApi, tmp_path: Path) -
 # rights
 
 
-def granted() -> set[tuple[str, str, str]]:
-    documents = list(yaml.safe_load_all(RBAC.read_text()))
+def granted(manifest: Path = RBAC) -> set[tuple[str, str, str]]:
+    documents = list(yaml.safe_load_all(manifest.read_text()))
     (role,) = (document for document in documents if document["kind"] == "ClusterRole")
     return {
         (verb, group, resource)
@@ -137,6 +140,12 @@ def granted() -> set[tuple[str, str, str]]:
 
 def test_the_manifest_grants_what_is_reviewed_and_nothing_else() -> None:
     assert granted() == {(verb, right.group, right.resource) for right, verb in single(RIGHTS)}
+
+
+def test_the_manifest_for_disruptive_runs_grants_what_they_need_beside() -> None:
+    more = granted(RBAC.with_name("rbac-disruptive.yaml"))
+    assert more == {(verb, right.group, right.resource) for right, verb in single(DISRUPTIVE)}
+    assert not more & granted()
 
 
 def test_nothing_is_asked_that_the_manifest_does_not_grant(api: FakeApi, tmp_path: Path) -> None:

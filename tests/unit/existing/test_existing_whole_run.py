@@ -14,9 +14,9 @@ import pytest
 
 from clusters import providers
 from clusters.api import Api
-from clusters.existing.rights import single
+from clusters.existing.rights import DISRUPTIVE, RIGHTS, single
 from clusters.provider import Handle
-from clusters.shape import ClusterSpec
+from clusters.shape import SHAPES, ClusterSpec
 from tests.unit.existing.conftest import rbac_name
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,8 @@ def simulated(tmp_path: Path) -> Iterator[Handle]:
     directory = tmp_path / "c"
     directory.mkdir()
     provider = providers.provider("simulated")
-    handle = provider.up("there", ClusterSpec(), directory, progress=lambda _: None, detached=False)
+    spec = ClusterSpec(nodes=SHAPES["policy-none"])
+    handle = provider.up("there", spec, directory, progress=lambda _: None, detached=False)
     try:
         yield handle
     finally:
@@ -76,6 +77,32 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
     }
     api.close()
     assert not list(tmp_path.glob("cpu-conformance/*")), "the runs have forgotten the cluster"
+
+
+def test_scenarios_that_disturb_need_leave_and_put_everything_back(
+    simulated: Handle, tmp_path: Path
+) -> None:
+    api = Api(simulated.kubeconfig)
+    nodes = "/api/v1/nodes"
+    before = {n["metadata"]["name"]: n["metadata"]["labels"] for n in api.get(nodes)["items"]}
+    chosen = "node-full or sidecar-edge or gate-off or labelled-only or sidecar-gate"
+    options = ("--matrix", "scenarios", "--disruptive")
+    run = start("run", tmp_path, simulated.kubeconfig, *options, cases=chosen)
+    said, _ = run.communicate()
+    assert run.returncode == 0, said
+    findings = json.loads((tmp_path / "run" / "report.json").read_text())["findings"]
+    told = {f["requirement"]: f["verdict"] for f in findings if f["scenario"] and not f["moment"]}
+    assert told.pop("NODE-MANUAL") == "known-divergence"
+    assert set(told.values()) == {"pass"}
+    assert asked(tmp_path) <= {
+        (verb, right.group, right.resource) for right, verb in single((*RIGHTS, *DISRUPTIVE))
+    }
+    after = {n["metadata"]["name"]: n["metadata"]["labels"] for n in api.get(nodes)["items"]}
+    assert after == before
+    (kubevirt,) = api.get("/apis/kubevirt.io/v1/kubevirts")["items"]
+    gates = kubevirt["spec"]["configuration"]["developerConfiguration"]["featureGates"]
+    assert {"CPUManager", "Sidecar"} <= set(gates)
+    api.close()
 
 
 @pytest.mark.parametrize(
