@@ -106,6 +106,7 @@ class VirtualProvider:
     ) -> Handle:
         """As `Provider.up`."""
         binaries.find(spec.kubernetes)
+        progress(f"{NO_KUBEVIRT}: what can be judged is --matrix pods")
         return daemon.start(
             MODULE, "virtual", name, spec, directory, progress=progress, detached=detached
         )
