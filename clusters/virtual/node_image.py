@@ -29,8 +29,8 @@ from clusters.virtual_node.boot import Preparation
 from clusters.virtual_node.machine import Machine
 
 PACKAGES = (*image.BASICS, "containerd", "containernetworking-plugins")
-PAUSE = "cpu-conformance/pause:latest"
-SIDECAR = "cpu-conformance/sidecar:latest"
+PAUSE = "localhost/cpu-conformance/pause:latest"
+SIDECAR = "localhost/cpu-conformance/sidecar:latest"
 """What `conformance.matrix.manifests.Images` calls a container that does nothing."""
 PREPARE_SECONDS = 600.0
 

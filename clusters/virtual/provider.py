@@ -14,7 +14,7 @@ from clusters.shape import ClusterSpec
 from clusters.virtual import binaries
 from clusters.virtual.daemon import CONTROL_PLANE
 from clusters.virtual.kubelet import Administrator
-from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG
+from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG, KUBELET_ROOT
 from clusters.virtual_node import machine
 from clusters.virtual_node.hardware import topology
 from clusters.virtual_node.shell import Shell
@@ -44,6 +44,7 @@ class VirtualAccess:
     """A virtual cluster, seen by the harness over connections of its own."""
 
     simulation = False
+    kubelet_root = KUBELET_ROOT
 
     def __init__(self, handle: Handle) -> None:
         details = handle.details

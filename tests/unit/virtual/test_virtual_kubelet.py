@@ -42,7 +42,8 @@ def test_no_options_without_the_static_policy() -> None:
 
 
 def test_files_are_where_the_harness_reads_them() -> None:
-    assert {node_layout.CHECKPOINT, node_layout.CONFIG} == set(node.KUBELET)
+    read = {f"{node_layout.KUBELET_ROOT}/{name}" for name in node.KUBELET}
+    assert read == {node_layout.CHECKPOINT, node_layout.CONFIG}
 
 
 def test_a_kubelet_is_its_node_to_the_api_server(tmp_path: Path) -> None:
