@@ -29,7 +29,7 @@ from clusters.virtual_node.boot import Preparation
 from clusters.virtual_node.machine import Machine
 
 PACKAGES = (*image.BASICS, "containerd", "containernetworking-plugins")
-PAUSE = "cpu-conformance/pause:latest"
+PAUSE = "localhost/cpu-conformance/pause:latest"
 SIDECAR = "localhost/cpu-conformance/sidecar:latest"
 """What `conformance.matrix.manifests.Images` calls a container that does nothing."""
 PREPARE_SECONDS = 600.0

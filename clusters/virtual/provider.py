@@ -14,7 +14,7 @@ from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.virtual import binaries
 from clusters.virtual.daemon import CONTROL_PLANE
 from clusters.virtual.kubelet import Administrator
-from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG
+from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG, KUBELET_ROOT
 from clusters.virtual_node import machine
 from clusters.virtual_node.hardware import topology
 from clusters.virtual_node.shell import Shell
@@ -107,6 +107,7 @@ class VirtualProvider:
     ) -> Handle:
         """As `Provider.up`."""
         binaries.find(spec.kubernetes)
+        progress(f"{NO_KUBEVIRT}: what can be judged is --matrix pods")
         return daemon.start(
             MODULE, "virtual", name, spec, directory, progress=progress, detached=detached
         )

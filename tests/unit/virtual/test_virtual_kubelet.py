@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from clusters.shape import KUBELET_ROOT, SHAPES, CpuManager, NodeSpec
+from clusters.shape import SHAPES, CpuManager, NodeSpec
 from clusters.virtual import kubelet, node_layout, pki
 from conformance.collecting import node
 from conformance.model.cpuset import CpuSet
@@ -42,8 +42,8 @@ def test_no_options_without_the_static_policy() -> None:
 
 
 def test_files_are_where_the_harness_reads_them() -> None:
-    read = {f"{KUBELET_ROOT}/{name}" for name in node.KUBELET}
-    assert {node_layout.CHECKPOINT, node_layout.CONFIG} == read
+    read = {f"{node_layout.KUBELET_ROOT}/{name}" for name in node.KUBELET}
+    assert read == {node_layout.CHECKPOINT, node_layout.CONFIG}
 
 
 def test_a_kubelet_is_its_node_to_the_api_server(tmp_path: Path) -> None:
