@@ -10,7 +10,7 @@ from typing import NoReturn
 from clusters import daemon, processes
 from clusters.access import AccessError, Capability
 from clusters.provider import Handle, Progress, Provider
-from clusters.shape import KUBELET_ROOT, ClusterSpec
+from clusters.shape import ClusterSpec
 from clusters.virtual import binaries
 from clusters.virtual.daemon import CONTROL_PLANE
 from clusters.virtual.kubelet import Administrator
