@@ -143,5 +143,4 @@ def test_logs_of_everything_are_collected(access: VirtualAccess, tmp_path: Path)
         "kube-apiserver.log",
         "kube-scheduler.log",
         "node-1.kubelet.log",
-        "node-1.serial.log",
     } <= found
