@@ -1,0 +1,55 @@
+"""Several runs with one verdict."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.campaign import legs
+from conformance.exits import Exit
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_shape_and_profile_is_a_run_with_a_directory_of_its_own() -> None:
+    planned = legs(["default", "no-smt"], ["v1", "v1alpha2"], ["--matrix", "smoke"], Path("out"))
+    assert [leg.name for leg in planned] == [
+        "default v1",
+        "default v1alpha2",
+        "no-smt v1",
+        "no-smt v1alpha2",
+    ]
+    assert len({leg.directory for leg in planned}) == 4
+    assert planned[3].arguments == (
+        *("--matrix", "smoke", "--shape", "no-smt", "--profile", "v1alpha2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [((), Exit.CONFORMANT), (("--break", "qos_broken"), Exit.NOT_CONFORMANT)],
+    ids=["good", "broken"],
+)
+def test_the_worst_of_the_runs_is_the_verdict(
+    more: tuple[str, ...], code: Exit, tmp_path: Path
+) -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "conformance", "run", "--cluster", "simulated"),
+            *("--profile", "all", "-k", "cores-2", "--report-dir", "out", "--patience", "0.1"),
+            *more,
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    for profile in ("v1", "v1alpha2"):
+        assert (tmp_path / "out" / f"default.{profile}" / "report.json").exists()
+        assert f"default {profile}" in run.stderr
