@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +16,7 @@ from conformance.exits import Exit
 
 ALL = "all"
 LOG = "run.log"
+REPORT = "report.json"
 WORST_FIRST = (
     Exit.INTERRUPTED,
     Exit.USAGE,
@@ -50,7 +51,7 @@ class Result:
     """How a run ended: exit code and a few words from its report."""
 
     leg: Leg
-    code: int
+    code: Exit
     words: str
 
 
@@ -78,42 +79,47 @@ def run(planned: Sequence[Leg], *, at_once: int, say: Callable[[str], None]) -> 
         say: is told of each run as it ends.
     """
     results: list[Result] = []
+    running: dict[Leg, subprocess.Popen[bytes]] = {}
     say(f"{len(planned)} runs, {at_once} at once; each has its log in its report directory")
     with ThreadPoolExecutor(at_once) as pool:
-        running = [pool.submit(_run, leg) for leg in planned]
+        legs_run = [pool.submit(_run, leg, running) for leg in planned]
         try:
-            for future in as_completed(running):
+            for future in as_completed(legs_run):
                 result = future.result()
                 results.append(result)
                 say(f"{len(results)}/{len(planned)}  {result.leg.name}: {result.words}")
         except KeyboardInterrupt:
-            # The runs have been interrupted with us, and end by themselves.
-            for future in running:
+            for future in legs_run:
                 future.cancel()
+            for process in list(running.values()):
+                process.send_signal(signal.SIGINT)
             raise
-    codes = {result.code for result in results}
     for result in results:
-        if result.code:
-            say(f"{result.leg.name}: exit code {result.code}; {result.leg.directory}")
-    return next((int(code) for code in WORST_FIRST if code in codes), int(Exit.INCONCLUSIVE))
+        if result.code is not Exit.CONFORMANT:
+            say(f"{result.leg.name}: exit code {result.code:d}; {result.leg.directory}")
+    return int(min((result.code for result in results), key=WORST_FIRST.index))
 
 
-def _run(leg: Leg) -> Result:
+def _run(leg: Leg, running: dict[Leg, subprocess.Popen[bytes]]) -> Result:
     leg.directory.mkdir(parents=True, exist_ok=True)
+    # What an earlier campaign said of it says nothing of this one.
+    (leg.directory / REPORT).unlink(missing_ok=True)
     call = [sys.executable, "-m", "conformance", "run", *leg.arguments]
     with (leg.directory / LOG).open("w") as log:
-        code = subprocess.run(
+        process = subprocess.Popen(
             [*call, "--report-dir", str(leg.directory)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=os.environ,
-            check=False,
-        ).returncode
+        )
+        running[leg] = process
+        code = process.wait()
+        del running[leg]
     try:
-        report = json.loads((leg.directory / "report.json").read_text())
+        report = json.loads((leg.directory / REPORT).read_text())
         counted = ", ".join(f"{n} {verdict}" for verdict, n in report["counts"].items() if n)
         words = f"{report['conclusion']['outcome']} ({counted}; {report['run']['seconds']:.0f} s)"
     except (OSError, ValueError, KeyError):
         words = f"no report; see {leg.directory / LOG}"
-    return Result(leg, code, words)
+    # A run that was killed by a signal has no code of ours, and no verdict.
+    return Result(leg, Exit(code) if code in set(Exit) else Exit.INCONCLUSIVE, words)

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
     matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
     matrix.add_argument(
-        "matrix", nargs="?", default="smoke", metavar="smoke|standard|full|pods|FILE"
+        "matrix", nargs="?", default="smoke", metavar="smoke|standard|full|pods|scenarios|FILE"
     )
     options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
@@ -164,6 +164,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _run_each(arguments: argparse.Namespace) -> int:
     """One run for each shape or profile that ``all`` stands for."""
+    if arguments.shape == campaign.ALL and arguments.cluster == "existing":
+        print("conform: an existing cluster has the shape that it has", file=sys.stderr)
+        return Exit.USAGE
     shapes = SHAPES if arguments.shape == campaign.ALL else [arguments.shape]
     profiles = PROFILES if arguments.profile == campaign.ALL else [arguments.profile]
     own = ("--shape", "--profile", "--report-dir")
@@ -205,9 +208,13 @@ def _say(line: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    try:
+        spec = options.cluster_spec(lambda name: getattr(arguments, name))
+    except ValueError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return Exit.USAGE
     providers.sweep(_say)
     directory = rundir.create(arguments.name)
-    spec = options.cluster_spec(lambda name: getattr(arguments, name))
     try:
         handle = providers.provider(arguments.cluster).up(
             arguments.name, spec, directory, progress=_say, detached=True

@@ -73,7 +73,7 @@ class Terms:
 
     def requirements(self) -> Iterator[Requirement]:
         """Those of the profile, in the catalogue's order."""
-        return (each for each in self.catalogue.requirements if self.profile in each.profiles)
+        return iter(self.catalogue.of_profile(self.profile))
 
     def checks(self) -> Iterator[tuple[Requirement, Check]]:
         """Those that are judged on single snapshots, with their checks."""
@@ -108,9 +108,11 @@ class Terms:
                     finding = self.decide(requirement, check, taken, expectation)[1]
                     yield replace(finding, case=story.scenario, moment=moment)
 
-    def judge_told(self, story: Story) -> Iterator[Finding]:
-        """The requirements that it takes this scenario to show."""
+    def judge_told(self, story: Story, *, settling: bool = False) -> Iterator[Finding]:
+        """The requirements that it takes this scenario to show; only those that may settle."""
         for requirement, check in self.tales(story.scenario):
+            if settling and not check.settles:
+                continue
             needs = (*SCENARIOS[story.scenario].needs, *requirement.needs)
             finding = self._final(requirement, check.judge(story), needs=needs)
             yield replace(finding, scenario=story.scenario, case=story.scenario)
@@ -137,18 +139,20 @@ class Terms:
     ) -> tuple[int, Finding]:
         """One requirement on every snapshot of its moment, oldest first.
 
-        What settles is judged on the last one. Anything else must hold on each; where a
-        neighbour came or went while it was looked at, the snapshots beside it still tell.
+        What settles is judged on the last one, and on an earlier one that shows what may never
+        be. Anything else must hold on each; where a neighbour came or went while it was looked
+        at, the snapshots beside it still tell.
         A VMI that the cluster cannot run is not created, and nothing applies to it.
 
         Returns:
             The index of the snapshot that decides, -1 without any, and the finding.
         """
-        first = len(snapshots) - 1 if check.settles else 0
         judged = [
-            (index, self.judge(requirement, check, snapshots[index], expectation))
-            for index in range(max(first, 0), len(snapshots))
+            (index, self.judge(requirement, check, snapshot, expectation))
+            for index, snapshot in enumerate(snapshots)
         ]
+        if check.settles:
+            judged = [each for each in judged[:-1] if each[1].final] + judged[-1:]
         lacking = self.lacks(expectation.needs)
         nothing = Finding(
             requirement.id,
@@ -170,8 +174,9 @@ class Terms:
         for requirement, check in self.applicable(expectation):
             if check.moment != moment or self._lacking(requirement.needs):
                 continue
-            verdict = self.decide(requirement, check, snapshots, expectation)[1].verdict
-            if verdict is Verdict.NOT_OBSERVED or (check.settles and verdict is Verdict.FAIL):
+            finding = self.decide(requirement, check, snapshots, expectation)[1]
+            broken = finding.verdict is Verdict.FAIL and check.settles and not finding.final
+            if finding.verdict is Verdict.NOT_OBSERVED or broken:
                 found.append(requirement.id)
         return found
 

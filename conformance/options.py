@@ -205,7 +205,7 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
         value = getattr(arguments, option.name)
         if value is True:
             words.append(option.flag)
-        elif value not in (None, False, option.settings.get("default")):
+        elif value is not None and value is not False and value != option.settings.get("default"):
             for each in value if isinstance(value, list) else [value]:
                 words += [option.flag, str(each)]
     return words
@@ -217,7 +217,16 @@ def images(value: ValueOf) -> Images:
 
 
 def cluster_spec(value: ValueOf) -> ClusterSpec:
-    """The cluster that the options ask for."""
+    """The cluster that the options ask for.
+
+    Raises:
+        ValueError: an option means nothing to the kind of cluster that is asked for.
+    """
+    cluster = value("cluster")
+    if value("break") and cluster not in ("embedded", "simulated"):
+        raise ValueError(f"--break spoils the reference stack alone, not a {cluster} cluster")
+    if value("shape") != "default" and cluster == "existing":
+        raise ValueError("--shape is for clusters that are made; an existing one has its own")
     return ClusterSpec(
         nodes=SHAPES[value("shape")],
         profile=value("profile"),

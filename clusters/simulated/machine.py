@@ -251,7 +251,8 @@ class SimulatedMachine:
             xml=found.xml,
             vcpu_pins={n: t.requested or everything for n, t in found.vcpus.items()},
             emulator_pin=found.emulator[0].requested or everything,
-            iothread_pins={n: t.requested or everything for n, t in found.iothreads.items()},
+            # libvirt asks the kernel for those, which keeps them within their cgroup.
+            iothread_pins={n: t.allowed for n, t in found.iothreads.items()},
             source=SOURCE,
         )
 

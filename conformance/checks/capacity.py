@@ -13,7 +13,7 @@ from conformance.checks.storytelling import (
     runs,
     waits_for_cpus,
 )
-from conformance.checks.witnesses import checkpoint, compute, launcher
+from conformance.checks.witnesses import checkpoint, compute, launcher, node
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
 
@@ -25,8 +25,15 @@ from conformance.model.evidence import Snapshot, Story
 )
 def waits_and_starts(story: Story, seen: Comparison) -> str:
     """The second VMI waits with a reason while the first runs, and runs once that has gone."""
+    second = at(story, "full", "second")
+    wanted = launcher(second).cpu_milli
+    room = [_room_for(second, each, seen) for each in nodes_at(story, "full") if labelled(each)]
+    if not room or max(room) >= wanted:
+        raise Unobserved(
+            f"{max(room, default=0)}m were free, and it wants {wanted}m: no need to wait"
+        )
     runs(at(story, "full", "first"), seen)
-    waits_for_cpus(at(story, "full", "second"), seen)
+    waits_for_cpus(second, seen)
     runs(at(story, "freed", "second"), seen)
     return "the second VMI waited for CPUs, and started when the first had given them back"
 
@@ -40,6 +47,8 @@ def freed_cpus_are_given_again(story: Story, seen: Comparison) -> str:
     """The first VMI's CPUs are in the pool or given again, and the second one has its own."""
     full, freed = at(story, "full", "first"), at(story, "freed", "second")
     former = owned(full, seen)
+    if node(full).name != node(freed).name:
+        raise Unobserved(f"they ran on {node(full).name} and on {node(freed).name}")
     if not former:
         raise Unobserved("the first VMI had no exclusive CPUs to give back")
     state, own = checkpoint(freed), owned(freed, seen)
@@ -84,8 +93,8 @@ def sidecar_decides(story: Story, seen: Comparison) -> str:
     return f"with {max(room)}m free a VMI of {cost}m waited; with {cost}m it ran"
 
 
-def _room_for(subject: Snapshot, node: Snapshot, seen: Comparison) -> int:
+def _room_for(subject: Snapshot, place: Snapshot, seen: Comparison) -> int:
     """CPU that was free on a node for a VMI which may have taken it already."""
     uid = subject.pod.uid if subject.pod else ""
-    own = sum(pod.cpu_milli for pod in node.pods if pod.uid == uid)
-    return free_milli(node, seen) + own
+    own = sum(pod.cpu_milli for pod in place.pods if pod.uid == uid)
+    return free_milli(place, seen) + own

@@ -21,20 +21,23 @@ class Comparison:
         self._wrong: list[str] = []
         self._missing: list[str] = []
         self._diverges = True
+        self._final = False
 
     def saw(self, what: str, value: object, source: str) -> None:
         """One value that is compared, and where it came from."""
         self._compared.append(Compared(what, str(value), source))
 
-    def wrong(self, clause: str, *, known: bool = False) -> None:
+    def wrong(self, clause: str, *, known: bool = False, final: bool = False) -> None:
         """One objection.
 
         Args:
             clause: what is wrong, with the values and their sources.
+            final: it may never be, although other things that this check requires settle.
             known: this is what a release is known to do instead; the catalogue decides
                 whether that counts as a known divergence or as a failure.
         """
         self._wrong.append(clause)
+        self._final = self._final or final
         self._diverges = self._diverges and known
 
     def missing(self, clause: str) -> None:
@@ -58,4 +61,4 @@ class Comparison:
             verdict, message = Verdict.NOT_OBSERVED, "there was nothing to compare"
         else:
             verdict, message = Verdict.PASS, kept
-        return Finding(requirement, verdict, message, tuple(self._compared))
+        return Finding(requirement, verdict, message, tuple(self._compared), final=self._final)

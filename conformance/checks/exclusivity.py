@@ -65,6 +65,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     applies=dedicated,
     # Containers of the shared pool leave CPUs that become exclusive when the kubelet reconciles
     # next, every cpuManagerReconcilePeriod (10 s): pkg/kubelet/cm/cpumanager/cpu_manager.go.
+    # What the kubelet gave, and to whom, has no such time.
     settles=True,
     look="Look at the kubelet's cpu_manager_state and at the cpusets below "
     f"{CGROUPS}/kubepods.slice on the node.",
@@ -77,12 +78,14 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
     if not own:
         seen.wrong(
             f"the kubelet gave compute of pod {pod.name} no exclusive CPUs: {state.path} has no "
-            f"entry for {pod.uid} {COMPUTE} under policy {state.policy or 'unknown'}"
+            f"entry for {pod.uid} {COMPUTE} under policy {state.policy or 'unknown'}",
+            final=True,
         )
     elif own != cpuset:
         seen.wrong(
             f"the kubelet gave compute {own} ({state.path}), but its cgroup has {cpuset} "
-            f"({cpuset_source(compute(snapshot))})"
+            f"({cpuset_source(compute(snapshot))})",
+            final=True,
         )
     own = own or cpuset
     _no_other_entry(snapshot, own, seen)
@@ -99,7 +102,9 @@ def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
         if not cpus.isdisjoint(own):
             source = f"{state.path} entries.{other}.{name}"
             seen.saw(f"exclusive CPUs of {name} of pod {other}", cpus, source)
-            seen.wrong(f"pCPU {cpus & own} of compute is also given to {name} ({source})")
+            seen.wrong(
+                f"pCPU {cpus & own} of compute is also given to {name} ({source})", final=True
+            )
 
 
 def _no_other_container(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> int:

@@ -16,14 +16,16 @@ from conformance.checks.storytelling import (
     runs,
     waits_for_cpus,
 )
-from conformance.checks.witnesses import checkpoint, node
+from conformance.checks.witnesses import checkpoint, launcher, node
 from conformance.model.evidence import Snapshot, Story
 
 HOOK = "hook-sidecar-"
+HEARTBEATS = "heartbeats seen"
+"""What the story notes when every node has been looked at by its virt-handler since."""
 _HEARTBEAT = "Look at virt-handler's log of its heartbeat, and at the kubelet's checkpoint."
 
 
-@told("NODE-UNLABEL", "cpu-manager-stops", look=_HEARTBEAT)
+@told("NODE-UNLABEL", "cpu-manager-stops", look=_HEARTBEAT, settles=True)
 def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
     """No label while the policy is none, no dedicated VMI there; both when it is static."""
     before, stopped, back = (at(story, moment) for moment in ("static", "none", "back"))
@@ -43,11 +45,11 @@ def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
                 known=value == "false",
             )
     waiting = at(story, "waiting", "late")
+    pod = launcher(waiting)
     seen.saw("phase of late", phase(waiting), "moment “waiting”")
-    if phase(waiting) == "Running":
-        seen.wrong(
-            f"a dedicated VMI runs on {waiting.vmi and waiting.vmi.node}, whose policy is none"
-        )
+    seen.saw("node of late", pod.node or "none", f"pod {pod.name} .spec.nodeName")
+    if pod.node or phase(waiting) == "Running":
+        seen.wrong(f"a dedicated VMI went to {pod.node or 'a node'} while its policy was none")
     runs(at(story, "started", "late"), seen)
     return "the label went and came with the CPU manager, and a dedicated VMI waited for it"
 
@@ -61,11 +63,12 @@ def _saw_policy(snapshot: Snapshot, seen: Comparison, wanted: str) -> None:
         )
 
 
-@told("NODE-GATE", "gate-off", look=_HEARTBEAT)
+@told("NODE-GATE", "gate-off", look=_HEARTBEAT, settles=True)
 def gate_decides(story: Story, seen: Comparison) -> str:
     """No node is labelled by itself while the gate is off; with it those with a manager are."""
     for snapshot in nodes_at(story, "off"):
         require_done(snapshot, "gate CPUManager off", seen)
+        require_done(snapshot, HEARTBEATS, seen)
         for key, value in labels(snapshot, story.profile, seen).items():
             if value == "true":
                 seen.wrong(f"node {node(snapshot).name} has {key}=true while the gate is off")
@@ -90,6 +93,7 @@ def administrators_label_stays(story: Story, seen: Comparison) -> str:
     """A label put by hand outlives heartbeats, and a dedicated VMI starts there."""
     by_hand = at(story, "by-hand")
     require_done(by_hand, f"labelled {DEPRECATED}=true", seen)
+    require_done(by_hand, HEARTBEATS, seen)
     found = node(by_hand)
     value = found.labels.get(DEPRECATED)
     seen.saw(f"label {DEPRECATED}", value or "none", f"node {found.name} .metadata.labels")
@@ -135,6 +139,8 @@ def hooks_need_their_gate(story: Story, seen: Comparison) -> str:
     without, with_ = at(story, "off", "without"), at(story, "on", "with")
     require_done(without, "gate Sidecar off", seen)
     seen.saw("answer without the gate", _answer(without), "API, creation; the pod's containers")
+    if without.rejection is None:
+        launcher(without)
     if _hooks(without):
         seen.wrong(f"{', '.join(_hooks(without))} runs although the gate Sidecar is off")
     require_done(with_, "gate Sidecar on", seen)

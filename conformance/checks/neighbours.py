@@ -15,6 +15,7 @@ from conformance.model.evidence import Snapshot, Story
 @told(
     "LIFE-SHARED",
     "shared-beside-dedicated",
+    settles=True,
     look="Look at the kubelet's log of reconciling, and at the cpusets of the shared containers.",
 )
 def shared_make_room(story: Story, seen: Comparison) -> str:
@@ -26,14 +27,18 @@ def shared_make_room(story: Story, seen: Comparison) -> str:
     early = reach(at(story, "alone", "early"), seen)
     if not own <= early:
         raise Unobserved(f"early had only {early} before: it need not make room for {own}")
-    for moment, subjects in (("beside", ("early",)), ("joined", ("early", "late"))):
-        for subject in subjects:
-            cpus = reach(at(story, moment, subject), seen)
-            if cpus & own:
-                seen.wrong(
-                    f"{subject} may run on pCPU {cpus & own} of the dedicated VMI ({own}) at the "
-                    f"moment “{moment}”"
-                )
+    at(story, "joined", "late")
+    for moment in ("beside", "joined"):
+        cpus = reach(at(story, moment, "early"), seen)
+        if cpus & own:
+            seen.wrong(
+                f"early may run on pCPU {cpus & own} of the dedicated VMI ({own}) at the moment "
+                f"“{moment}”"
+            )
+    for each in all_at(story, "joined"):
+        # It never had them, so that there is nothing to wait for.
+        if each.subject == "late" and not each.torn and reach(each, seen) & own:
+            seen.wrong(f"late came to run on {own} of the dedicated VMI ({each.began})")
     for subject in ("early", "late"):
         after = at(story, "after", subject)
         given = CpuSet.union_of(checkpoint(after).entries.values())
@@ -45,6 +50,7 @@ def shared_make_room(story: Story, seen: Comparison) -> str:
 @told(
     "LIFE-CHURN",
     "coming-and-going",
+    settles=True,
     look="Look at the kubelet's log of allocations around the time of the sample.",
 )
 def nothing_is_owned_twice(story: Story, seen: Comparison) -> str:
@@ -89,6 +95,7 @@ def _owning_cgroups(sample: Snapshot) -> dict[str, CpuSet]:
 @told(
     "LIFE-ABORTED",
     "deleted-while-starting",
+    settles=True,
     look="Look at the kubelet's log of the pod's termination and at its checkpoint.",
 )
 def nothing_leaks(story: Story, seen: Comparison) -> str:

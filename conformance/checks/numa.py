@@ -27,7 +27,12 @@ def guest_nodes_mirror_the_hosts(snapshot: Snapshot, _: Expectation, seen: Compa
     node_of = {cpu.id: cpu.node for cpu in host.cpus}
     under: dict[int, set[int]] = {}
     for vcpu, cpus in pins.items():
-        under.setdefault(node_of[min(cpus)], set()).add(vcpu)
+        places = {node_of[cpu] for cpu in cpus if cpu in node_of}
+        if len(places) != 1:
+            seen.saw(f"vCPU {vcpu}", cpus, "vcpupin")
+            seen.wrong(f"vCPU {vcpu} may run on {cpus}, on {len(places)} NUMA nodes of the host")
+            continue
+        under.setdefault(places.pop(), set()).add(vcpu)
     told: dict[int, set[int]] = {}
     for cpu in inside.cpus:
         told.setdefault(cpu.node, set()).add(cpu.id)

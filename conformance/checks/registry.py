@@ -57,12 +57,15 @@ class StoryCheck:
     Attributes:
         scenario: id of the scenario whose record it judges.
         look: what to look at next when it fails; one sentence.
+        settles: whether a moment may be looked at again until it holds. Otherwise each moment
+            is looked at once, but for what the ordinary checks wait for.
     """
 
     requirement: str
     scenario: str
     look: str
     compare: StoryJudge
+    settles: bool = False
 
     def judge(self, story: Story) -> Finding:
         """Judges the record of one scenario: exactly one finding, whatever it holds."""
@@ -105,14 +108,18 @@ def check(
     return register
 
 
-def told(requirement: str, *scenarios: str, look: str) -> Callable[[StoryJudge], StoryJudge]:
+def told(
+    requirement: str, *scenarios: str, look: str, settles: bool = False
+) -> Callable[[StoryJudge], StoryJudge]:
     """Registers the decorated function as the judge of a requirement in scenarios."""
 
     def register(judge: StoryJudge) -> StoryJudge:
         for scenario in scenarios:
             if (requirement, scenario) in _STORIES:
                 raise ValueError(f"two checks judge {requirement} in {scenario}")
-            _STORIES[requirement, scenario] = StoryCheck(requirement, scenario, look, judge)
+            _STORIES[requirement, scenario] = StoryCheck(
+                requirement, scenario, look, judge, settles
+            )
         return judge
 
     return register

@@ -32,14 +32,22 @@ def all_at(story: Story, moment: str) -> Sequence[Snapshot]:
 
 
 def nodes_at(story: Story, moment: str) -> Sequence[Snapshot]:
-    """The last snapshot of each node that was looked at. Raises Unobserved without any."""
-    last = {
-        each.node.name: each
-        for each in all_at(story, moment)
-        if not each.subject and each.node is not None
-    }
+    """The last snapshot of each node that was looked at.
+
+    Raises Unobserved without any, and when one of them could not be read or changed meanwhile.
+    """
+    last: dict[str, Snapshot] = {}
+    for each in all_at(story, moment):
+        if not each.subject:
+            if each.node is None:
+                why = each.not_observed.get("node", "it was not read")
+                raise Unobserved(f"a node is not known at the moment “{moment}”: {why}")
+            last[each.node.name] = each
     if not last:
         raise Unobserved(f"no node was recorded at the moment “{moment}”")
+    for name, each in last.items():
+        if each.torn:
+            raise Unobserved(f"node {name} changed while it was looked at: {each.torn}")
     return [last[name] for name in sorted(last)]
 
 

@@ -45,6 +45,7 @@ class Finding:
         requirement: id in the catalogue.
         message: one sentence that alone tells what was compared and what is wrong.
         compared: the values, in the order of the message.
+        final: what is wrong may never be, not even for a moment: a later look does not mend it.
     """
 
     requirement: str
@@ -55,3 +56,4 @@ class Finding:
     scenario: str = ""
     moment: str = ""
     node: str = ""
+    final: bool = False

@@ -22,6 +22,7 @@ def test_vmi_waits_for_cpus_and_starts_when_they_are_free(story: Telling) -> Non
     second = story.vmi("second", TWO)
     story.waits(second)
     story.look("full", first, second)
+    story.look_at_nodes("full")
     story.delete(first)
     story.runs(second)
     story.look("freed", second)

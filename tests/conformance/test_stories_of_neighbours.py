@@ -40,7 +40,7 @@ def test_vmis_deleted_while_they_start_leave_nothing(story: Telling) -> None:
     story.has_pod(with_pod)
     story.abort(with_pod)
     bound = story.vmi("bound", TWO)
-    story.waits(bound)
+    story.has_pod(bound, bound=True)
     story.abort(bound)
     story.look_at_nodes("after")
     story.must_be_kept()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from conformance import campaign
 from conformance.campaign import legs
 from conformance.exits import Exit
 
@@ -53,3 +55,18 @@ def test_the_worst_of_the_runs_is_the_verdict(
     for profile in ("v1", "v1alpha2"):
         assert (tmp_path / "out" / f"default.{profile}" / "report.json").exists()
         assert f"default {profile}" in run.stderr
+
+
+def test_a_run_that_dies_has_no_verdict_whatever_an_earlier_one_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "python"
+    killed.write_text(f"#!/bin/sh\nkill -{signal.SIGKILL:d} $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    (leg,) = legs(["default"], ["v1"], [], tmp_path)
+    leg.directory.mkdir()
+    (leg.directory / campaign.REPORT).write_text('{"conclusion": {"outcome": "conformant"}}')
+    said: list[str] = []
+    assert campaign.run([leg], at_once=1, say=said.append) == Exit.INCONCLUSIVE
+    assert "no report" in said[1]

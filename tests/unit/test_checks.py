@@ -131,3 +131,22 @@ def test_object_of_another_shape_is_not_observed_and_no_crash(layer: str) -> Non
         if check.moment == "running"
     }
     assert Verdict.NOT_OBSERVED in verdicts
+
+
+def test_supplemental_iothreads_swept_beside_the_emulator_are_known() -> None:
+    raw = change.both(
+        change.edit_xml("iothread='1' cpuset='4'", "iothread='1' cpuset='3'"),
+        change.libvirt(iothread_pins={"1": "4"}),
+    )(good.running())
+    pool = replace(good.EXPECTATION, supplemental_iothreads=1)
+    assert judge("PIN-LIVE", raw, pool).verdict is Verdict.KNOWN_DIVERGENCE
+    assert judge("PIN-LIVE", raw).verdict is Verdict.FAIL
+    elsewhere = change.libvirt(iothread_pins={"1": "2"})(raw)
+    assert judge("PIN-LIVE", elsewhere, pool).verdict is Verdict.FAIL
+
+
+def test_a_vcpu_that_may_run_on_two_numa_nodes_mirrors_none() -> None:
+    raw = change.libvirt(vcpu_pins={"0": "2-8", "1": "3"})(good.running())
+    finding = judge("NUMA-MAPPED", raw, replace(good.EXPECTATION, numa_passthrough=True))
+    assert finding.verdict is Verdict.FAIL
+    assert "vCPU 0 may run on 2-8, on 2 NUMA nodes" in finding.message

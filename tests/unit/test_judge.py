@@ -222,3 +222,21 @@ def test_broken_file_of_one_case_is_named_while_judging(tmp_path: Path) -> None:
     broken.write_text("{")
     with pytest.raises(BundleError, match=f"{broken.name} is not JSON"):
         judge(read(tmp_path))
+
+
+def test_what_may_never_be_is_not_mended_by_a_later_look() -> None:
+    stolen = change.checkpoint(
+        lambda state: state["entries"].update({good.OTHER_UID: {"compute": "2-4"}})
+    )(good.running())
+    later = replace(good.running(), began="2026-08-01T10:00:30.000Z")
+    document = judge(bundle(stolen, later, good.deleted(), good.refused()))
+    found = finding(document, "CPU-EXCLUSIVE")
+    assert found.verdict is report.Verdict.FAIL
+    assert "is also given to compute" in found.message
+
+
+def test_what_settles_is_judged_on_the_last_look() -> None:
+    early = change.cpuset(good.HOOK_CGROUP, "0-1,4-5,8-11")(good.running())
+    later = replace(good.running(), began="2026-08-01T10:00:30.000Z")
+    document = judge(bundle(early, later, good.deleted(), good.refused()))
+    assert finding(document, "CPU-EXCLUSIVE").verdict is report.Verdict.PASS
