@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -44,7 +45,9 @@ async def observe(cluster: SimulatedCluster) -> dict[str, object]:
     view = cluster.machine.domain_view_now(launcher.container_id, launcher.domain)
     facts["vcpus"] = [cpuset.render(cpus) for cpus in view.vcpu_pins.values()]
     facts["emulator"] = cpuset.render(view.emulator_pin)
-    facts["iothreads"] = [cpuset.render(cpus) for cpus in view.iothread_pins.values()]
+    # As the launcher wrote it: the live pins are what virt-handler's sweep leaves of it.
+    pins = ElementTree.fromstring(view.xml).iterfind("cputune/iothreadpin")
+    facts["iothreads"] = [pin.get("cpuset") for pin in pins]
     root = "/sys/fs/cgroup" + cluster.cgroup_of(pod, "compute")
     facts["housekeeping"] = cluster.machine.kernel.glob(f"{root}/housekeeping")
     facts["quota"] = cluster.machine.kernel.read(f"{root}/cpu.max")

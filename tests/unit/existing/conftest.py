@@ -244,6 +244,7 @@ def rbac_name(method: str, path: str) -> tuple[str, str, str] | None:
         return None
     if rest[0] == "namespaces" and len(rest) > 2:
         rest = rest[2:]
-    verb = {"GET": "get" if len(rest) > 1 else "list", "POST": "create", "DELETE": "delete"}[method]
+    verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    verb = verbs.get(method) or ("get" if len(rest) > 1 else "list")
     resource = rest[0] + (f"/{rest[2]}" if len(rest) > 2 else "")
     return verb, group, resource
