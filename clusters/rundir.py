@@ -19,6 +19,10 @@ from clusters import processes
 from clusters.provider import ClusterError, Handle
 
 HANDLE = "handle.json"
+SOCKET_PATH = 107
+"""Bytes of a unix socket's path at most (unix(7))."""
+ROOM = 20
+"""Bytes of such a path below the cluster's directory, ``/node-1/libvirt-0`` for one."""
 CREATOR = "creator"
 """Who made the directory, so that one without a handle can be told from one in the making."""
 
@@ -44,6 +48,10 @@ def create(name: str) -> Path:
             f"{name!r} cannot name a cluster: use at most 32 lower-case letters, digits and dashes"
         )
     path = base() / name
+    if len(os.fsencode(path)) > SOCKET_PATH - ROOM:
+        raise ClusterError(
+            f"{path} is too long for the paths of sockets: set XDG_RUNTIME_DIR to a shorter one"
+        )
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:

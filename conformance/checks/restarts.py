@@ -37,9 +37,14 @@ def container_has_its_cpus_again(story: Story, seen: Comparison) -> str:
     "kubelet-restart",
     "kubelet-restart-pods",
     look="Look at the kubelet's log of its start: what it read from cpu_manager_state.",
+    settles=True,
 )
 def kubelet_restart_changes_nothing(story: Story, seen: Comparison) -> str:
-    """The same pods, containers, assignments, cpusets and shared pool."""
+    """The same pods, containers, assignments, cpusets and shared pool.
+
+    After the restart CPUs were given to another pod and taken back: the pool settles, nothing
+    else may ever differ.
+    """
     subjects = [each.subject for each in all_at(story, "before") if each.subject]
     if OWN not in subjects:
         raise Unobserved("nothing with exclusive CPUs was recorded before the restart")
@@ -51,7 +56,7 @@ def kubelet_restart_changes_nothing(story: Story, seen: Comparison) -> str:
         ids = {each.name: (each.id, each.restarts) for each in launcher(before).containers}
         for container in launcher(after).containers:
             if ids.get(container.name) != (container.id, container.restarts):
-                seen.wrong(f"container {container.name} of {subject} was started anew")
+                seen.wrong(f"container {container.name} of {subject} was started anew", final=True)
     had = owned(at(story, "before", OWN), seen)
     if not had:
         raise Unobserved("nobody had exclusive CPUs before the restart")
@@ -68,7 +73,7 @@ def _same_pod(before: Snapshot, after: Snapshot, seen: Comparison) -> None:
     uids = launcher(before).uid, launcher(after).uid
     seen.saw(f"pod of {before.subject}", " then ".join(dict.fromkeys(uids)), ".metadata.uid")
     if uids[0] != uids[1]:
-        seen.wrong(f"the pod of {before.subject} was {uids[0]} and is now {uids[1]}")
+        seen.wrong(f"the pod of {before.subject} was {uids[0]} and is now {uids[1]}", final=True)
 
 
 def _same_cpus(before: Snapshot, after: Snapshot, seen: Comparison) -> None:
@@ -76,6 +81,8 @@ def _same_cpus(before: Snapshot, after: Snapshot, seen: Comparison) -> None:
     cpuset = compute_cpuset(after)
     seen.saw(f"cpuset of {after.subject}", cpuset, f"moment “{after.moment}”")
     if has != had:
-        seen.wrong(f"{after.subject} had {had} by the checkpoint and has {has} after the restart")
+        clause = f"{after.subject} had {had} by the checkpoint and has {has} after the restart"
+        seen.wrong(clause, final=True)
     if cpuset != had:
-        seen.wrong(f"{after.subject} had {had} and its cpuset is {cpuset} after the restart")
+        clause = f"{after.subject} had {had} and its cpuset is {cpuset} after the restart"
+        seen.wrong(clause, final=True)

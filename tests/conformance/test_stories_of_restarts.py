@@ -28,6 +28,10 @@ def test_kubelet_restart_changes_nothing(story: Telling) -> None:
     story.runs(shared)
     story.look("before", own, shared)
     story.restart_kubelet(story.node_of(own))
+    # Only a kubelet that has given CPUs and taken them back has read what it knew before.
+    following = story.pod("following", guaranteed(2), node=story.node_of(own))
+    story.starts(following)
+    story.delete(following)
     story.look("after", own, shared)
     story.must_be_kept()
 
@@ -41,5 +45,9 @@ def test_kubelet_restart_changes_nothing_for_plain_pods(story: Telling) -> None:
     story.runs(shared)
     story.look("before", own, shared)
     story.restart_kubelet(story.node_of(own))
+    # Only a kubelet that has given CPUs and taken them back has read what it knew before.
+    following = story.pod("following", guaranteed(2), node=story.node_of(own))
+    story.starts(following)
+    story.delete(following)
     story.look("after", own, shared)
     story.must_be_kept()

@@ -333,7 +333,8 @@ def test_a_launcher_that_is_killed_takes_its_guest_along(run: Run, node: Virtual
             end = asyncio.create_task(machine.wait_domain_end(spec.id, "ns_vm"))
             await asyncio.to_thread(node.shell.run, f"kill -KILL {pid}")
             assert (await machine.wait_container(spec.id)).exit_code == 137
-            with pytest.raises(MachineError, match="has gone"):
+            # It has gone, or breaks off while it is asked whether the domain is there.
+            with pytest.raises(MachineError, match="libvirt"):
                 await end
 
     run(scenario)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,13 +41,16 @@ def why_not() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def handle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handle]:
+def handle() -> Iterator[Handle]:
     """A cluster with one worker and without KubeVirt."""
     if reason := why_not():
         pytest.skip(reason)
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="c-", dir="/tmp") as place,
+    ):
         # Its runs beside those of the user; sockets and mounts want a short path.
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        patch.setenv("XDG_RUNTIME_DIR", str(place))
         directory = rundir.create("test")
         spec = ClusterSpec(kubevirt="none", images=os.environ.get(IMAGES))
         try:

@@ -31,6 +31,7 @@ def test_each_shape_and_profile_is_a_run_with_a_directory_of_its_own() -> None:
     )
 
 
+@pytest.mark.usefixtures("runtime")
 @pytest.mark.parametrize(
     ("more", "code"),
     [((), Exit.CONFORMANT), (("--break", "qos_broken"), Exit.NOT_CONFORMANT)],
@@ -46,7 +47,7 @@ def test_the_worst_of_the_runs_is_the_verdict(
             *more,
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

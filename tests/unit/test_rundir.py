@@ -9,10 +9,7 @@ import pytest
 from clusters import rundir
 from clusters.provider import ClusterError, Handle
 
-
-@pytest.fixture(autouse=True)
-def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def handle(name: str, directory: Path) -> Handle:
@@ -28,6 +25,15 @@ def test_a_cluster_is_found_by_its_name_until_it_is_removed() -> None:
     rundir.remove(directory)
     with pytest.raises(ClusterError, match="no cluster named 'one'"):
         rundir.find("one")
+
+
+def test_a_place_too_long_for_sockets_is_told_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 80)))
+    (tmp_path / ("x" * 80)).mkdir()
+    with pytest.raises(ClusterError, match="set XDG_RUNTIME_DIR to a shorter one"):
+        rundir.create("one")
 
 
 def test_a_cluster_that_goes_while_they_are_listed_is_no_error() -> None:

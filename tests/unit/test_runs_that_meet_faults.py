@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,17 +37,12 @@ spec:
 
 
 @pytest.fixture(autouse=True)
-def clusters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the clusters of the test keep their files: nothing may be there in the end.
-
-    Short, because of the sockets in it, and its own: other runs sweep the common one.
-    """
-    with tempfile.TemporaryDirectory(prefix="c-", dir="/tmp") as directory:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
-        base = Path(directory) / "cpu-conformance"
-        base.mkdir(mode=0o700)
-        yield base
-        assert list(base.iterdir()) == []
+def clusters(runtime: Path) -> Iterator[Path]:
+    """Where the clusters of the test keep their files: nothing may be there in the end."""
+    base = runtime / "cpu-conformance"
+    base.mkdir(mode=0o700)
+    yield base
+    assert list(base.iterdir()) == []
 
 
 @contextlib.contextmanager

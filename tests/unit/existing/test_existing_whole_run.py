@@ -25,8 +25,8 @@ CASES = "isolate or shared"
 
 
 @pytest.fixture
-def simulated(tmp_path: Path) -> Iterator[Handle]:
-    directory = tmp_path / "c"
+def simulated(runtime: Path) -> Iterator[Handle]:
+    directory = runtime / "c"
     directory.mkdir()
     provider = providers.provider("simulated")
     spec = ClusterSpec(nodes=SHAPES["policy-none"])
@@ -49,7 +49,6 @@ def start(
             **os.environ,
             "KUBECONFIG": kubeconfig,
             "ASKED": str(tmp_path / f"{name}.asked"),
-            "XDG_RUNTIME_DIR": str(tmp_path),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -58,7 +57,7 @@ def start(
 
 
 def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
-    simulated: Handle, tmp_path: Path
+    simulated: Handle, runtime: Path, tmp_path: Path
 ) -> None:
     runs = {name: start(name, tmp_path, simulated.kubeconfig) for name in ("one", "two")}
     for name, run in runs.items():
@@ -76,7 +75,7 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
         "kubevirt"
     }
     api.close()
-    assert not list(tmp_path.glob("cpu-conformance/*")), "the runs have forgotten the cluster"
+    assert not list(runtime.glob("cpu-conformance/*")), "the runs have forgotten the cluster"
 
 
 def test_scenarios_that_disturb_need_leave_and_put_everything_back(

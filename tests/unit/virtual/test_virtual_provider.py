@@ -31,13 +31,12 @@ def test_it_is_known_by_its_name(tmp_path: Path) -> None:
 
 
 def test_the_command_line_says_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runtime: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     code = main(["up", "--cluster", "virtual", "--kubernetes", str(tmp_path / "none")])
     assert code == Exit.INCONCLUSIVE
     assert "there is no such directory" in capsys.readouterr().err
-    assert not list((tmp_path / "cpu-conformance").iterdir())
+    assert not list((runtime / "cpu-conformance").iterdir())
 
 
 def test_the_request_comes_through(tmp_path: Path) -> None:
