@@ -14,8 +14,7 @@ from clusters.embedded.serving import details, serving
 from clusters.embedded.stack import StackSettings
 from clusters.provider import Progress
 from clusters.shape import ClusterSpec
-from clusters.virtual_node import accel, image
-from clusters.virtual_node.boot import boot
+from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.machine import Machine
 
 WATCH_SECONDS = 1.0
@@ -51,23 +50,19 @@ async def cluster(
     chosen = accel.choose()
     built = image.build(node_image.extra_files(), progress=progress)
     try:
-        for node in spec.nodes:
-            place = directory / node.name
-            place.mkdir()
-            # In this thread: the kernel ends the machine with the thread that started it.
-            nodes[node.name] = boot(
-                node.name,
-                place,
-                built,
-                node.shape,
-                chosen,
-                tied=True,
-                progress=progress,
-                preparation=node_image.preparation(),
-            )
-            sockets = directory / f"{node.name}.d"
+        fleet.boot_each(
+            spec.nodes,
+            directory,
+            built,
+            chosen,
+            node_image.preparation(),
+            progress=progress,
+            booted=nodes,
+        )
+        for name, node in nodes.items():
+            sockets = directory / f"{name}.d"
             sockets.mkdir()
-            machines[node.name] = QemuMachine(nodes[node.name], sockets)
+            machines[name] = QemuMachine(node, sockets)
         settings = StackSettings(
             guest=node_image.guest_settings(next(iter(nodes.values())).shell),
             heartbeat_seconds=HEARTBEAT_SECONDS,

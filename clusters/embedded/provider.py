@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clusters import daemon, processes
-from clusters.access import AccessError, Capability, LibvirtView
+from clusters import daemon
+from clusters.access import Capability, LibvirtView
 from clusters.api import Api
 from clusters.console import ApiConsole
 from clusters.embedded import libvirt_client
@@ -18,7 +17,7 @@ from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.launchers import container_id, launcher_pod
 from clusters.provider import Handle, Progress, Provider
 from clusters.shape import KUBELET_ROOT, ClusterSpec
-from clusters.virtual_node import machine
+from clusters.virtual_node import fleet
 from clusters.virtual_node.hardware import topology
 from clusters.virtual_node.shell import Shell
 
@@ -34,14 +33,13 @@ class EmbeddedAccess:
 
     def __init__(self, handle: Handle) -> None:
         self.kubeconfig = handle.kubeconfig
-        self.nodes = tuple(handle.details["nodes"].split(","))
+        self.nodes = fleet.names(handle)
         self.description = (
             f"{stack_description(handle)} (it proves the harness, never KubeVirt) on virtual nodes"
         )
         self.control = Administrator(Path(handle.directory))
         self._handle = handle
         self.acceleration = handle.details["acceleration"]
-        self._directory = Path(handle.directory)
         self.guest_console = ApiConsole(handle.kubeconfig)
         # Below /tmp in any case: a socket's path must be short.
         self._sockets = tempfile.TemporaryDirectory(prefix="conform-")
@@ -53,10 +51,7 @@ class EmbeddedAccess:
 
     def node_shell(self, node: str) -> Shell:
         """As `ClusterAccess.node_shell`."""
-        found = machine.load(self._directory / node) if node in self.nodes else None
-        if found is None:
-            raise AccessError(f"there is no node {node}, only {', '.join(self.nodes)}")
-        return found.shell
+        return fleet.shell(self._handle, node)
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`."""
@@ -70,14 +65,7 @@ class EmbeddedAccess:
 
     def collect_logs(self, destination: str) -> None:
         """As `ClusterAccess.collect_logs`: of the stack, and of each machine."""
-        target = Path(destination)
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self._directory / daemon.LOG, target)
-        for node in self.nodes:
-            for name in (machine.SERIAL_LOG, machine.QEMU_LOG):
-                log = self._directory / node / name
-                if log.exists():
-                    shutil.copy(log, target / f"{node}.{name}")
+        fleet.collect_logs(self._handle, Path(destination))
 
     def close(self) -> None:
         """As `ClusterAccess.close`."""
@@ -123,12 +111,8 @@ class EmbeddedProvider:
         return daemon.alive(handle)
 
     def down(self, handle: Handle) -> None:
-        """As `Provider.down`; machines that their process left behind are ended as well."""
-        for directory in sorted(Path(handle.directory).glob("*/")):
-            left = machine.load(directory)
-            if left is not None and not processes.alive(handle.details["process"]):
-                left.stop()
-        daemon.stop(handle)
+        """As `Provider.down`."""
+        fleet.down(handle)
 
 
 PROVIDER: Provider = EmbeddedProvider()

@@ -18,9 +18,8 @@ from clusters.provider import ClusterError, Progress
 from clusters.shape import ClusterSpec
 from clusters.virtual import binaries, kubelet, network, node_image, pki, resident
 from clusters.virtual.control_plane import ControlPlane, Ports, commands, control_plane, egress
-from clusters.virtual_node import accel, image
+from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.accel import Accel
-from clusters.virtual_node.boot import boot
 from clusters.virtual_node.machine import Machine, free_port
 from clusters.virtual_node.shell import Commands
 from clusters.waiting import wait
@@ -124,19 +123,15 @@ def _boot(
     built = image.build(
         node_image.extra_files(found, spec.images), packages=node_image.PACKAGES, progress=progress
     )
-    for node in spec.nodes:
-        place = directory / node.name
-        place.mkdir()
-        nodes[node.name] = boot(
-            node.name,
-            place,
-            built,
-            node.shape,
-            chosen,
-            tied=True,
-            progress=progress,
-            preparation=node_image.preparation(),
-        )
+    fleet.boot_each(
+        spec.nodes,
+        directory,
+        built,
+        chosen,
+        node_image.preparation(),
+        progress=progress,
+        booted=nodes,
+    )
 
 
 def _until_ready(

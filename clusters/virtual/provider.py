@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from clusters import daemon, processes
+from clusters import daemon
 from clusters.access import AccessError, Capability
 from clusters.provider import Handle, Progress, Provider
 from clusters.shape import ClusterSpec
@@ -15,7 +15,7 @@ from clusters.virtual import binaries
 from clusters.virtual.daemon import CONTROL_PLANE
 from clusters.virtual.kubelet import Administrator
 from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG, KUBELET_ROOT
-from clusters.virtual_node import machine
+from clusters.virtual_node import fleet
 from clusters.virtual_node.hardware import topology
 from clusters.virtual_node.shell import Shell
 
@@ -49,22 +49,19 @@ class VirtualAccess:
     def __init__(self, handle: Handle) -> None:
         details = handle.details
         self.kubeconfig = handle.kubeconfig
-        self.nodes = tuple(details["nodes"].split(","))
+        self.nodes = fleet.names(handle)
         self.acceleration = details["acceleration"]
         self.description = (
             f"Kubernetes {details['kubernetes']} without KubeVirt on virtual nodes "
             f"(kubelet {details['kubelet']}, {details['runtime']})"
         )
         self.libvirt = self.guest_console = NoKubeVirt()
-        self._directory = Path(handle.directory)
-        self.control = Administrator(self._directory)
+        self._handle = handle
+        self.control = Administrator(Path(handle.directory))
 
     def node_shell(self, node: str) -> Shell:
         """As `ClusterAccess.node_shell`."""
-        found = machine.load(self._directory / node) if node in self.nodes else None
-        if found is None:
-            raise AccessError(f"there is no node {node}, only {', '.join(self.nodes)}")
-        return found.shell
+        return fleet.shell(self._handle, node)
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`."""
@@ -80,14 +77,10 @@ class VirtualAccess:
     def collect_logs(self, destination: str) -> None:
         """As `ClusterAccess.collect_logs`: of the control plane, the machines, the kubelets."""
         target = Path(destination)
-        target.mkdir(parents=True, exist_ok=True)
-        for log in (self._directory / daemon.LOG, *(self._directory / CONTROL_PLANE).glob("*.log")):
+        fleet.collect_logs(self._handle, target)
+        for log in (Path(self._handle.directory) / CONTROL_PLANE).glob("*.log"):
             shutil.copy(log, target)
         for node in self.nodes:
-            for name in (machine.SERIAL_LOG, machine.QEMU_LOG):
-                log = self._directory / node / name
-                if log.exists():
-                    shutil.copy(log, target / f"{node}.{name}")
             try:
                 texts = self.node_shell(node).read((KUBELET_LOG, CONTAINERD_LOG)).files
             except AccessError as error:
@@ -121,12 +114,8 @@ class VirtualProvider:
         return daemon.alive(handle)
 
     def down(self, handle: Handle) -> None:
-        """As `Provider.down`; machines that their process left behind are ended as well."""
-        for directory in sorted(Path(handle.directory).glob("*/")):
-            left = machine.load(directory)
-            if left is not None and not processes.alive(handle.details["process"]):
-                left.stop()
-        daemon.stop(handle)
+        """As `Provider.down`."""
+        fleet.down(handle)
 
 
 PROVIDER: Provider = VirtualProvider()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from conformance.matrix.manifests import Wish
 from conformance.matrix.pods import guaranteed
 from fixtures.stories import Telling
+from fixtures.subject import Subject
 from fixtures.suite import scenario
 
 
@@ -26,14 +27,7 @@ def test_kubelet_restart_changes_nothing(story: Telling) -> None:
     story.runs(own)
     shared = story.vmi("shared", Wish(cores=1, dedicated=None), node=story.node_of(own))
     story.runs(shared)
-    story.look("before", own, shared)
-    story.restart_kubelet(story.node_of(own))
-    # Only a kubelet that has given CPUs and taken them back has read what it knew before.
-    following = story.pod("following", guaranteed(2), node=story.node_of(own))
-    story.starts(following)
-    story.delete(following)
-    story.look("after", own, shared)
-    story.must_be_kept()
+    _restart_beneath(story, own, shared)
 
 
 @scenario("kubelet-restart-pods")
@@ -43,10 +37,16 @@ def test_kubelet_restart_changes_nothing_for_plain_pods(story: Telling) -> None:
     story.runs(own)
     shared = story.pod("shared", guaranteed("100m"), node=story.node_of(own))
     story.runs(shared)
+    _restart_beneath(story, own, shared)
+
+
+def _restart_beneath(story: Telling, own: Subject, shared: Subject) -> None:
+    """Restarts the kubelet of what runs; nothing of it may change."""
+    node = story.node_of(own)
     story.look("before", own, shared)
-    story.restart_kubelet(story.node_of(own))
+    story.restart_kubelet(node)
     # Only a kubelet that has given CPUs and taken them back has read what it knew before.
-    following = story.pod("following", guaranteed(2), node=story.node_of(own))
+    following = story.pod("following", guaranteed(2), node=node)
     story.starts(following)
     story.delete(following)
     story.look("after", own, shared)
