@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from clusters import daemon, processes
@@ -66,7 +66,7 @@ def shell(handle: Handle, node: str) -> Shell:
     return found.shell
 
 
-def names(handle: Handle) -> Sequence[str]:
+def names(handle: Handle) -> tuple[str, ...]:
     """The names of the cluster's nodes."""
     return tuple(handle.details["nodes"].split(","))
 

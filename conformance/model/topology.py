@@ -60,7 +60,7 @@ class Topology:
             nodes.setdefault(cpu.node, set()).add(cpu.id)
         return {node: CpuSet(ids) for node, ids in nodes.items()}
 
-    @property
+    @cached_property
     def threads_per_core(self) -> int:
         """The largest number of threads of a core; above 1 is SMT."""
         return max((len(core) for core in self.cores), default=0)
