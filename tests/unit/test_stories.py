@@ -1,0 +1,108 @@
+"""Scenarios that break in the middle leave the cluster as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusters import providers
+from clusters.api import Api
+from clusters.provider import Handle
+from clusters.shape import ClusterSpec
+from conformance.matrix.manifests import Images, Wish
+from conformance.matrix.pods import guaranteed
+from fixtures.run import Run, new_id, utc_now
+from fixtures.stories import Telling
+from fixtures.worker import Worker
+
+NODE = "/api/v1/nodes/node-1"
+KUBEVIRT = "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt"
+CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
+NAMESPACE = "told"
+
+
+class BrokenOffError(Exception):
+    """What a story is interrupted by."""
+
+
+@pytest.fixture
+def cluster(runtime: Path) -> Iterator[Handle]:
+    directory = runtime / "c"
+    directory.mkdir()
+    provider = providers.provider("simulated")
+    handle = provider.up("there", ClusterSpec(), directory, progress=lambda _: None, detached=False)
+    try:
+        yield handle
+    finally:
+        provider.down(handle)
+
+
+@pytest.fixture
+def api(cluster: Handle) -> Iterator[Api]:
+    api = Api(cluster.kubeconfig)
+    api.post("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    yield api
+    api.close()
+
+
+def change_gate(story: Telling) -> None:
+    story.gate("CPUManager", on=False)
+    story.gate("Sidecar", on=False)
+    story.gate("CPUManager", on=True)
+
+
+def change_labels(story: Telling) -> None:
+    story.unlabel()
+    story.label("node-1")
+
+
+def change_policy(story: Telling) -> None:
+    story.set_cpu_manager_policy("node-1", "none")
+
+
+def occupy(story: Telling) -> None:
+    story.runs(story.vmi("own", Wish(cores=2)), story.pod("pod", guaranteed(2)))
+
+
+def found(api: Api, cluster: Handle) -> dict[str, Any]:
+    """What stories change: gates, labels, the node's CPU manager, who is there."""
+    shell = providers.provider("simulated").connect(cluster).node_shell("node-1")
+    return {
+        "gates": api.get(KUBEVIRT)["spec"]["configuration"],
+        "labels": api.get(NODE)["metadata"]["labels"],
+        "checkpoint": shell.read([CHECKPOINT]).files,
+        "pods": [pod["metadata"]["name"] for pod in api.get("/api/v1/pods")["items"]],
+    }
+
+
+@pytest.mark.parametrize("act", [change_gate, change_labels, change_policy, occupy])
+def test_a_story_that_breaks_off_puts_everything_back(
+    act: Callable[[Telling], None], cluster: Handle, api: Api, tmp_path: Path
+) -> None:
+    run = Run(
+        id=new_id(),
+        began=utc_now(),
+        handle=cluster.dump(),
+        namespace=NAMESPACE,
+        report_dir=str(tmp_path),
+        profile="v1",
+        matrix="scenarios",
+        keep="never",
+        progress=str(tmp_path / "nobody"),
+    )
+    worker = Worker("scenarios", "v1", run, patience=1.0, images=Images())
+    before = found(api, cluster)
+
+    def break_off() -> None:
+        with worker.telling(worker.scenarios["gate-off"]) as story:
+            act(story)
+            assert found(api, cluster) != before
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        break_off()
+    assert found(api, cluster) == before
+    assert not list(tmp_path.glob("evidence/problems/*"))
