@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -49,6 +50,25 @@ def test_every_scenario_is_one_test_of_the_suite_that_names_what_it_shows() -> N
     assert set(told) == set(SCENARIOS)
     for check in stories():
         assert check.requirement in told[check.scenario]
+
+
+def test_tests_of_a_case_come_together_and_scenarios_after_every_case() -> None:
+    collected = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "tests/conformance", "--cluster", "simulated"),
+            *("--matrix", "smoke", "--collect-only", "-q", "-p", "no:cacheprovider"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    tests = [line for line in collected.splitlines() if "::" in line]
+    groups = ["scenario" if "test_stories" in test else test.partition("[")[2] for test in tests]
+    in_turn = [group for group, _ in itertools.groupby(groups)]
+    assert len(in_turn) > 20
+    assert len(set(in_turn)) == len(in_turn)
+    assert in_turn[-1] == "scenario"
 
 
 def test_a_guest_that_is_told_of_other_nodes_than_its_own_is_found(tmp_path: Path) -> None:
