@@ -40,6 +40,7 @@ class Faults:
         label_always_true: the labels ignore policy and feature gate.
         selector_missing: dedicated launcher pods go to unlabelled nodes too.
         nodes_overcommitted: the scheduler does not count CPUs.
+        waiting_forgotten: the scheduler tries no pod again that it has found no node for.
         sidecars_not_counted: the scheduler counts the compute container alone.
         assignment_lost_with_container: a restarted container has lost its exclusive CPUs.
         manual_label_undone: a label put by hand is removed when the gate is off.
@@ -71,6 +72,7 @@ class Faults:
     label_always_true: bool = False
     selector_missing: bool = False
     nodes_overcommitted: bool = False
+    waiting_forgotten: bool = False
     sidecars_not_counted: bool = False
     assignment_lost_with_container: bool = False
     manual_label_undone: bool = False

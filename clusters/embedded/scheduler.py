@@ -50,9 +50,15 @@ class Scheduler:
         pods = self._store.list(POD)
         nodes = self._store.list(NODE)
         used = {node["metadata"]["name"]: usage(pods, node["metadata"]["name"]) for node in nodes}
-        waiting = [pod for pod in pods if _waits(pod)]
+        waiting = [pod for pod in pods if _waits(pod) and not self._is_forgotten(pod)]
         for pod in sorted(waiting, key=lambda p: int(p["metadata"]["resourceVersion"])):
             self._schedule(pod, nodes, used)
+
+    def _is_forgotten(self, pod: Object) -> bool:
+        conditions = pod.get("status", {}).get("conditions") or ()
+        return self._faults.waiting_forgotten and any(
+            each["type"] == "PodScheduled" and each["status"] == "False" for each in conditions
+        )
 
     def _schedule(
         self, pod: Object, nodes: Sequence[Object], used: dict[str, Counter[str]]
