@@ -12,8 +12,10 @@ from clusters import providers
 from clusters.api import Api
 from clusters.provider import Handle
 from clusters.shape import ClusterSpec
+from conformance.collecting import api as client
 from conformance.matrix.manifests import Images, Wish
 from conformance.matrix.pods import guaranteed
+from fixtures.changes import Changes, left_behind
 from fixtures.run import Run, new_id, utc_now
 from fixtures.stories import Telling
 from fixtures.worker import Worker
@@ -78,21 +80,25 @@ def found(api: Api, cluster: Handle) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("act", [change_gate, change_labels, change_policy, occupy])
-def test_a_story_that_breaks_off_puts_everything_back(
-    act: Callable[[Telling], None], cluster: Handle, api: Api, tmp_path: Path
-) -> None:
-    run = Run(
+def a_run(cluster: Handle, directory: Path) -> Run:
+    return Run(
         id=new_id(),
         began=utc_now(),
         handle=cluster.dump(),
         namespace=NAMESPACE,
-        report_dir=str(tmp_path),
+        report_dir=str(directory),
         profile="v1",
         matrix="scenarios",
         keep="never",
-        progress=str(tmp_path / "nobody"),
+        progress=str(directory / "nobody"),
     )
+
+
+@pytest.mark.parametrize("act", [change_gate, change_labels, change_policy, occupy])
+def test_a_story_that_breaks_off_puts_everything_back(
+    act: Callable[[Telling], None], cluster: Handle, api: Api, tmp_path: Path
+) -> None:
+    run = a_run(cluster, tmp_path)
     worker = Worker("scenarios", "v1", run, patience=1.0, images=Images())
     before = found(api, cluster)
 
@@ -106,3 +112,23 @@ def test_a_story_that_breaks_off_puts_everything_back(
         break_off()
     assert found(api, cluster) == before
     assert not list(tmp_path.glob("evidence/problems/*"))
+
+
+def test_what_a_killed_worker_has_changed_is_put_back_from_its_notes(
+    cluster: Handle, api: Api, tmp_path: Path
+) -> None:
+    run = a_run(cluster, tmp_path)
+    worker = Worker("scenarios", "v1", run, patience=1.0, images=Images())
+    before = found(api, cluster)
+    with worker.telling(worker.scenarios["gate-off"]) as story:
+        change_labels(story)
+        change_gate(story)
+        assert found(api, cluster)["gates"] != before["gates"]
+        noted = list(left_behind(run.changes.parent))
+        assert len(noted) == 2
+        assert all(run.id in words for words in noted)
+        # As the run's own process does when the worker is gone.
+        own = client.Api(cluster.kubeconfig)
+        Changes(run.changes).put_back(own)
+        assert found(api, cluster) == before
+        assert not list(left_behind(run.changes.parent))
