@@ -84,6 +84,11 @@ class LibvirtConnection:
             if error.get_error_code() not in _MISSING:
                 raise AccessError(f"domain {domain} cannot be destroyed: {error}") from error
 
+    def reset(self, domain: str) -> None:
+        """Resets the guest. Raises AccessError when there is none."""
+        with _translated(f"domain {domain} cannot be reset"):
+            self._connection.lookupByName(domain).reset()
+
     def exists(self, domain: str) -> bool:
         """Whether the domain runs."""
         with _translated("libvirt does not list its domains"):

@@ -189,6 +189,10 @@ class Machine(Protocol):
         """Ends the domain at once; missing is fine."""
         ...
 
+    async def reset_domain(self, id: str, domain: str) -> None:
+        """Resets the guest as a button would; its threads and their pins stay."""
+        ...
+
     async def wait_domain_end(self, id: str, domain: str) -> str:
         """Returns a reason when the domain has ended."""
         ...

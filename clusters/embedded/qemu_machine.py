@@ -207,6 +207,11 @@ class QemuMachine:
         if launcher is not None:
             await self._in_thread(launcher.connection.destroy, domain)
 
+    async def reset_domain(self, id: str, domain: str) -> None:
+        """As `Machine.reset_domain`."""
+        launcher = await self._launcher(id)
+        await self._in_thread(launcher.connection.reset, domain)
+
     async def wait_domain_end(self, id: str, domain: str) -> str:
         """As `Machine.wait_domain_end`."""
         launcher = await self._launcher(id)

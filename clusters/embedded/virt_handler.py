@@ -204,11 +204,14 @@ class VirtHandler:
 
     async def _watch(self, instance: Object, launcher: Launcher) -> None:
         """Reports the end of a domain that ends by itself."""
+        rousing = asyncio.create_task(self._rouse(instance, launcher))
         try:
             reason = await launcher.wait_end()
             phase = "Succeeded"
         except MachineError as error:
             reason, phase = str(error), "Failed"
+        finally:
+            rousing.cancel()
 
         def change(stored: Object) -> None:
             if stored["status"].get("phase") == "Running":
@@ -217,6 +220,13 @@ class VirtHandler:
 
         self._event(instance, "Stopped", f"The VirtualMachineInstance was shut down: {reason}")
         self._change(instance, change)
+
+    async def _rouse(self, instance: Object, launcher: Launcher) -> None:
+        # What has ended meanwhile needs no help, and its end is reported.
+        with suppress(MachineError):
+            if await launcher.rouse():
+                message = "The guest hung while it booted, and was reset."
+                self._event(instance, "Reset", message, type_=events.WARNING)
 
     async def _take_down(self, instance: Object) -> None:
         self._event(instance, "Deleted", "Signaled Deletion")

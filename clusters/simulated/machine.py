@@ -273,6 +273,12 @@ class SimulatedMachine:
         await self._turn()
         return found.reason
 
+    async def reset_domain(self, id: str, domain: str) -> None:
+        """As `Machine.reset_domain`: it prints its report once more."""
+        await self._turn()
+        found = self._domain(id, domain)
+        found.console += found.console
+
     async def console_text(self, id: str, domain: str) -> str:
         """As `Machine.console_text`."""
         await self._turn()

@@ -287,6 +287,14 @@ def test_a_guest_runs_where_it_is_pinned_and_tells_its_topology(
             assert guest["online"] == "0-1"
             assert "CPU-CONFORMANCE-GUEST" in await machine.container_log(console_log.id)
 
+            await machine.reset_domain(spec.id, "ns_vm")
+            text = ""
+            while text.count("CPU-CONFORMANCE-GUEST") < 2:
+                text = await machine.console_text(spec.id, "ns_vm")
+                await asyncio.sleep(0.2)
+            again = await machine.domain_view(spec.id, "ns_vm")
+            assert (again.vcpu_pins, again.emulator_pin) == (view.vcpu_pins, view.emulator_pin)
+
             await keep_house(machine, CGROUPS + spec.cgroup)
             end = asyncio.create_task(machine.wait_domain_end(spec.id, "ns_vm"))
             await machine.destroy_domain(spec.id, "ns_vm")

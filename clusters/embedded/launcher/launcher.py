@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 
 from clusters.embedded import cpuset, quantity, vmi
@@ -22,6 +23,8 @@ from clusters.embedded.machine import Machine, MachineError
 from clusters.embedded.node_topology import NodeTopology
 
 DISK_SIZE = "4M"
+SILENCE_SECONDS = 60.0
+"""After which a guest is not slow but hangs: half of what the harness gives it."""
 
 
 class Launcher:
@@ -66,6 +69,18 @@ class Launcher:
     async def wait_end(self) -> str:
         """Returns the reason when the domain has ended."""
         return await self._machine.wait_domain_end(self.container_id, self.domain)
+
+    async def rouse(self) -> bool:
+        """Resets a guest that has said nothing for too long, once; returns whether it did.
+
+        A kernel patches its own code while it boots, and where CPUs are emulated it may hang
+        for that: QEMU before 8.1 may go on with what it translated before.
+        """
+        await asyncio.sleep(SILENCE_SECONDS)
+        if await self._machine.console_text(self.container_id, self.domain):
+            return False
+        await self._machine.reset_domain(self.container_id, self.domain)
+        return True
 
     async def stop(self) -> None:
         """Ends the domain; one that has ended is fine."""
