@@ -10,9 +10,10 @@ from fixtures.progress import Listener, remaining, tell
 @pytest.mark.parametrize(
     ("done", "total", "seconds", "said"),
     [
-        (1, 3, 4.0, "1/3, about 8 s left"),
+        (2, 5, 4.0, "2/5"),
+        (3, 6, 8.0, "3/6, about 8 s left"),
         (12, 21, 50.0, "12/21, about 40 s left"),
-        (2, 100, 10.0, "2/100, about 8 min 10 s left"),
+        (3, 100, 15.0, "3/100, about 8 min 05 s left"),
         (21, 21, 129.0, "21/21"),
     ],
 )
