@@ -21,7 +21,7 @@ from clusters.embedded.conditions import get_condition, set_condition
 from clusters.embedded.faults import Faults
 from clusters.embedded.kubelet import cgroups, checkpoint
 from clusters.embedded.launcher.domain_xml import GuestSettings
-from clusters.embedded.launcher.launcher import Launcher
+from clusters.embedded.launcher.launcher import SILENCE_SECONDS, Launcher
 from clusters.embedded.launcher.pinning import PinningError
 from clusters.embedded.launcher_pod import (
     CPU_MANAGER,
@@ -225,7 +225,7 @@ class VirtHandler:
         # What has ended meanwhile needs no help, and its end is reported.
         with suppress(MachineError):
             if await launcher.rouse():
-                message = "The guest hung while it booted, and was reset."
+                message = f"The guest said nothing for {SILENCE_SECONDS:.0f} s, and was reset."
                 self._event(instance, "Reset", message, type_=events.WARNING)
 
     async def _take_down(self, instance: Object) -> None:
