@@ -54,7 +54,8 @@ class Comparison:
         """
         if self._wrong:
             verdict = Verdict.KNOWN_DIVERGENCE if self._diverges else Verdict.FAIL
-            message = f"{'; '.join(self._wrong)}. {look}"
+            # A clause may quote somebody's whole sentence.
+            message = f"{'; '.join(self._wrong).removesuffix('.')}. {look}"
         elif self._missing:
             verdict, message = Verdict.NOT_OBSERVED, "; ".join(self._missing)
         elif not self._compared:

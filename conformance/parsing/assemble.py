@@ -313,9 +313,9 @@ def _guest(raw: RawSnapshot, layers: _Layers) -> Guest | None:
     found = layers.read("guest", lambda: guest.guest(console, "the guest's console"))
     if found is None:
         ending = console.strip()[-200:]
+        seen = f"ends with {ending!r}" if ending else "is empty"
         layers.not_observed.setdefault(
-            "guest",
-            f"no complete line {guest.MARK} on the guest's console, which ends with {ending!r}",
+            "guest", f"no complete line {guest.MARK} on the guest's console, which {seen}"
         )
     return found
 

@@ -34,6 +34,20 @@ def test_check_that_compares_nothing_has_observed_nothing() -> None:
     assert finding.verdict is Verdict.NOT_OBSERVED
 
 
+def test_a_clause_that_is_a_sentence_ends_once() -> None:
+    seen = Comparison()
+    seen.wrong("it waits: no room.")
+    assert (
+        seen.finding("ANY", "all is well", "Look here.").message == "it waits: no room. Look here."
+    )
+
+
+def test_a_console_that_is_empty_is_said_to_be() -> None:
+    finding = judge("GUEST-VCPUS", replace(good.running(), console=""))
+    assert finding.verdict is Verdict.NOT_OBSERVED
+    assert "on the guest's console, which is empty" in finding.message
+
+
 def test_emulated_vcpus_swept_into_housekeeping_are_no_verdict() -> None:
     swept = change.members(
         {good.ROOT: (170,), good.HOUSEKEEPING: (100, 101, 120, 121, *range(150, 157))}
