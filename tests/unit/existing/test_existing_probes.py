@@ -15,6 +15,7 @@ from clusters.existing.probes import CommandShell
 from clusters.existing.provider import PROVIDER
 from clusters.provider import ClusterError
 from clusters.shape import ClusterSpec
+from clusters.waiting import wait
 from tests.unit.existing.conftest import FakeApi, node
 
 NODE = {
@@ -124,7 +125,13 @@ def test_probes_show_the_nodes_and_go_with_the_run(tmp_path: Path) -> None:
         access.close()
         PROVIDER.down(handle)
         PROVIDER.down(handle)
-        assert "conformance-probe-p" not in namespaces(there.kubeconfig)
+        # Deleting a namespace is the cluster's work; it takes the time that it takes.
+        wait(
+            "the end of the probes' namespace",
+            lambda: "it is there" if namespaces(there.kubeconfig) - before else None,
+            60.0,
+            said.append,
+        )
 
         spec = ClusterSpec(kubeconfig=there.kubeconfig, probe_image="unknown:1")
         (tmp_path / "bad").mkdir()
