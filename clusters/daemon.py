@@ -40,24 +40,19 @@ def dump_spec(spec: ClusterSpec) -> str:
 def load_spec(text: str) -> ClusterSpec:
     """Reads what `dump_spec` wrote."""
     data = json.loads(text)
-    return ClusterSpec(
-        nodes=tuple(
-            NodeSpec(
-                node["name"],
-                NodeShape(**node["shape"]),
-                CpuManager(
-                    node["cpu_manager"]["policy"],
-                    frozenset(node["cpu_manager"]["reserved"]),
-                    frozenset(node["cpu_manager"]["options"]),
-                ),
-            )
-            for node in data["nodes"]
-        ),
-        profile=data["profile"],
-        kubernetes=data["kubernetes"],
-        images=data["images"],
-        faults=tuple(data["faults"]),
+    nodes = tuple(
+        NodeSpec(
+            node["name"],
+            NodeShape(**node["shape"]),
+            CpuManager(
+                node["cpu_manager"]["policy"],
+                frozenset(node["cpu_manager"]["reserved"]),
+                frozenset(node["cpu_manager"]["options"]),
+            ),
+        )
+        for node in data["nodes"]
     )
+    return ClusterSpec(**{**data, "nodes": nodes, "faults": tuple(data["faults"])})
 
 
 def start(

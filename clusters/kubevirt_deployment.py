@@ -61,6 +61,7 @@ class Settings:
             leaves their probes alone. Where CPUs are emulated they take minutes.
         disabled_gates: feature gates that are on by default and shall not be, such as
             ``ImageVolume`` for a container runtime without image volumes.
+        replicas: of each component that has any; 0 leaves what manifests and operator choose.
         seconds: for KubeVirt to become available.
     """
 
@@ -68,6 +69,7 @@ class Settings:
     use_emulation: bool = False
     start_delay_seconds: int = 0
     disabled_gates: Sequence[str] = ()
+    replicas: int = 0
     seconds: float = 1200.0
 
 
@@ -168,11 +170,12 @@ def prepare(found: Sequence[Object], settings: Settings) -> tuple[list[Object], 
     others = [copy.deepcopy(content) for content in found if content["kind"] != "KubeVirt"]
     first = ("Namespace", "CustomResourceDefinition")
     others.sort(key=lambda content: first.index(content["kind"]) if content["kind"] in first else 2)
-    if settings.start_delay_seconds:
-        for content in others:
-            if content["kind"] == "Deployment":
-                for container in content["spec"]["template"]["spec"]["containers"]:
-                    _delay(container, settings.start_delay_seconds)
+    for deployment in (content for content in others if content["kind"] == "Deployment"):
+        if settings.replicas:
+            deployment["spec"]["replicas"] = settings.replicas
+        if settings.start_delay_seconds:
+            for container in deployment["spec"]["template"]["spec"]["containers"]:
+                _delay(container, settings.start_delay_seconds)
     return others, kubevirt_cr(crs[0] if crs else None, settings)
 
 
@@ -199,6 +202,8 @@ def kubevirt_cr(given: Object | None, settings: Settings) -> Object:
         developer["disabledFeatureGates"] = sorted(
             {*settings.disabled_gates, *(developer.get("disabledFeatureGates") or ())}
         )
+    if settings.replicas:
+        spec["infra"] = {**(spec.get("infra") or {}), "replicas": settings.replicas}
     if settings.start_delay_seconds:
         components = spec.setdefault("customizeComponents", {})
         components["patches"] = [

@@ -8,6 +8,10 @@ from typing import Any
 from clusters.access import AccessError
 from clusters.api import Api
 
+SOCKETS = ("var/run/libvirt/virtqemud-sock", "run/libvirt/virtqemud-sock")
+"""Of libvirt, below a launcher's root. The first may lead through an absolute link, and then
+not there."""
+
 
 def launcher_pod(api: Api, namespace: str, vmi: str) -> Mapping[str, Any]:
     """The running launcher pod of a VMI. Raises AccessError when none runs."""

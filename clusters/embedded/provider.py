@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clusters import daemon
+from clusters import daemon, libvirt_client
 from clusters.access import Capability, LibvirtView
 from clusters.api import Api
 from clusters.console import ApiConsole
-from clusters.embedded import libvirt_client
+from clusters.embedded import container_scripts
 from clusters.embedded.admin import Administrator
 from clusters.embedded.serving import stack_capabilities, stack_description
 from clusters.launchers import container_id, launcher_pod
@@ -83,12 +83,10 @@ class ForwardedLibvirt:
     def view(self, namespace: str, vmi: str) -> LibvirtView:
         """As `clusters.access.Libvirt.view`."""
         pod = launcher_pod(self._api, namespace, vmi)
-        return libvirt_client.view(
-            self._shell_of(pod["spec"]["nodeName"]),
-            container_id(pod, "compute"),
-            f"{namespace}_{vmi}",
-            self._sockets,
-        )
+        shell = self._shell_of(pod["spec"]["nodeName"])
+        remote = container_scripts.libvirt_socket(container_id(pod, "compute"))
+        with libvirt_client.forwarded(shell, remote, self._sockets) as socket:
+            return libvirt_client.ask(socket, f"{namespace}_{vmi}")
 
 
 class EmbeddedProvider:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from clusters.access import AccessError, ExecResult, LibvirtView, Reading
-from clusters.embedded import container_scripts, libvirt_client, oci
+from clusters.embedded import container_scripts, oci
 from clusters.embedded.exec_session import PipedSession, TerminalSession
-from clusters.embedded.libvirt_client import LibvirtConnection
 from clusters.embedded.machine import ContainerSpec, ContainerState, ExecSession, MachineError
+from clusters.libvirt_client import LibvirtConnection, forwarded
 from clusters.virtual_node.machine import Machine as VirtualNode
 from clusters.virtual_node.shell import Done, decode
 
@@ -325,9 +325,8 @@ class QemuMachine:
 
         def connect() -> _Launcher:
             with ExitStack() as stack:
-                socket = stack.enter_context(
-                    libvirt_client.forwarded(self._shell, id, self._directory)
-                )
+                remote = container_scripts.libvirt_socket(id)
+                socket = stack.enter_context(forwarded(self._shell, remote, self._directory))
                 connection = LibvirtConnection(socket, on_domain_end=on_end, on_lost=on_lost)
                 return _Launcher(connection, stack.pop_all())
 

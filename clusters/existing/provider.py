@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from clusters import processes, rundir
-from clusters.access import AccessError, Capability, ContainerExec, GuestConsole, Libvirt, NodeShell
+from clusters.access import (
+    AccessError,
+    Capability,
+    ContainerExec,
+    GuestConsole,
+    Libvirt,
+    NodeControl,
+    NodeShell,
+)
 from clusters.api import Api, ApiError
 from clusters.console import ApiConsole
 from clusters.existing import preflight, probes
@@ -147,7 +155,7 @@ class ExistingAccess:
         self.simulation = False
         self.acceleration = ""
         self.kubelet_root = handle.details.get("kubelet-root", KUBELET_ROOT)
-        self.control = None
+        self.control: NodeControl | None = None
         allowed = DISRUPTIVE in handle.details
         self._disruption = Capability(
             allowed, "--disruptive was given" if allowed else "--disruptive was not given"

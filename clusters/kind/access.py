@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from clusters.access import AccessError, Capability, Libvirt, LibvirtView, Reading
-from clusters.embedded.libvirt_client import LibvirtConnection
 from clusters.existing import framing
 from clusters.existing.provider import ExistingAccess
 from clusters.kind import tool
 from clusters.kind.engine import Engine
-from clusters.launchers import container_id, launcher_pod
+from clusters.launchers import SOCKETS, container_id, launcher_pod
+from clusters.libvirt_client import ask_any
 from clusters.provider import ClusterError, Handle
 
 READ_SECONDS = 180.0
-SOCKETS = ("var/run/libvirt/virtqemud-sock", "run/libvirt/virtqemud-sock")
-"""Below a launcher's root. The first may lead through an absolute link, and then not there."""
 
 
 class EngineShell:
@@ -83,24 +81,11 @@ class HostLibvirt:
         why = "no socket of it that this user may open"
         if socket is not None:
             try:
-                return _ask(socket, f"{namespace}_{vmi}")
+                return ask_any(socket, f"{namespace}_{vmi}")
             except AccessError as error:
                 why = str(error)
         view = self._otherwise.view(namespace, vmi)
         return replace(view, source=f"{view.source} (this host's /proc shows {why})")
-
-
-def _ask(socket: Path, domain: str) -> LibvirtView:
-    # A launcher that is not root serves only sessions, one of an older release only the
-    # system; each refuses the other's name.
-    try:
-        connection = LibvirtConnection(socket, mode="session")
-    except AccessError:
-        connection = LibvirtConnection(socket)
-    try:
-        return connection.view(domain)
-    finally:
-        connection.close()
 
 
 def launcher_socket(container: str, proc: Path) -> Path | None:

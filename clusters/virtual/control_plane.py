@@ -14,8 +14,10 @@ from clusters.api import Api, ApiError
 from clusters.provider import ClusterError
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.network import SERVICES, node_address
-from clusters.virtual.pki import LOOPBACK, Pki
+from clusters.virtual.pki import FRONT_PROXY, LOOPBACK, Pki
 
+DIRECTORY = "control-plane"
+"""Below the cluster's: logs, data, certificates."""
 LAST_LINES = 15
 NODE_GRACE = "5m"
 """Without a sign of life from a node; its CPUs are slow."""
@@ -104,6 +106,14 @@ def commands(
             "authorization-mode": "Node,RBAC",
             "enable-admission-plugins": "NodeRestriction",
             "allow-privileged": "true",
+            "enable-aggregator-routing": "true",
+            "requestheader-client-ca-file": authority,
+            "requestheader-allowed-names": FRONT_PROXY,
+            "requestheader-username-headers": "X-Remote-User",
+            "requestheader-group-headers": "X-Remote-Group",
+            "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+            "proxy-client-cert-file": pki.path("front-proxy.crt"),
+            "proxy-client-key-file": pki.path("front-proxy.key"),
             "service-cluster-ip-range": SERVICES,
             "service-account-issuer": "https://kubernetes.default.svc",
             "service-account-key-file": accounts,

@@ -16,8 +16,15 @@ from clusters.api import Api
 from clusters.certificates import write_private
 from clusters.provider import ClusterError, Progress
 from clusters.shape import ClusterSpec
-from clusters.virtual import binaries, kubelet, network, node_image, pki, resident
-from clusters.virtual.control_plane import ControlPlane, Ports, commands, control_plane, egress
+from clusters.virtual import binaries, kubelet, kubevirt, network, node_image, pki, resident
+from clusters.virtual.control_plane import (
+    DIRECTORY,
+    ControlPlane,
+    Ports,
+    commands,
+    control_plane,
+    egress,
+)
 from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.machine import Machine, free_port
@@ -27,8 +34,6 @@ from clusters.waiting import wait
 WATCH_SECONDS = 1.0
 API_SECONDS = 180.0
 NODE_SECONDS = 300.0
-CONTROL_PLANE = "control-plane"
-"""Directory of the programs that run on this host: logs, data, certificates."""
 
 
 @dataclass
@@ -66,7 +71,7 @@ async def cluster(
     """Starts the control plane, boots the nodes or restores them, and waits for both."""
     found = binaries.find(spec.kubernetes)
     version = await asyncio.to_thread(binaries.version, found)
-    place = directory / CONTROL_PLANE
+    place = directory / DIRECTORY
     place.mkdir()
     ports = Ports(etcd=free_port(), api=free_port())
     identities = pki.make(place / "pki", ports.api)
@@ -98,6 +103,14 @@ async def cluster(
                 )
             write_private(directory / "kubeconfig", kubeconfig.read_bytes())
             seen = await asyncio.to_thread(_until_ready, running, kubeconfig, progress)
+            if kubevirt.wanted(spec):
+                seen["kubevirt"] = await asyncio.to_thread(
+                    kubevirt.deploy,
+                    str(kubeconfig),
+                    spec,
+                    emulated=chosen.kind != "kvm",
+                    progress=progress,
+                )
             running.details = {
                 "nodes": ",".join(nodes),
                 "acceleration": f"{chosen.kind} ({chosen.reason})",
@@ -134,9 +147,7 @@ def _boot(
     )
 
 
-def _until_ready(
-    running: VirtualCluster, kubeconfig: Path, progress: Progress
-) -> Mapping[str, str]:
+def _until_ready(running: VirtualCluster, kubeconfig: Path, progress: Progress) -> dict[str, str]:
     """Waits until every node runs pods; returns what they say of themselves."""
     api = Api(str(kubeconfig))
     items: list[dict[str, Any]] = []

@@ -79,7 +79,7 @@ def files(node: NodeSpec, number: int, pki: Pki) -> Mapping[str, bytes]:
     own = pki.node(node.name, network.node_address(number))
     return {
         CONFIG: _dump(configuration(node.cpu_manager)),
-        KUBECONFIG: pki.kubeconfig(own, f"https://{LOOPBACK}:{network.API_PORT}"),
+        KUBECONFIG: pki.kubeconfig(own, f"https://{network.SERVICE_OF_THE_API}:{network.API_PORT}"),
         PLUGIN_CONFIG: network.plugin_configuration(network.pod_range(number)),
         f"{PKI}/ca.crt": pki.authority.certificate,
         f"{PKI}/kubelet.crt": own.certificate,
@@ -99,8 +99,9 @@ def command(node: str, number: int) -> list[str]:
 
 
 def network_script(number: int) -> str:
-    """Gives a node its address, and its pods theirs (through the plugin's configuration)."""
-    return f"ip address add {network.node_address(number)}/32 dev lo"
+    """Gives a node its address, and that of the API's service."""
+    own = (network.node_address(number), network.SERVICE_OF_THE_API)
+    return " && ".join(f"ip address add {address}/32 dev lo" for address in own)
 
 
 def start_script(node: str, number: int) -> str:
@@ -131,8 +132,8 @@ def start(shell: Shell, node: NodeSpec, number: int, pki: Pki, api_port: int) ->
 
     Raises AccessError.
     """
-    shell.reverse(network.API_PORT, api_port)
     shell.run(network_script(number))
+    shell.reverse(network.SERVICE_OF_THE_API, network.API_PORT, api_port)
     for path, data in files(node, number, pki).items():
         shell.run(f"mkdir -p {Path(path).parent}; umask 077; cat >{path}", stdin=data)
     shell.run(start_script(node.name, number), timeout_seconds=START_SECONDS)

@@ -2,8 +2,10 @@
 
 Each node is alone in a network of QEMU's with nothing but its ssh connection to this host.
 The API server reaches kubelets and pods through a proxy (an egress selector, KEP-1281) that
-opens a channel of that connection; a kubelet reaches the API server through a port of its
-own loopback that leads back here.
+opens a channel of that connection. Each node has the address of the API's service itself, with
+a port that leads back here, so that kubelet and pods reach the API server without a kube-proxy.
+What the API server asks of services, webhooks and aggregated APIs, it asks of their pods
+(``--enable-aggregator-routing``). Pods reach no other service, and names are not resolved.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ _NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
 SERVICES = "10.96.0.0/16"
 SERVICE_OF_THE_API = "10.96.0.1"
 DNS = "10.96.0.10"
-API_PORT = 6443
-"""Of each node's loopback."""
+API_PORT = 443
+"""Of that service."""
 KUBELET_PORT = 10250
 LARGEST_PIECE = 65536
 _CONNECT = re.compile(rb"CONNECT ([0-9.]+):(\d+) HTTP/1\.[01]\r\n")

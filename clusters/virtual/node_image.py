@@ -33,6 +33,7 @@ PAUSE = "localhost/cpu-conformance/pause:latest"
 SIDECAR = "localhost/cpu-conformance/sidecar:latest"
 """What `conformance.matrix.manifests.Images` calls a container that does nothing."""
 PREPARE_SECONDS = 600.0
+SSHD_CONFIG = "/etc/ssh/sshd_config"
 
 _CONTAINERD = f"""\
 version = 2
@@ -103,12 +104,14 @@ EOF
 cat >$work/manifest.json <<EOF
 [{{"Config": "config.json", "RepoTags": {json.dumps([PAUSE, SIDECAR])}, "Layers": ["layer.tar"]}}]
 EOF
-mkdir -p {IMAGES}
-tar -c -f {IMAGES}/busybox.tar -C $work manifest.json config.json layer.tar
+tar -c -f /run/busybox.tar -C $work manifest.json config.json layer.tar
 rm -rf $work
-for archive in {IMAGES}/*; do
+# The first one, so that an image of the same name in an archive takes its place.
+for archive in /run/busybox.tar {IMAGES}/*.tar; do
+    [ -e "$archive" ] || continue
     ctr -n k8s.io images import "$archive" || {{ echo "$archive cannot be imported" >&2; exit 1; }}
 done
+rm /run/busybox.tar
 
 # Read once, the programs are in memory; and a first container has loaded what all others need.
 {KUBELET} --version
@@ -130,6 +133,8 @@ def extra_files(binaries: Binaries, images: str | None) -> Mapping[str, bytes | 
     found = () if images is None else archives(Path(images))
     return {
         KUBELET: binaries.kubelet,
+        # The address of the API's service is none of the node's loopback.
+        SSHD_CONFIG: image.ETC[SSHD_CONFIG] + b"GatewayPorts clientspecified\n",
         CONTAINERD_CONFIG: _CONTAINERD.encode(),
         **{f"{IMAGES}/{number}.tar": each.path for number, each in enumerate(found)},
     }

@@ -10,6 +10,8 @@ from clusters.virtual.network import SERVICE_OF_THE_API
 
 LOOPBACK = "127.0.0.1"
 ADMINISTRATORS = "system:masters"
+FRONT_PROXY = "front-proxy-client"
+"""As whom the API server asks aggregated API servers, KubeVirt's among them."""
 NODES = "system:nodes"
 
 
@@ -29,6 +31,7 @@ class Pki:
 
     def path(self, name: str) -> str:
         """Of a file: ``ca.crt``, ``server.crt``, ``server.key``, ``service-accounts.key``,
+        ``front-proxy.crt``, ``front-proxy.key``,
         or a client's kubeconfig, such as ``admin.kubeconfig``.
         """
         return str(self.directory / name)
@@ -61,8 +64,11 @@ def make(directory: Path, port: int) -> Pki:
         group=ADMINISTRATORS,
         hosts=(LOOPBACK, SERVICE_OF_THE_API, "localhost", "kubernetes.default.svc"),
     )
+    front_proxy = pki.authority.issue(FRONT_PROXY)
     files = {
         "ca.crt": pki.authority.certificate,
+        "front-proxy.crt": front_proxy.certificate,
+        "front-proxy.key": front_proxy.key,
         "server.crt": server.certificate,
         "server.key": server.key,
         "service-accounts.key": new_key(),

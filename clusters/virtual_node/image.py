@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 FALLBACK_SUITE = "bookworm"
 BASE_MIB = 3072
 IMAGE_MIB = 1536
+ROOM_MIB = 512
+"""That an image has in any case (assemble.sh leaves 768)."""
 GUEST_KERNEL = "/usr/lib/virtual-node/vmlinux"
 """Where the node has an uncompressed kernel for machines of its own."""
 
@@ -170,9 +172,11 @@ def build(
             "/etc/ssh/authorized_keys": (directory / "client_key.pub", 0o600),
             GUEST_KERNEL: (base / "vmlinux", 0o644),
         }
+        _grow(directory / "root.img", sum(_size(source) for source, _ in files.values()))
         inject(directory / "root.img", files | own)
 
-    kept = cache.kept(name, make, what="the node's image", need_mib=IMAGE_MIB, progress=progress)
+    need_mib = IMAGE_MIB + (sum(_size(source) for source, _ in files.values()) >> 20)
+    kept = cache.kept(name, make, what="the node's image", need_mib=need_mib, progress=progress)
     return Image(kept, name.removeprefix("image-"))
 
 
@@ -309,6 +313,18 @@ def _mode(source: bytes | Path) -> int:
     if isinstance(source, Path):
         return source.stat().st_mode & 0o777
     return 0o755 if source.startswith((b"#!", b"\x7fELF")) else 0o644
+
+
+def _size(source: bytes | Path) -> int:
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
+
+
+def _grow(root: Path, added: int) -> None:
+    """Makes a file system image larger where so many bytes may not fit; it stays sparse."""
+    if added > ROOM_MIB << 20:
+        size = root.stat().st_size + added
+        os.truncate(root, size - size % 4096)
+        _run(["resize2fs", root], package="e2fsprogs")
 
 
 def destination(path: str) -> str:

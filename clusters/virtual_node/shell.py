@@ -272,13 +272,19 @@ class Shell:
                 self._control("cancel", "-L", forwarding)
             local.unlink(missing_ok=True)
 
-    def reverse(self, remote: int, local: int) -> None:
-        """From now on a port of the node's loopback leads to one of this host's.
+    def reverse(self, address: str, remote: int, local: int) -> None:
+        """From now on a port of the node leads to one of this host's loopback.
+
+        Args:
+            address: which the node has; one of its loopback, unless its sshd was told to listen
+                where it is asked to.
+            remote: port of the node.
+            local: port of this host.
 
         Raises:
             AccessError: the node does not answer, or that port of it is taken.
         """
-        self._control("forward", "-R", f"127.0.0.1:{remote}:127.0.0.1:{local}")
+        self._control("forward", "-R", f"{address}:{remote}:127.0.0.1:{local}")
 
     def _control(self, request: str, *options: str) -> None:
         command = self.commands.ssh("-O", request, *options)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.embedded import libvirt_client, node_image
+from clusters import libvirt_client
+from clusters.embedded import container_scripts, node_image
 from clusters.embedded.machine import ContainerSpec, MachineError, Program
 from clusters.embedded.qemu_machine import QemuMachine
 from clusters.shape import NodeShape
@@ -276,9 +277,9 @@ def test_a_guest_runs_where_it_is_pinned_and_tells_its_topology(
             assert view.emulator_pin == frozenset({4})
             assert view.iothread_pins == {1: frozenset({4})}
             with tempfile.TemporaryDirectory(prefix="qm-test-") as sockets:
-                other = await asyncio.to_thread(
-                    libvirt_client.view, node.shell, spec.id, "ns_vm", Path(sockets)
-                )
+                remote = container_scripts.libvirt_socket(spec.id)
+                with libvirt_client.forwarded(node.shell, remote, Path(sockets)) as socket:
+                    other = await asyncio.to_thread(libvirt_client.ask, socket, "ns_vm")
             assert (other.vcpu_pins, other.xml) == (view.vcpu_pins, view.xml)
 
             guest = await report(machine, spec.id, "ns_vm")

@@ -15,8 +15,9 @@ from clusters import rundir
 from clusters.pod_exec import ApiExec
 from clusters.provider import Handle
 from clusters.shape import ClusterSpec
+from clusters.virtual.access import VirtualAccess
 from clusters.virtual.node_layout import CHECKPOINT
-from clusters.virtual.provider import PROVIDER, VirtualAccess, VirtualProvider
+from clusters.virtual.provider import PROVIDER
 from conformance.collecting.api import Api, ApiError, core
 from conformance.matrix.pods import COMPUTE, guaranteed, pod
 from conformance.model.cpuset import CpuSet
@@ -48,7 +49,7 @@ def handle(request: pytest.FixtureRequest) -> Iterator[Handle]:
 @pytest.fixture(scope="module")
 def access(handle: Handle) -> VirtualAccess:
     """What the harness sees of it."""
-    return VirtualProvider().connect(handle)
+    return VirtualAccess(handle)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_a_kubelet_is_its_node_to_the_api_server(tmp_path: Path) -> None:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(each.value) for each in names] == ["node-2", "10.10.0.2"]
     server = yaml.safe_load(files[node_layout.KUBECONFIG])["clusters"][0]["cluster"]["server"]
-    assert server == "https://127.0.0.1:6443"
+    assert server == "https://10.96.0.1:443"
     assert "--hostname-override=node-2" in kubelet.command("node-2", 2)
     assert "--node-ip=10.10.0.2" in kubelet.command("node-2", 2)
 

@@ -12,9 +12,9 @@ from clusters.access import AccessError
 from clusters.provider import ClusterError, Handle
 from clusters.shape import ClusterSpec
 from clusters.virtual import node_image
+from clusters.virtual.access import VirtualAccess
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.node_layout import IMAGES, KUBELET
-from clusters.virtual.provider import VirtualAccess
 from conformance.cli import main
 from conformance.exits import Exit
 from conformance.matrix.manifests import Images
@@ -40,7 +40,7 @@ def test_the_command_line_says_what_is_missing(
 
 
 def test_the_request_comes_through(tmp_path: Path) -> None:
-    spec = ClusterSpec(kubernetes="/opt/k8s", images="/srv/images")
+    spec = ClusterSpec(kubernetes="/opt/k8s", images="/srv/images", kubevirt="/srv/kubevirt.yaml")
     assert daemon.load_spec(daemon.dump_spec(spec)) == spec
 
 

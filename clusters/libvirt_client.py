@@ -17,7 +17,6 @@ from typing import Any
 import libvirt
 
 from clusters.access import AccessError, LibvirtView
-from clusters.embedded import container_scripts
 from clusters.virtual_node.shell import Shell
 
 KEEPALIVE_SECONDS = 10
@@ -123,30 +122,47 @@ _numbers = itertools.count()
 
 
 @contextlib.contextmanager
-def forwarded(shell: Shell, container_id: str, directory: Path) -> Iterator[Path]:
+def forwarded(shell: Shell, remote: str, directory: Path) -> Iterator[Path]:
     """While it lasts, a socket in the directory leads to the libvirt of a launcher.
 
     Args:
         shell: of the node.
-        container_id: id of the compute container.
+        remote: the launcher's socket, as the node sees it.
         directory: of this process alone; its path is short, as a socket's must be.
     """
     local = directory / f"libvirt-{next(_numbers)}"
-    with shell.forward(local, container_scripts.libvirt_socket(container_id)):
+    with shell.forward(local, remote):
         yield local
 
 
-def view(shell: Shell, container_id: str, domain: str, directory: Path) -> LibvirtView:
-    """Asks the libvirt of a launcher once; the parameters are those of `forwarded`.
+def ask(socket: Path, domain: str, mode: str = "system") -> LibvirtView:
+    """Asks the libvirt of a launcher once.
 
-    Raises AccessError when there is no such domain or the node does not answer.
+    Args:
+        socket: a socket of this host that leads to it.
+        domain: the guest's.
+        mode: as that of `LibvirtConnection`.
+
+    Raises:
+        AccessError: there is no such domain, or libvirt does not answer.
     """
-    with forwarded(shell, container_id, directory) as socket:
-        connection = LibvirtConnection(socket)
-        try:
-            return connection.view(domain)
-        finally:
-            connection.close()
+    connection = LibvirtConnection(socket, mode=mode)
+    try:
+        return connection.view(domain)
+    finally:
+        connection.close()
+
+
+def ask_any(socket: Path, domain: str) -> LibvirtView:
+    """As `ask`, of a launcher of any release.
+
+    One that is not root serves only sessions, one of an older release only the system; each
+    refuses the other's name.
+    """
+    try:
+        return ask(socket, domain, "session")
+    except AccessError:
+        return ask(socket, domain)
 
 
 def _lifecycle(

@@ -1,0 +1,99 @@
+"""Deploys KubeVirt on a virtual cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clusters import kubevirt_deployment
+from clusters.api import Api
+from clusters.existing import preflight
+from clusters.kubevirt_deployment import NONE
+from clusters.provider import ClusterError, Progress
+from clusters.shape import ClusterSpec, NodeSpec
+from clusters.waiting import wait
+
+MEMORY_MIB = 8192
+"""Of a node at the least: components ask for 2 GiB, and images lie in memory."""
+START_DELAY_SECONDS = 150
+"""What a component may take before it is probed. On an emulated node it listens after 80 s."""
+KUBEVIRT_SECONDS = 3000.0
+LABELS_SECONDS = 900.0
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+"""Which the operator's affinity asks for."""
+
+
+def wanted(spec: ClusterSpec) -> bool:
+    """Whether the cluster shall have one: nodes without a registry get what is named alone."""
+    return spec.kubevirt not in (None, NONE)
+
+
+def require_possible(spec: ClusterSpec) -> None:
+    """Raises ClusterError when what is asked for cannot be had."""
+    if not wanted(spec):
+        return
+    if not spec.images:
+        raise ClusterError(
+            "virtual nodes reach no registry: give --images DIR with archives of KubeVirt's "
+            "images and of the guest's (`./conform guest-image -o DIR/guest.tar`)"
+        )
+    if spec.profile != "v1":
+        raise ClusterError(
+            f"a KubeVirt that is deployed is of profile v1, not {spec.profile}: use --profile v1"
+        )
+
+
+def roomy(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
+    """The nodes, with memory for KubeVirt."""
+    return tuple(
+        replace(
+            node,
+            shape=replace(node.shape, memory_mib=max(node.shape.memory_mib, MEMORY_MIB)),
+        )
+        for node in nodes
+    )
+
+
+def deploy(kubeconfig: str, spec: ClusterSpec, *, emulated: bool, progress: Progress) -> str:
+    """Deploys KubeVirt and waits until it has labelled the nodes; returns its version.
+
+    Args:
+        kubeconfig: an administrator's.
+        spec: names the source.
+        emulated: whether the nodes' CPUs are, and KubeVirt hence takes minutes.
+        progress: is told what is waited for.
+
+    Raises:
+        ClusterError: it did not become available.
+    """
+    api = Api(kubeconfig)
+    try:
+        for node in spec.nodes:
+            metadata = {"name": node.name, "labels": {CONTROL_PLANE_LABEL: ""}}
+            content = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+            api.apply(f"/api/v1/nodes/{node.name}", content)
+        version = kubevirt_deployment.deploy(
+            kubeconfig,
+            kubevirt_deployment.Settings(
+                spec.kubevirt or NONE,
+                start_delay_seconds=START_DELAY_SECONDS if emulated else 0,
+                # Debian's containerd has no image volumes.
+                disabled_gates=("ImageVolume",),
+                replicas=1,
+                seconds=KUBEVIRT_SECONDS,
+            ),
+            progress,
+        )
+        static = sum(node.cpu_manager.policy == "static" for node in spec.nodes)
+
+        def unlabelled() -> str | None:
+            nodes = api.get("/api/v1/nodes")["items"]
+            number = sum(preflight.labelled([node]).state is preflight.State.OK for node in nodes)
+            if number >= static:
+                return None
+            return f"virt-handler has labelled {number} of {static} nodes"
+
+        wait("virt-handler", unlabelled, LABELS_SECONDS, progress)
+        return version
+    finally:
+        api.close()
