@@ -40,13 +40,9 @@ EVENTS_SHOWN = 5
 LONGEST_SHOWN = 300
 
 _PULL_FAILED = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
-_PROBED = (
-    ("Deployment", "virt-api", ("readinessProbe",)),
-    ("Deployment", "virt-controller", ("livenessProbe", "readinessProbe")),
-    ("DaemonSet", "virt-handler", ("livenessProbe", "readinessProbe")),
-)
-"""Components that virt-operator deploys, and the probes that they have (kubevirt
-pkg/virt-operator/resource/generate/components)."""
+_PROBED = (("Deployment", "virt-controller"), ("DaemonSet", "virt-handler"))
+"""Components that virt-operator deploys with a livenessProbe (kubevirt
+pkg/virt-operator/resource/generate/components). A readinessProbe ends nobody."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,8 @@ class Settings:
         source: of the operator's manifests: a URL, a file, or a directory of ``*.yaml``. A
             KubeVirt CR among them is kept and completed; without one it is made.
         use_emulation: guests run without KVM.
-        start_delay_seconds: how long components may take to start before they are probed; 0
-            leaves their probes alone. Where CPUs are emulated they take minutes.
+        start_delay_seconds: how long components may take to start before one that does not
+            answer is ended; 0 leaves their probes alone. Where CPUs are emulated they take minutes.
         disabled_gates: feature gates that are on by default and shall not be, such as
             ``ImageVolume`` for a container runtime without image volumes.
         replicas: of each component that has any; 0 leaves what manifests and operator choose.
@@ -180,7 +176,7 @@ def prepare(found: Sequence[Object], settings: Settings) -> tuple[list[Object], 
 
 
 def _delay(container: Object, seconds: int) -> None:
-    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+    for probe in ("livenessProbe", "startupProbe"):
         if probe in container:
             container[probe]["initialDelaySeconds"] = seconds
 
@@ -214,9 +210,8 @@ def kubevirt_cr(given: Object | None, settings: Settings) -> Object:
 
 
 def _delays(seconds: int) -> Iterator[Object]:
-    for kind, name, probes in _PROBED:
-        container: Object = {"name": name}
-        container |= {probe: {"initialDelaySeconds": seconds} for probe in probes}
+    for kind, name in _PROBED:
+        container = {"name": name, "livenessProbe": {"initialDelaySeconds": seconds}}
         yield {
             "resourceType": kind,
             "resourceName": name,

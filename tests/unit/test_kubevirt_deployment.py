@@ -44,7 +44,11 @@ OPERATOR = {
         "template": {
             "spec": {
                 "containers": [
-                    {"name": "virt-operator", "readinessProbe": {"initialDelaySeconds": 5}}
+                    {
+                        "name": "virt-operator",
+                        "livenessProbe": {"initialDelaySeconds": 5},
+                        "readinessProbe": {"initialDelaySeconds": 5},
+                    }
                 ]
             }
         }
@@ -222,18 +226,20 @@ def test_a_given_cr_is_completed() -> None:
 
 
 def test_slow_nodes_get_patient_probes() -> None:
-    (operator,), cr = prepare([OPERATOR], Settings(start_delay_seconds=200))
+    (operator,), cr = prepare([OPERATOR], Settings(start_delay_seconds=200, replicas=1))
     (container,) = operator["spec"]["template"]["spec"]["containers"]
-    assert container["readinessProbe"] == {"initialDelaySeconds": 200}
-    assert "livenessProbe" not in container, "a probe without a handler is invalid"
+    assert container["livenessProbe"] == {"initialDelaySeconds": 200}
+    assert container["readinessProbe"] == {"initialDelaySeconds": 5}, "it ends nobody"
+    assert "startupProbe" not in container, "a probe without a handler is invalid"
+    assert operator["spec"]["replicas"] == cr["spec"]["infra"]["replicas"] == 1
     patches = {
         patch["resourceName"]: patch for patch in cr["spec"]["customizeComponents"]["patches"]
     }
-    assert set(patches) == {"virt-api", "virt-controller", "virt-handler"}
+    assert set(patches) == {"virt-controller", "virt-handler"}
     assert patches["virt-handler"]["resourceType"] == "DaemonSet"
-    told = json.loads(patches["virt-api"]["patch"])
+    told = json.loads(patches["virt-handler"]["patch"])
     (container,) = told["spec"]["template"]["spec"]["containers"]
-    assert container == {"name": "virt-api", "readinessProbe": {"initialDelaySeconds": 200}}
+    assert container == {"name": "virt-handler", "livenessProbe": {"initialDelaySeconds": 200}}
 
 
 @pytest.mark.parametrize(

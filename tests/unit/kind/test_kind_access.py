@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from clusters import libvirt_client
 from clusters.access import AccessError, LibvirtView
-from clusters.kind import access
 from clusters.kind.access import HostLibvirt, launcher_socket
 
 ID = "0123456789abcdef" * 4
@@ -73,6 +73,6 @@ def test_both_kinds_of_libvirt_are_tried(proc: Path, monkeypatch: pytest.MonkeyP
         def close(self) -> None:
             modes.append("closed")
 
-    monkeypatch.setattr(access, "LibvirtConnection", Connection)
+    monkeypatch.setattr(libvirt_client, "LibvirtConnection", Connection)
     assert libvirt(proc).view("ns", "vm").xml == "ns_vm"
     assert modes == ["session", "system", "closed"]

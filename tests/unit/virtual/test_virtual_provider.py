@@ -76,7 +76,8 @@ def test_what_needs_a_kubevirt_is_lacking_with_its_reason(tmp_path: Path) -> Non
         "runtime": "containerd://1.7.24",
     }
     access = VirtualAccess(Handle("virtual", "x", str(tmp_path), "", details))
-    assert "Kubernetes v1.34.2 without KubeVirt" in access.description
+    assert access.description.startswith("Kubernetes v1.34.2 on virtual nodes")
+    assert access.description.endswith("without KubeVirt")
     with pytest.raises(AccessError, match="no KubeVirt is deployed"):
         access.libvirt.view("ns", "vmi")
     with pytest.raises(AccessError, match="no KubeVirt is deployed"):
