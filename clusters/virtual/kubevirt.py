@@ -19,6 +19,9 @@ START_DELAY_SECONDS = 150
 """What a component may take before it is probed. On an emulated node it listens after 80 s."""
 KUBEVIRT_SECONDS = 3000.0
 LABELS_SECONDS = 900.0
+NOT_NEEDED = ("DecentralizedLiveMigration", "ImageVolume", "Template")
+"""Gates that are on by default: the second asks for image volumes, which Debian's containerd
+does not have, the others deploy components that have nothing to do with CPUs."""
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 """Which the operator's affinity asks for."""
 
@@ -77,8 +80,7 @@ def deploy(kubeconfig: str, spec: ClusterSpec, *, emulated: bool, progress: Prog
             kubevirt_deployment.Settings(
                 spec.kubevirt or NONE,
                 start_delay_seconds=START_DELAY_SECONDS if emulated else 0,
-                # Debian's containerd has no image volumes.
-                disabled_gates=("ImageVolume",),
+                disabled_gates=NOT_NEEDED,
                 replicas=1,
                 seconds=KUBEVIRT_SECONDS,
             ),
