@@ -69,6 +69,16 @@ disabled_plugins = [
 _STAY = "trap 'exit 0' TERM INT; while :; do sleep 2147483647 & wait $!; done"
 """What a pause does: process 1 gets no signal that it does not ask for."""
 
+_LAYER_DIGEST = "sha256:LAYER"
+_CONFIG = {
+    "architecture": "amd64",
+    "os": "linux",
+    "config": {"Env": ["PATH=/bin"], "Cmd": ["sh", "-c", _STAY]},
+    "rootfs": {"type": "layers", "diff_ids": [_LAYER_DIGEST]},
+}
+_MANIFEST = [{"Config": "config.json", "RepoTags": [PAUSE, SIDECAR], "Layers": ["layer.tar"]}]
+"""Of the image that is made of the node's busybox."""
+
 _PREPARE = f"""
 set -e
 mkdir -p {CONTAINERD_ROOT} {KUBELET_ROOT} /run/containerd /var/log/pods /tmp
@@ -96,14 +106,8 @@ for applet in $(busybox --list); do
 done
 tar -c -f $work/layer.tar -C $work/root .
 digest=$(sha256sum $work/layer.tar)
-cat >$work/config.json <<EOF
-{{"architecture": "amd64", "os": "linux",
- "config": {{"Env": ["PATH=/bin"], "Cmd": ["sh", "-c", "{_STAY}"]}},
- "rootfs": {{"type": "layers", "diff_ids": ["sha256:${{digest%% *}}"]}}}}
-EOF
-cat >$work/manifest.json <<EOF
-[{{"Config": "config.json", "RepoTags": {json.dumps([PAUSE, SIDECAR])}, "Layers": ["layer.tar"]}}]
-EOF
+sed "s/{_LAYER_DIGEST}/sha256:${{digest%% *}}/" {IMAGES}/config.json >$work/config.json
+cp {IMAGES}/manifest.json $work
 tar -c -f /run/busybox.tar -C $work manifest.json config.json layer.tar
 rm -rf $work
 # The first one, so that an image of the same name in an archive takes its place.
@@ -136,6 +140,8 @@ def extra_files(binaries: Binaries, images: str | None) -> Mapping[str, bytes | 
         # The address of the API's service is none of the node's loopback.
         SSHD_CONFIG: image.ETC[SSHD_CONFIG] + b"GatewayPorts clientspecified\n",
         CONTAINERD_CONFIG: _CONTAINERD.encode(),
+        f"{IMAGES}/config.json": json.dumps(_CONFIG).encode(),
+        f"{IMAGES}/manifest.json": json.dumps(_MANIFEST).encode(),
         **{f"{IMAGES}/{number}.tar": each.path for number, each in enumerate(found)},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_the_request_comes_through(tmp_path: Path) -> None:
 def test_the_image_that_pods_run_is_made_on_the_node() -> None:
     assert Images().sidecar == node_image.SIDECAR
     assert node_image.extra_files(BINARIES, None)[KUBELET] == Path("/opt/k8s/kubelet")
+
+
+def test_it_waits_for_the_process_that_it_started() -> None:
+    # Not for one whose number the shell that prepares the node would put there: a pod that
+    # shares the process ids of the node would start another one each moment.
+    files = node_image.extra_files(BINARIES, None)
+    config = files[f"{IMAGES}/config.json"]
+    assert isinstance(config, bytes)
+    assert "& wait $!;" in json.loads(config)["config"]["Cmd"][-1]
 
 
 def test_image_archives_are_put_on_the_node(tmp_path: Path) -> None:
