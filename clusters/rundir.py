@@ -48,10 +48,7 @@ def create(name: str) -> Path:
             f"{name!r} cannot name a cluster: use at most 32 lower-case letters, digits and dashes"
         )
     path = base() / name
-    if len(os.fsencode(path)) > SOCKET_PATH - ROOM:
-        raise ClusterError(
-            f"{path} is too long for the paths of sockets: set XDG_RUNTIME_DIR to a shorter one"
-        )
+    _require_short(path)
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
@@ -60,6 +57,24 @@ def create(name: str) -> Path:
         ) from None
     (path / CREATOR).write_text(processes.identity(os.getpid()))
     return path
+
+
+def sockets() -> tempfile.TemporaryDirectory[str]:
+    """A new directory of this process alone, with a short path; `orphans` tells of it when the
+    process was killed. Raises ClusterError.
+    """
+    made = tempfile.TemporaryDirectory(prefix=".", dir=base())
+    path = Path(made.name)
+    (path / CREATOR).write_text(processes.identity(os.getpid()))
+    _require_short(path)
+    return made
+
+
+def _require_short(path: Path) -> None:
+    if len(os.fsencode(path)) > SOCKET_PATH - ROOM:
+        raise ClusterError(
+            f"{path} is too long for the paths of sockets: set XDG_RUNTIME_DIR to a shorter one"
+        )
 
 
 def remove(path: Path) -> None:

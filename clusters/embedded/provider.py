@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clusters import daemon, libvirt_client
+from clusters import daemon, libvirt_client, rundir
 from clusters.access import Capability, LibvirtView
 from clusters.api import Api
 from clusters.console import ApiConsole
@@ -41,8 +40,7 @@ class EmbeddedAccess:
         self._handle = handle
         self.acceleration = handle.details["acceleration"]
         self.guest_console = ApiConsole(handle.kubeconfig)
-        # Below /tmp in any case: a socket's path must be short.
-        self._sockets = tempfile.TemporaryDirectory(prefix="conform-")
+        self._sockets = rundir.sockets()
 
     @functools.cached_property
     def libvirt(self) -> ForwardedLibvirt:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from clusters import libvirt_client
+from clusters import libvirt_client, rundir
 from clusters.access import AccessError, Capability, Libvirt, LibvirtView
 from clusters.api import Api
 from clusters.existing.provider import ExistingAccess
@@ -157,8 +156,7 @@ class KubeVirtAccess(ExistingAccess):
         self.control = Administrator(Path(handle.directory))
         self.description = f"KubeVirt {details['kubevirt']} on {_described(handle)}"
         self._handle = handle
-        # Below /tmp in any case: a socket's path must be short.
-        self._sockets = tempfile.TemporaryDirectory(prefix="conform-")
+        self._sockets = rundir.sockets()
 
     def node_shell(self, node: str) -> Shell:
         """As `ClusterAccess.node_shell`."""

@@ -53,6 +53,15 @@ def test_a_directory_without_a_handle_is_an_orphan_once_its_maker_is_gone() -> N
     assert list(rundir.orphans()) == [directory]
 
 
+def test_a_place_for_sockets_is_left_behind_by_nobody() -> None:
+    with rundir.sockets() as name:
+        place = Path(name)
+        assert list(rundir.orphans()) == []
+        (place / rundir.CREATOR).write_text("1:0")
+        assert list(rundir.orphans()) == [place]
+    assert not place.exists()
+
+
 @pytest.mark.parametrize("name", ["", "UP", "a/b", "-a", "a" * 33])
 def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
     with pytest.raises(ClusterError, match="cannot name a cluster"):
