@@ -88,7 +88,7 @@ mount -t tmpfs -o size=20% kubelet {KUBELET_ROOT}
 mount --make-rshared {KUBELET_ROOT}
 # The runtime reads the resources of an update from here.
 ln -s /proc/self/fd/0 /dev/stdin
-for module in overlay bridge veth br_netfilter; do modprobe $module; done
+for module in overlay bridge veth br_netfilter tun vhost_net; do modprobe $module; done
 echo 1 >/proc/sys/net/ipv4/ip_forward
 setsid containerd --config {CONTAINERD_CONFIG} >{CONTAINERD_LOG} 2>&1 </dev/null &
 containerd=$!
