@@ -92,7 +92,8 @@ def _saw_refusal(refused: Rejection, seen: Comparison) -> str:
     moment="running",
     applies=admitted_vmi,
     settles=True,
-    look="Look at the events of the VMI and of its pod, then at the launcher's log.",
+    look="Look at the events of the VMI and of its pod, then at the logs of its containers, which "
+    "are kept in the evidence as logs/CASE.CONTAINER.log.",
 )
 def admitted_runs(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
     """The VMI's phase is Running."""

@@ -62,6 +62,20 @@ class Api:
         """One object or a list. Raises ApiError, TransientError."""
         return self._ask("GET", path, query)
 
+    def text(self, path: str, **query: str) -> str:
+        """What is at a path, as text: logs. Raises ApiError, TransientError."""
+
+        def read() -> str:
+            response = self._send("GET", path, query, None, REQUEST_SECONDS)
+            try:
+                return str(response.read().decode(errors="backslashreplace"))
+            except Exception as error:
+                if _is_connection_fault(error):
+                    raise TransientError(f"GET {path}: the answer broke off: {error}") from error
+                raise
+
+        return persistently(read, self.faults.append)
+
     def find(self, path: str, **query: str) -> Json | None:
         """One object, None when there is none."""
         try:

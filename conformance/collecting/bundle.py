@@ -103,6 +103,11 @@ def write_problem(directory: Path, problem: Problem) -> None:
     _write(directory / "problems" / f"{digest}.json", content)
 
 
+def write_log(directory: Path, name: str, text: str) -> None:
+    """Keeps what somebody said, for people: nothing is judged by it."""
+    _write_text(directory / "logs" / f"{name}.log", text)
+
+
 class FaultLog:
     """Takes requests that the API failed and that are sent again; processes may share it."""
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from clusters.access import Reading
-from conformance.collecting import bundle
+from conformance.collecting import bundle, last_words
+from conformance.collecting.api import Api, ApiError
 from conformance.collecting.node import NodeReader
 from conformance.parsing import assemble
 from tests.selfproof import recording as good
@@ -139,3 +141,36 @@ def test_file_of_another_form_is_named(tmp_path: Path, change: object, says: str
 def test_directory_without_evidence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(bundle.BundleError, match=r"run\.json is missing"):
         bundle.read(tmp_path)
+
+
+class Talkative:
+    """An API that has the log of each container but one."""
+
+    def text(self, path: str, **query: str) -> str:
+        assert path == "/api/v1/namespaces/ns/pods/virt-launcher-vm-x/log"
+        if query["container"] == "secret":
+            raise ApiError(403, {"reason": "Forbidden"})
+        return f"{query['container']} gives up\n"
+
+
+def test_what_a_launcher_said_last_is_kept(tmp_path: Path) -> None:
+    ended = {"terminated": {"exitCode": 1}}
+    waits = {"waiting": {"reason": "PodInitializing"}}
+    pod = {
+        "metadata": {"namespace": "ns", "name": "virt-launcher-vm-x"},
+        "status": {
+            "initContainerStatuses": [{"name": "kernel-boot", "state": ended}],
+            "containerStatuses": [
+                {"name": "compute", "state": ended},
+                {"name": "secret", "state": ended},
+                {"name": "late", "state": waits},
+                {"name": "unseen"},
+            ],
+        },
+    }
+    last_words.keep(cast(Api, Talkative()), pod, tmp_path, "isolate")
+    kept = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+    assert kept == {
+        "isolate.kernel-boot.log": "kernel-boot gives up\n",
+        "isolate.compute.log": "compute gives up\n",
+    }

@@ -1,0 +1,32 @@
+"""What the containers of a pod said last, for people: no verdict rests on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from conformance.collecting import bundle
+from conformance.collecting.api import Api, ApiError, core
+from conformance.settling import TransientError
+
+LINES = "200"
+"""Of each container."""
+
+
+def keep(api: Api, pod: Mapping[str, Any], evidence: Path, case: str) -> None:
+    """Keeps the logs of every container that has started, in ``logs/CASE.CONTAINER.log``.
+
+    They go with the pod, and are the best that there is to say why it does not run. Nobody needs
+    the right to read them.
+    """
+    meta, status = pod["metadata"], pod.get("status") or {}
+    for key in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(key) or ():
+            if "waiting" in (container.get("state") or {"waiting": {}}):
+                continue
+            query = {"container": container["name"], "tailLines": LINES}
+            with contextlib.suppress(ApiError, TransientError):
+                text = api.text(f"{core('pods', meta['namespace'], meta['name'])}/log", **query)
+                bundle.write_log(evidence, f"{case}.{container['name']}", text)
