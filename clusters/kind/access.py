@@ -11,7 +11,8 @@ from pathlib import Path
 from clusters.access import AccessError, Capability, Libvirt, LibvirtView, Reading
 from clusters.existing import framing
 from clusters.existing.provider import ExistingAccess
-from clusters.kind import tool
+from clusters.kind import config, tool
+from clusters.kind.admin import Administrator
 from clusters.kind.engine import Engine
 from clusters.launchers import SOCKETS, container_id, launcher_pod
 from clusters.libvirt_client import ask_any
@@ -117,6 +118,9 @@ class KindAccess(ExistingAccess):
         self._kind = tool.Kind(details["kind"], details["engine"])
         self._cluster = details["cluster"]
         self.nodes = tuple(details["nodes"].split(","))
+        workers = enumerate(self.nodes[1:], 1)
+        patches = {node: config.patch_directory(handle.directory, n) for n, node in workers}
+        self.control = Administrator(self._engine, patches)
         self.description = (
             f"KubeVirt {details.get('kubevirt') or 'of an unknown version'} on Kubernetes "
             f"{details.get('kubernetes', '')} on kind; its nodes own the CPUs {details['cpus']} "
@@ -146,6 +150,8 @@ class KindAccess(ExistingAccess):
             **super().capabilities(),
             "libvirt": Capability(True, how),
             "node-files": Capability(True, f"{self._engine.name} exec"),
+            "disruption": Capability(True, "the cluster was made for the run"),
+            "kubelet-control": Capability(True, f"systemctl through {self._engine.name} exec"),
         }
 
     def collect_logs(self, destination: str) -> None:

@@ -73,6 +73,16 @@ def kubelet_patch(slice_: Slice, cpu_manager: CpuManager) -> str:
     )
 
 
+def patch_directory(run: str, worker: int) -> Path:
+    """Where a worker's `KUBELET_PATCH` is kept.
+
+    Args:
+        run: directory of the cluster.
+        worker: counted from 1.
+    """
+    return Path(run) / f"worker-{worker}"
+
+
 def node_names(cluster_name: str, workers: int) -> tuple[str, ...]:
     """The names that kind gives: the control plane's, then each worker's.
 

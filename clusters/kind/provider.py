@@ -144,7 +144,7 @@ class _Making:
         directory = Path(self.handle.directory)
         patches = []
         for number, slice_ in enumerate(slices.workers, 1):
-            patches.append(directory / f"worker-{number}")
+            patches.append(config.patch_directory(self.handle.directory, number))
             patches[-1].mkdir()
             text = config.kubelet_patch(slice_, spec.nodes[0].cpu_manager)
             (patches[-1] / config.KUBELET_PATCH).write_text(text)

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+HERE = Path(__file__).parent
 STATE = Path(os.environ.get("STANDINS", "."))
 LABEL = "label=io.x-k8s.kind.cluster="
 KUBELET = "var/lib/kubelet/config.yaml"
@@ -59,6 +60,12 @@ def docker(args: list[str]) -> int:
             if not settings().get("deaf"):
                 (STATE / "nodes" / node / CPUSET).write_text(f"{cpus}\n")
             print(node)
+        case ["exec", "--interactive", node, "bash", "-ec", script]:
+            place = STATE / "nodes" / node
+            path = f"{HERE / 'node-bin'}:{os.environ['PATH']}"
+            inside = script.replace("/var/lib", f"{place}/var/lib")
+            environment = {**os.environ, "PATH": path, "NODE": str(place)}
+            return subprocess.run(["bash", "-ec", inside], env=environment, check=False).returncode
         case ["exec", "--interactive", node, *command]:
             if not (STATE / "nodes" / node).exists():
                 return fail(f"Error: No such container: {node}")

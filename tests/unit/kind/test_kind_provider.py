@@ -74,6 +74,7 @@ def test_up_down_and_in_between(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(AccessError, match="there is no node nobody"):
         access.node_shell("nobody")
     assert access.capabilities()["node-files"].reason == "docker exec"
+    assert access.capabilities()["disruption"].available
     access.collect_logs(str(host.directory / "logs"))
     assert (host.directory / "logs/kind" / ONE[1] / "kubelet.log").exists()
     access.close()
