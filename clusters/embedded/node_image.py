@@ -23,6 +23,7 @@ from clusters.embedded.node_layout import (
     STARTED,
     STATE,
 )
+from clusters.virtual_node import guest_memory
 from clusters.virtual_node.boot import Preparation
 from clusters.virtual_node.image import GUEST_KERNEL
 from clusters.virtual_node.machine import Machine
@@ -118,19 +119,7 @@ def extra_files() -> Mapping[str, bytes]:
 
 _PREPARE = f"""
 set -e
-# QEMU asks for huge pages for its guests' memory: a page that the guest touches first costs an
-# exit and a fault of the node, in pages of 4 KiB 25000 for a boot, in huge ones 400. Automatic
-# NUMA balancing takes them away again and again, and guests are pinned anyway.
-echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
-echo 0 >/proc/sys/kernel/numa_balancing
-
-# For guests that mirror the NUMA nodes under them; early, while memory is in one piece.
-for pages in /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages; do
-    echo {HUGEPAGES_PER_NODE} >$pages
-    read -r got <$pages
-    [ $got = {HUGEPAGES_PER_NODE} ] || {{ echo "$pages: got $got huge pages" >&2; exit 1; }}
-done
-
+{guest_memory.script(HUGEPAGES_PER_NODE)}
 # A directory where base-files has brought it and its script has not run, as on Debian 13.
 rm -rf /var/run
 ln -s /run /var/run

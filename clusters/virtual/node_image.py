@@ -24,7 +24,7 @@ from clusters.virtual.node_layout import (
     PLUGIN_CONFIG,
     PLUGINS,
 )
-from clusters.virtual_node import image
+from clusters.virtual_node import guest_memory, image
 from clusters.virtual_node.boot import Preparation
 from clusters.virtual_node.machine import Machine
 
@@ -79,8 +79,12 @@ _CONFIG = {
 _MANIFEST = [{"Config": "config.json", "RepoTags": [PAUSE, SIDECAR], "Layers": ["layer.tar"]}]
 """Of the image that is made of the node's busybox."""
 
+HUGEPAGES_PER_NODE = 64
+"""128 MiB of each NUMA node."""
+
 _PREPARE = f"""
 set -e
+{guest_memory.script(HUGEPAGES_PER_NODE)}
 mkdir -p {CONTAINERD_ROOT} {KUBELET_ROOT} /run/containerd /var/log/pods /tmp
 # Layers cannot lie on the node's own root, which is made of layers itself.
 mount -t tmpfs -o size=60% containerd {CONTAINERD_ROOT}
