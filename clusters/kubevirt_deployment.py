@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,21 @@ class Settings:
     seconds: float = 1200.0
 
 
-def deploy(kubeconfig: str, settings: Settings, progress: Progress) -> str:
+def deploy(
+    kubeconfig: str,
+    settings: Settings,
+    progress: Progress,
+    require_alive: Callable[[], None] = lambda: None,
+) -> str:
     """Applies operator and CR, and returns KubeVirt's version once it is available.
 
     May be repeated: what is there already is brought to what is wanted.
+
+    Args:
+        kubeconfig: an administrator's.
+        settings: what is deployed.
+        progress: is told what is waited for.
+        require_alive: raises ClusterError when it is in vain to wait on.
 
     Raises:
         ClusterError: the manifests cannot be used, or KubeVirt did not become available; the
@@ -84,8 +95,9 @@ def deploy(kubeconfig: str, settings: Settings, progress: Progress) -> str:
         api = Api(kubeconfig)
         try:
             for content in (*others, cr):
+                require_alive()
                 _apply(api, content, progress)
-            return _await_available(api, cr, settings.seconds, progress)
+            return _await_available(api, cr, settings.seconds, progress, require_alive)
         finally:
             api.close()
     except ApiError as error:
@@ -263,7 +275,13 @@ def _place(api: Api, content: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _await_available(api: Api, cr: Mapping[str, Any], seconds: float, progress: Progress) -> str:
+def _await_available(
+    api: Api,
+    cr: Mapping[str, Any],
+    seconds: float,
+    progress: Progress,
+    require_alive: Callable[[], None],
+) -> str:
     namespace = cr["metadata"]["namespace"]
     path = f"/apis/{cr['apiVersion']}/namespaces/{namespace}/kubevirts/{cr['metadata']['name']}"
     version = ""
@@ -271,6 +289,7 @@ def _await_available(api: Api, cr: Mapping[str, Any], seconds: float, progress: 
 
     def missing() -> str | None:
         nonlocal version, pull_failed
+        require_alive()
         try:
             status = api.get(path).get("status") or {}
             pods = api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]

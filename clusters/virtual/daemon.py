@@ -110,6 +110,7 @@ async def cluster(
                     spec,
                     emulated=chosen.kind != "kvm",
                     progress=progress,
+                    require_alive=running.require_alive,
                 )
             running.details = {
                 "nodes": ",".join(nodes),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from clusters import kubevirt_deployment
-from clusters.api import Api
+from clusters.api import Api, ApiError
 from clusters.existing import preflight
 from clusters.kubevirt_deployment import NONE
 from clusters.provider import ClusterError, Progress
@@ -57,7 +57,14 @@ def roomy(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
     )
 
 
-def deploy(kubeconfig: str, spec: ClusterSpec, *, emulated: bool, progress: Progress) -> str:
+def deploy(
+    kubeconfig: str,
+    spec: ClusterSpec,
+    *,
+    emulated: bool,
+    progress: Progress,
+    require_alive: Callable[[], None],
+) -> str:
     """Deploys KubeVirt and waits until it has labelled the nodes; returns its version.
 
     Args:
@@ -65,6 +72,7 @@ def deploy(kubeconfig: str, spec: ClusterSpec, *, emulated: bool, progress: Prog
         spec: names the source.
         emulated: whether the nodes' CPUs are, and KubeVirt hence takes minutes.
         progress: is told what is waited for.
+        require_alive: raises ClusterError when something of the cluster has died.
 
     Raises:
         ClusterError: it did not become available.
@@ -85,10 +93,12 @@ def deploy(kubeconfig: str, spec: ClusterSpec, *, emulated: bool, progress: Prog
                 seconds=KUBEVIRT_SECONDS,
             ),
             progress,
+            require_alive,
         )
         static = sum(node.cpu_manager.policy == "static" for node in spec.nodes)
 
         def unlabelled() -> str | None:
+            require_alive()
             nodes = api.get("/api/v1/nodes")["items"]
             number = sum(preflight.labelled([node]).state is preflight.State.OK for node in nodes)
             if number >= static:
@@ -96,6 +106,9 @@ def deploy(kubeconfig: str, spec: ClusterSpec, *, emulated: bool, progress: Prog
             return f"virt-handler has labelled {number} of {static} nodes"
 
         wait("virt-handler", unlabelled, LABELS_SECONDS, progress)
+    except ApiError as error:
+        raise ClusterError(str(error)) from error
+    else:
         return version
     finally:
         api.close()
