@@ -193,6 +193,19 @@ def test_an_api_server_that_is_away(world: World, source: Path, tmp_path: Path) 
             deploy(str(tmp_path / "other"), Settings(str(source)), lambda _: None)
 
 
+def test_a_cluster_that_has_died_is_not_waited_for(world: World, source: Path) -> None:
+    dead: list[str] = []
+
+    def require_alive() -> None:
+        if dead:
+            raise ClusterError(dead[0])
+
+    said: list[str] = []
+    operator = when("not looked at by its operator", lambda: dead.append("node-1 died"), said)
+    with pytest.raises(ClusterError, match="node-1 died"):
+        deploy(str(world.config), Settings(str(source)), operator, require_alive)
+
+
 def test_what_others_need_comes_first() -> None:
     found = [OPERATOR, ACCOUNT, CRD, kubevirt_cr(None, Settings()), NAMESPACE]
     others, cr = prepare(found, Settings())
