@@ -1,0 +1,98 @@
+"""Evidence of a real KubeVirt: it was judged conformant, is so today, and is not when spoilt.
+
+`tests/recorded/kubevirt-1.9.tar.xz` is what `--cluster existing` recorded of six cases of the
+smoke matrix (docs/real-clusters.md, "What was seen"), as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.collecting.bundle import read
+from conformance.exits import Exit
+from conformance.judge import judge
+
+RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
+Spoil = Callable[[str], str]
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    with tarfile.open(RECORDED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def failed(evidence: Path) -> set[str]:
+    document = judge(read(evidence))
+    return {each.requirement for each in document.findings if each.verdict == "fail"}
+
+
+def test_it_is_conformant(evidence: Path) -> None:
+    document = judge(read(evidence))
+    assert document.conclusion.exit_code == Exit.CONFORMANT
+    seen: dict[str, set[str]] = {}
+    for finding in document.findings:
+        seen.setdefault(finding.verdict, set()).add(finding.requirement)
+    assert set(seen) == {"pass", "known-divergence", "not-applicable"}
+    assert seen["known-divergence"] == {"ADM-REFUSE"}
+    assert {
+        "CPU-EXCLUSIVE",
+        "CPU-POOL",
+        "EMU-HOUSEKEEPING",
+        "EMU-ISOLATED",
+        "GUEST-TOPOLOGY",
+        "IOT-ISOLATED",
+        "LIFE-RELEASED",
+        "PIN-CGROUP",
+        "PIN-LIVE",
+        "PIN-THREADS",
+        "PIN-XML",
+        "QOS-CONTAINERS",
+        "SIDE-UNPINNED",
+        "SMT-SIBLINGS",
+    } <= seen["pass"]
+
+
+def rewritten(evidence: Path, case: str, spoil: Spoil) -> int:
+    """Spoils the snapshot of a running VMI and what belongs to it; how many files changed."""
+    (snapshot,) = (evidence / "snapshots").glob(f"{case}.running.*.json")
+    about: dict[str, Any] = json.loads(snapshot.read_text())
+    changed = 0
+    for path in (snapshot, evidence / "nodes" / f"{about['on_node']}.json"):
+        before = path.read_text()
+        after = spoil(before)
+        path.write_text(after)
+        changed += before != after
+    return changed
+
+
+def thread(name: str, cpus: str) -> Spoil:
+    """Lets threads of that name run elsewhere (status of /proc, in JSON)."""
+    pattern = rf"(Name:\\t{name}\\n(?:(?!Name:).)*?Cpus_allowed_list:\\t)[0-9,-]+"
+    return lambda text: re.sub(pattern, rf"\g<1>{cpus}", text)
+
+
+@pytest.mark.parametrize(
+    ("case", "requirement", "spoil"),
+    [
+        ("isolate-io", "PIN-XML", lambda t: re.sub(r"(vcpu='0' cpuset=')\d+", r"\g<1>0", t)),
+        ("smt-1x2x2", "PIN-THREADS", thread("CPU 0/KVM", "0-11")),
+        ("isolate-io", "EMU-ISOLATED", thread("qemu-system-x86", "0-11")),
+        ("limits-2", "QOS-POD", lambda t: t.replace('"Guaranteed"', '"Burstable"')),
+        ("hook", "SIDE-RESOURCES", lambda t: t.replace('"cpu": "200m"', '"cpu": "0"')),
+    ],
+)
+def test_it_is_not_when_it_is_spoilt(
+    evidence: Path, case: str, requirement: str, spoil: Spoil
+) -> None:
+    assert not failed(evidence)
+    assert rewritten(evidence, case, spoil)
+    assert requirement in failed(evidence)
