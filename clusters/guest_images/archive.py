@@ -51,7 +51,8 @@ class ContainerImage:
 
     Attributes:
         name: with registry or ``localhost``, and tag.
-        files: by absolute path; their directories are made, and all belong to `OWNER`.
+        files: by absolute path; their directories are made, and all belong to `OWNER`. Equal ones
+            become hard links.
         entrypoint: the command that a container of it runs; empty where its user gives one.
     """
 
@@ -125,8 +126,14 @@ def _layer(files: Mapping[str, File]) -> bytes:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for directory in sorted(directories):
             tar.addfile(_directory(directory.strip("/"), owner=OWNER))
+        names: dict[File, str] = {}
         for path, file in sorted(files.items()):
-            tar.addfile(_file(path.strip("/"), file, owner=OWNER), io.BytesIO(file.content))
+            member = _file(path.strip("/"), file, owner=OWNER)
+            first = names.setdefault(file, member.name)
+            if first != member.name:
+                # One program under several names is there once.
+                member.type, member.linkname, member.size = tarfile.LNKTYPE, first, 0
+            tar.addfile(member, io.BytesIO(file.content))
     return out.getvalue()
 
 

@@ -91,6 +91,8 @@ def images(packages: tarfile.TarFile, prefix: str) -> tuple[ContainerImage, ...]
     }
     libraries = {f"/{path}": File(content(path), 0o555) for path in _NEEDED}
     libraries["/lib64/ld-linux-x86-64.so.2"] = File(content(_LOADER), 0o555)
+    # Plain pods run a shell that sleeps; a scenario kills a container from inside.
+    shell = {f"/usr/bin/{name}": busybox for name in ("sh", "sleep", "kill")}
     script = resources.files(__package__).joinpath("sidecar.pl").read_bytes()
     return (
         ContainerImage(
@@ -100,8 +102,7 @@ def images(packages: tarfile.TarFile, prefix: str) -> tuple[ContainerImage, ...]
         ContainerImage(f"{prefix}/disk:latest", {DISK: File(bytes(_DISK_BYTES), 0o440)}),
         ContainerImage(
             f"{prefix}/sidecar:latest",
-            # A scenario kills a container from inside.
-            {**libraries, **perl, SIDECAR: File(script, 0o555), "/usr/bin/kill": busybox},
+            {**libraries, **perl, **shell, SIDECAR: File(script, 0o555)},
             (SIDECAR,),
         ),
     )

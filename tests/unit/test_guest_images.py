@@ -26,6 +26,7 @@ from clusters.provider import ClusterError
 from conformance import options
 from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import matrix
+from conformance.matrix.pods import STAY
 from tests.unit.test_virtual_node_image import bzimage
 
 SIDECAR = Path(build.__file__).parent / "sidecar.pl"
@@ -128,7 +129,11 @@ def test_launchers_find_what_they_look_for_and_may_read_it(written: Path) -> Non
     assert {"lib64/ld-linux-x86-64.so.2", f"{LIBRARIES}/libcrypt.so.1"} < set(sidecar.getnames())
     assert "usr/share/doc/perl-base/copyright" not in sidecar.getnames()
     assert sidecar.getmember("usr/bin/hook-sidecar").mode == 0o555
-    assert sidecar.getmember("usr/bin/kill").mode == 0o555
+    # What plain pods and a scenario run there.
+    programs = {STAY[0], "sleep", "kill"}
+    assert "sleep" in STAY[-1]
+    assert {sidecar.getmember(f"usr/bin/{name}").mode for name in programs} == {0o555}
+    assert sum(not sidecar.getmember(f"usr/bin/{name}").islnk() for name in programs) == 1
     for image in (guest, disk, sidecar):
         assert {(member.uid, member.gid) for member in image} == {(107, 107)}
 
