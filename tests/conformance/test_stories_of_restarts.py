@@ -47,7 +47,7 @@ def _restart_beneath(story: Telling, own: Subject, shared: Subject) -> None:
     story.restart_kubelet(node)
     # Only a kubelet that has given CPUs and taken them back has read what it knew before.
     following = story.pod("following", guaranteed(2), node=node)
-    story.starts(following)
+    story.helped_by(following)
     story.delete(following)
     story.look("after", own, shared)
     story.must_be_kept()
