@@ -216,7 +216,9 @@ class QemuMachine:
         """As `Machine.wait_domain_end`."""
         launcher = await self._launcher(id)
         end = launcher.end_of(domain)
-        if not end.done() and not await self._in_thread(launcher.connection.exists, domain):
+        there = end.done() or await self._in_thread(launcher.connection.exists, domain)
+        # Its end may have been told while it was looked for.
+        if not there and not end.done():
             return "gone"
         return await asyncio.shield(end)
 
