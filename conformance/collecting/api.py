@@ -66,13 +66,7 @@ class Api:
         """What is at a path, as text: logs. Raises ApiError, TransientError."""
 
         def read() -> str:
-            response = self._send("GET", path, query, None, REQUEST_SECONDS)
-            try:
-                return str(response.read().decode(errors="backslashreplace"))
-            except Exception as error:
-                if _is_connection_fault(error):
-                    raise TransientError(f"GET {path}: the answer broke off: {error}") from error
-                raise
+            return self._read("GET", path, query, None).decode(errors="backslashreplace")
 
         return persistently(read, self.faults.append)
 
@@ -160,14 +154,29 @@ class Api:
         body: object,
         content_type: str = JSON_BODY,
     ) -> Json:
+        data = self._read(method, path, query, body, content_type)
+        try:
+            answer: Json = json.loads(data)
+        except ValueError as error:
+            raise TransientError(f"{method} {path}: the answer broke off: {error}") from error
+        return answer
+
+    def _read(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: object,
+        content_type: str = JSON_BODY,
+    ) -> bytes:
         response = self._send(method, path, query, body, REQUEST_SECONDS, content_type=content_type)
         try:
-            answer: Json = json.loads(response.read())
+            data: bytes = response.read()
         except Exception as error:
-            if _is_connection_fault(error) or isinstance(error, ValueError):
+            if _is_connection_fault(error):
                 raise TransientError(f"{method} {path}: the answer broke off: {error}") from error
             raise
-        return answer
+        return data
 
     def _send(
         self,
