@@ -331,6 +331,12 @@ def _pinning(node: Mapping[str, Any]) -> bool:
     return labels.get(CPU_MANAGER) == labels.get(SCHEDULABLE) == "true" and ready and not cordoned
 
 
+def unlabelled(nodes: Sequence[Mapping[str, Any]], wanted: int, called: str) -> str | None:
+    """What lacks while fewer nodes pin CPUs than are wanted; None when there are enough."""
+    number = sum(labelled([node]).state is State.OK for node in nodes)
+    return None if number >= wanted else f"virt-handler has labelled {number} of {wanted} {called}"
+
+
 def labelled(nodes: Sequence[Mapping[str, Any]]) -> Point:
     """Which nodes can take VMIs with dedicated CPUs."""
     names = [node["metadata"]["name"] for node in nodes if _pinning(node)]

@@ -19,7 +19,7 @@ from clusters.access import AccessError
 from clusters.api import Api, ApiError
 from clusters.embedded import cpuset
 from clusters.existing import preflight
-from clusters.kind import config, engine, host, tool
+from clusters.kind import admin, config, engine, host, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
 from clusters.kind.engine import Engine
 from clusters.kind.slices import Slice, Slices, divide
@@ -33,7 +33,6 @@ OWNER = "owner"
 """In the handle's details: the process that the cluster ends with, unless it is detached."""
 NODES_SECONDS = 300.0
 LABELS_SECONDS = 300.0
-KUBELET = "/var/lib/kubelet/config.yaml"
 CPUSET = "/sys/fs/cgroup/cpuset.cpus.effective"
 
 
@@ -232,13 +231,13 @@ class _Making:
 
     def _require_reservation(self, node: str, slice_: Slice) -> None:
         """Looks whether the kubelet of a worker took over what it was told."""
-        text = EngineShell(self.engine, node).read([KUBELET]).files.get(KUBELET, "")
+        text = EngineShell(self.engine, node).read([admin.CONFIG]).files.get(admin.CONFIG, "")
         took = yaml.safe_load(text) or {}
         policy, reserved = took.get("cpuManagerPolicy"), str(took.get("reservedSystemCPUs", ""))
         if policy != "static" or cpuset.parse(reserved) != slice_.reserved:
             raise ClusterError(
                 f"the kubelet of node {node} has policy {policy} and reserves CPUs "
-                f"{reserved or 'none'} ({KUBELET}), not {cpuset.render(slice_.reserved)}: "
+                f"{reserved or 'none'} ({admin.CONFIG}), not {cpuset.render(slice_.reserved)}: "
                 "kubeadm before 1.25 ignores patches; use a newer image of kind's nodes"
             )
 
@@ -318,8 +317,7 @@ def _unlabelled(api: Api, workers: int) -> str | None:
         nodes = api.get("/api/v1/nodes")["items"]
     except ApiError as error:
         return str(error)
-    number = sum(preflight.labelled([node]).state is preflight.State.OK for node in nodes)
-    return None if number >= workers else f"virt-handler has labelled {number} of {workers} workers"
+    return preflight.unlabelled(nodes, workers, "workers")
 
 
 def _condition(node: Mapping[str, Any], type_: str) -> Mapping[str, Any]:

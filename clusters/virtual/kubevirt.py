@@ -99,11 +99,7 @@ def deploy(
 
         def unlabelled() -> str | None:
             require_alive()
-            nodes = api.get("/api/v1/nodes")["items"]
-            number = sum(preflight.labelled([node]).state is preflight.State.OK for node in nodes)
-            if number >= static:
-                return None
-            return f"virt-handler has labelled {number} of {static} nodes"
+            return preflight.unlabelled(api.get("/api/v1/nodes")["items"], static, "nodes")
 
         wait("virt-handler", unlabelled, LABELS_SECONDS, progress)
     except ApiError as error:
