@@ -43,8 +43,9 @@ class ApiExec:
 
         # The client's stream sets no deadline for its handshake; this is the only way in.
         websocket.setdefaulttimeout(CONNECT_SECONDS)
-        self._configuration: Any = client.Configuration()
-        config.load_kube_config(kubeconfig, client_configuration=self._configuration)
+        configuration: Any = client.Configuration()
+        config.load_kube_config(kubeconfig, client_configuration=configuration)
+        self._client: Any = client.ApiClient(configuration)
 
     def run(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> ExecResult:
         """As `ContainerExec.run`; bytes that are no UTF-8 are shown as ``\\xNN``."""
@@ -92,42 +93,40 @@ class ApiExec:
         *,
         reads: bool,
     ) -> Any:
-        from kubernetes import client
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream import stream
+        import websocket
+        from kubernetes.stream.ws_client import WSClient, get_websocket_url
 
-        # A client of its own: `stream` exchanges a method of it while it runs.
-        api = client.CoreV1Api(client.ApiClient(self._configuration))
+        # What `stream` does for a method of `CoreV1Api`, of which the import alone takes longer
+        # than most commands: it loads the models of every type of the API.
+        query = {"container": container, "stdin": reads, "stdout": True, "stderr": True}
+        _method, url, headers, *_rest = self._client.param_serialize(
+            "GET",
+            f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
+            query_params=[(key, str(value).lower()) for key, value in query.items()]
+            + [("command", word) for word in command],
+            auth_settings=["BearerToken"],
+        )
         try:
-            return stream(
-                api.connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                container=container,
-                command=list(command),
-                stdin=reads,
-                stdout=True,
-                stderr=True,
-                tty=False,
+            return WSClient(
+                self._client.configuration,
+                get_websocket_url(url),
+                headers,
+                capture_all=False,
                 binary=True,
-                _preload_content=False,
             )
-        except ApiException as error:
-            if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
-                raise error.__context__ from None
+        except (OSError, websocket.WebSocketException) as error:
             raise NotStartedError(f"cannot run {shown}: {_why_not(error)}") from error
 
 
-def _why_not(error: Any) -> str:
+def _why_not(error: Exception) -> str:
     """The API server's own words where it answered, else the connection's."""
-    cause = error.__context__ or error
-    body = getattr(cause, "resp_body", None)
+    body = getattr(error, "resp_body", None)
     if not body:
-        return str(cause)
+        return str(error)
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return f"{getattr(cause, 'status_code', '')} {bytes(body).decode(errors='replace')[:200]}"
+        return f"{getattr(error, 'status_code', '')} {bytes(body).decode(errors='replace')[:200]}"
 
 
 def _to_end(socket: Any, stdin: bytes, shown: str) -> Ended:

@@ -148,6 +148,8 @@ def _run(arguments: argparse.Namespace) -> int:
         *("--cluster", arguments.cluster),
         *options.forwarded(arguments, (*options.SPEC, *options.RUN)),
         *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
+        # What the suite has no use for, and would wait for.
+        *("-p", "no:hypothesispytest", "-p", "no:unraisableexception"),
         *(("-n", str(workers)) if workers else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
@@ -179,7 +181,7 @@ def _run_each(arguments: argparse.Namespace) -> int:
     ]
     planned = campaign.legs(shapes, profiles, shared, arguments.report_dir)
     # Emulated nodes keep every core of this machine busy; nodes in memory wait half the time.
-    at_once = 2 * (os.cpu_count() or 1) if arguments.cluster == "simulated" else 1
+    at_once = 4 * (os.cpu_count() or 1) if arguments.cluster == "simulated" else 1
     return campaign.run(planned, at_once=at_once, say=_say)
 
 

@@ -46,6 +46,8 @@ def printable(text: str) -> str:
 
     What is left may stand in XML 1.0 and does nothing to a terminal.
     """
+    if text.isascii() and text.isprintable():  # nearly all are; a report has thousands
+        return text
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from clusters import daemon
 from clusters.embedded import node_image
+from clusters.embedded.details import details
 from clusters.embedded.qemu_machine import QemuMachine
-from clusters.embedded.serving import details, serving
+from clusters.embedded.serving import serving
 from clusters.embedded.stack import StackSettings
 from clusters.provider import Progress
 from clusters.shape import ClusterSpec

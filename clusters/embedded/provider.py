@@ -12,7 +12,7 @@ from clusters.api import Api
 from clusters.console import ApiConsole
 from clusters.embedded import container_scripts
 from clusters.embedded.admin import Administrator
-from clusters.embedded.serving import stack_capabilities, stack_description
+from clusters.embedded.details import stack_capabilities, stack_description
 from clusters.launchers import container_id, launcher_pod
 from clusters.provider import Handle, Progress, Provider
 from clusters.shape import KUBELET_ROOT, ClusterSpec

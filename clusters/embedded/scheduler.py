@@ -47,8 +47,7 @@ class Scheduler:
             self._queue.add("pending pods")
 
     async def _reconcile(self, _: str) -> None:
-        pods = self._store.list(POD)
-        nodes = self._store.list(NODE)
+        pods, nodes = self._store.stored(POD), self._store.stored(NODE)
         used = {node["metadata"]["name"]: usage(pods, node["metadata"]["name"]) for node in nodes}
         waiting = [pod for pod in pods if _waits(pod) and not self._is_forgotten(pod)]
         for pod in sorted(waiting, key=lambda p: int(p["metadata"]["resourceVersion"])):

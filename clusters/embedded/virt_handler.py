@@ -287,11 +287,13 @@ class VirtHandler:
 
     def _pod_of(self, instance: Object) -> Object | None:
         uid = instance["metadata"]["uid"]
-        for pod in self._store.list(POD, instance["metadata"]["namespace"]):
+
+        def is_one(pod: Object) -> bool:
             labels = pod["metadata"].get("labels") or {}
-            if labels.get(CREATED_BY) == uid and pod["spec"].get("nodeName") == self.node:
-                return pod
-        return None
+            return bool(labels.get(CREATED_BY) == uid and pod["spec"].get("nodeName") == self.node)
+
+        found = self._store.list(POD, instance["metadata"]["namespace"], where=is_one)
+        return found[0] if found else None
 
     def _is_own_pod(self, pod: Object) -> bool:
         labels = pod["metadata"].get("labels") or {}
@@ -300,7 +302,7 @@ class VirtHandler:
     def _pod_runs(self) -> bool:
         return any(
             self._is_own_pod(pod) and pod["status"].get("phase") == "Running"
-            for pod in self._store.list(POD)
+            for pod in self._store.stored(POD)
         )
 
     def _change(self, instance: Object, change: Callable[[Object], object]) -> None:

@@ -86,7 +86,7 @@ class VirtOperator:
         daemon_set = self._store.find(DAEMON_SET, HANDLER, INSTALLED_IN)
         if daemon_set is None or "deletionTimestamp" in daemon_set["metadata"]:
             return
-        nodes = [node["metadata"]["name"] for node in self._store.list(NODE)]
+        nodes = [node["metadata"]["name"] for node in self._store.stored(NODE)]
         pods = [
             pod
             for pod in self._store.list(POD, INSTALLED_IN)

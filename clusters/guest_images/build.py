@@ -11,10 +11,11 @@ import tarfile
 from importlib import resources
 from pathlib import Path
 
+from clusters import cache
 from clusters.guest_images.archive import ContainerImage, File, write
 from clusters.guest_images.initrd import initrd
 from clusters.provider import ClusterError, Progress
-from clusters.virtual_node import cache, kernel
+from clusters.virtual_node import kernel
 from clusters.virtual_node.image import debian_suite, unpack_packages
 
 PACKAGES = ("busybox-static", "linux-image-cloud-amd64", "perl-base")

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from clusters import daemon
-from clusters.embedded.serving import details, serving
+from clusters.embedded.details import details
+from clusters.embedded.serving import serving
 from clusters.embedded.stack import StackSettings
 from clusters.provider import Progress
 from clusters.shape import ClusterSpec
 from clusters.simulated import backdoor
 from clusters.simulated.machine import SimulatedMachine
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.5
 
 
 class SimulatedCluster:

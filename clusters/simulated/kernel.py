@@ -203,10 +203,7 @@ class Kernel:
             return text
         if path.startswith(CGROUP_ROOT + "/"):
             directory, _, name = path[len(CGROUP_ROOT) :].rpartition("/")
-            text = self._cgroup_files(self.cgroup(directory)).get(name)
-            if text is None:
-                raise KernelError(errno.ENOENT, path)
-            return text
+            return self._read_cgroup(self.cgroup(directory), name, path)
         if path in self._files:
             return self._files[path]
         raise KernelError(errno.EISDIR if path in self._directories else errno.ENOENT, path)
@@ -270,15 +267,22 @@ class Kernel:
         if path in self._files or path in self._directories:
             return True
         parent, _, name = path.rpartition("/")
+        if (group := self._cgroup_at(parent)) is not None:
+            return name in group.children or _has_file(group, name)
         return name in self._names_in(parent or "/")
 
+    def _cgroup_at(self, path: str) -> Cgroup | None:
+        """The cgroup whose directory this is, if there is one."""
+        if path != CGROUP_ROOT and not path.startswith(CGROUP_ROOT + "/"):
+            return None
+        try:
+            return self.cgroup(path[len(CGROUP_ROOT) :])
+        except KernelError:
+            return None
+
     def _names_in(self, path: str) -> Iterable[str]:
-        if path == CGROUP_ROOT or path.startswith(CGROUP_ROOT + "/"):
-            try:
-                group = self.cgroup(path[len(CGROUP_ROOT) :])
-            except KernelError:
-                return ()
-            return [*group.children, *self._cgroup_files(group)]
+        if (group := self._cgroup_at(path)) is not None:
+            return [*group.children, *(name for name in _CGROUP_FILES if _has_file(group, name))]
         names = list(self._directories.get(path, ()))
         parts = path.split("/")[1:]
         if parts[0] != "proc":
@@ -313,32 +317,13 @@ class Kernel:
         tid = int(parts[2] if len(parts) == 4 else parts[0])
         return _PROC_FILES[name](self, process, self._threads[tid])
 
-    def _cgroup_files(self, group: Cgroup) -> dict[str, str]:
-        available = [name for name in CONTROLLERS if group.has(name)]
-        processes = self.processes_of(group)
-        files = {
-            "cgroup.controllers": " ".join(available),
-            "cgroup.subtree_control": " ".join(n for n in CONTROLLERS if n in group.controllers),
-            "cgroup.procs": "".join(f"{process.pid}\n" for process in processes),
-            "cgroup.threads": "".join(f"{thread.tid}\n" for thread in self.threads_of(group)),
-        }
-        if "cpuset" in available:
-            files["cpuset.cpus.effective"] = cpuset.render(group.effective) + "\n"
-        if group.parent is None:
-            return files
-        below = any(child.threaded for child in group.children.values())
-        kind = "threaded" if group.threaded else "domain threaded" if below else "domain"
-        files["cgroup.type"] = kind + "\n"
-        files["cgroup.events"] = f"populated {int(bool(processes))}\nfrozen 0\n"
-        if "cpuset" in available:
-            files["cpuset.cpus"] = cpuset.render(group.cpus) + "\n"
-        for name, default in _SETTINGS.items():
-            if name.split(".")[0] in available:
-                files[name] = group.settings.get(name, default) + "\n"
-        return files
+    def _read_cgroup(self, group: Cgroup, name: str, path: str) -> str:
+        if not _has_file(group, name):
+            raise KernelError(errno.ENOENT, path)
+        return _CGROUP_FILES[name](self, group)
 
     def _write_cgroup(self, group: Cgroup, name: str, text: str, path: str) -> None:
-        if name not in self._cgroup_files(group):
+        if not _has_file(group, name):
             raise KernelError(errno.ENOENT, path)
         match name:
             case "cpuset.cpus":
@@ -390,6 +375,66 @@ _SETTINGS = {
     "pids.max": "max",
 }
 """Writable files and what they say at first."""
+
+
+_NOT_AT_ROOT = frozenset({"cgroup.type", "cgroup.events", "cpuset.cpus", *_SETTINGS})
+
+
+def _has_file(group: Cgroup, name: str) -> bool:
+    if name not in _CGROUP_FILES or (group.parent is None and name in _NOT_AT_ROOT):
+        return False
+    controller = name.partition(".")[0]
+    return controller == "cgroup" or group.has(controller)
+
+
+def _controllers(_: Kernel, group: Cgroup) -> str:
+    return " ".join(name for name in CONTROLLERS if group.has(name))
+
+
+def _subtree_control(_: Kernel, group: Cgroup) -> str:
+    return " ".join(name for name in CONTROLLERS if name in group.controllers)
+
+
+def _procs(kernel: Kernel, group: Cgroup) -> str:
+    return "".join(f"{process.pid}\n" for process in kernel.processes_of(group))
+
+
+def _threads(kernel: Kernel, group: Cgroup) -> str:
+    return "".join(f"{thread.tid}\n" for thread in kernel.threads_of(group))
+
+
+def _type(_: Kernel, group: Cgroup) -> str:
+    below = any(child.threaded for child in group.children.values())
+    return "threaded\n" if group.threaded else "domain threaded\n" if below else "domain\n"
+
+
+def _events(kernel: Kernel, group: Cgroup) -> str:
+    return f"populated {int(bool(kernel.processes_of(group)))}\nfrozen 0\n"
+
+
+def _cpus(_: Kernel, group: Cgroup) -> str:
+    return cpuset.render(group.cpus) + "\n"
+
+
+def _effective(_: Kernel, group: Cgroup) -> str:
+    return cpuset.render(group.effective) + "\n"
+
+
+def _setting(name: str) -> Callable[[Kernel, Cgroup], str]:
+    return lambda _, group: group.settings.get(name, _SETTINGS[name]) + "\n"
+
+
+_CGROUP_FILES: dict[str, Callable[[Kernel, Cgroup], str]] = {
+    "cgroup.controllers": _controllers,
+    "cgroup.subtree_control": _subtree_control,
+    "cgroup.procs": _procs,
+    "cgroup.threads": _threads,
+    "cgroup.type": _type,
+    "cgroup.events": _events,
+    "cpuset.cpus": _cpus,
+    "cpuset.cpus.effective": _effective,
+    **{name: _setting(name) for name in _SETTINGS},
+}
 
 
 def _domain(group: Cgroup) -> Cgroup:

@@ -9,7 +9,7 @@ from pathlib import Path
 from clusters import daemon
 from clusters.access import AccessError, Capability, ClusterAccess
 from clusters.embedded.admin import Administrator
-from clusters.embedded.serving import stack_capabilities, stack_description
+from clusters.embedded.details import stack_capabilities, stack_description
 from clusters.provider import Handle, Progress, Provider
 from clusters.shape import KUBELET_ROOT, ClusterSpec
 from clusters.simulated import backdoor

@@ -13,8 +13,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from clusters import cache
 from clusters.provider import ClusterError
-from clusters.virtual_node import cache
 
 QEMU = "qemu-system-x86_64"
 KVM_PROBE_SECONDS = 5.0

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clusters import cache
 from clusters.access import AccessError
 from clusters.provider import Progress
 from clusters.shape import NodeShape
-from clusters.virtual_node import cache, saved
 from clusters.virtual_node import machine as machines
+from clusters.virtual_node import saved
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.image import Image
 from clusters.virtual_node.machine import Machine, MachineError

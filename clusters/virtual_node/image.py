@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from clusters import cache
 from clusters.provider import ClusterError, Progress
-from clusters.virtual_node import cache, kernel
+from clusters.virtual_node import kernel
 
 HERE = Path(__file__).parent
 FALLBACK_SUITE = "bookworm"

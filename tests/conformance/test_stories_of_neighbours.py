@@ -35,7 +35,7 @@ def test_shared_vmis_make_room_for_a_dedicated_one(story: Telling) -> None:
 def test_vmis_deleted_while_they_start_leave_nothing(story: Telling) -> None:
     """LIFE-ABORTED: whatever a VMI had when it was deleted, no pod, cgroup or assignment stays."""
     # One that is quicker than its deletion shows nothing, and another one is tried.
-    any(story.abort(story.vmi(f"at-once-{number}", TWO)) for number in range(TRIES))
+    any(story.abort_at_once(f"at-once-{number}", TWO) for number in range(TRIES))
     with_pod = story.vmi("with-pod", TWO)
     story.has_pod(with_pod)
     story.abort(with_pod)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from clusters import processes
+from clusters import cache, processes
 from clusters.access import AccessError
 from clusters.shape import NodeShape
-from clusters.virtual_node import accel, cache, image, machine
+from clusters.virtual_node import accel, image, machine
 from clusters.virtual_node.boot import Preparation, boot
 from clusters.virtual_node.machine import Machine, MachineError
 from clusters.virtual_node.shell import CommandError
@@ -223,7 +223,8 @@ STARTER = """
 import sys, tempfile, time
 from pathlib import Path
 from clusters.shape import NodeShape
-from clusters.virtual_node import accel, cache, image, machine
+from clusters import cache
+from clusters.virtual_node import accel, image, machine
 built = image.build({}, progress=print)
 command = machine.command_line(built, NodeShape(1, 1, 1, 1, 512), accel.choose())
 print(machine.start("n", Path(sys.argv[1]), built, command, tied=True).process, flush=True)

@@ -108,11 +108,11 @@ class Operations:
         return in_version(obj, target)
 
     def list(self, target: Target, matches: Predicate) -> list[Object]:
-        """The selected objects, in the version of the request."""
+        """The selected objects, in the version of the request; what is in them is the store's."""
         namespace = target.namespace or None
         return [
             in_version(obj, target)
-            for obj in self.store.list(target.type, namespace, where=matches)
+            for obj in self.store.stored(target.type, namespace, where=matches)
         ]
 
     def create(self, target: Target, body: Any, options: WriteOptions) -> Object:

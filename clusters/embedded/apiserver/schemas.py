@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from clusters.embedded.apiserver import builtin_schema, kubevirt_schema
+import functools
+import pickle
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from clusters import cache
+from clusters.embedded.apiserver import builtin_schema, kubevirt_schema, resources, schema
 from clusters.embedded.apiserver.resources import KUBEVIRT, VMI, ResourceType
 from clusters.embedded.apiserver.schema import Schema
+from clusters.provider import ClusterError
+
+_SOURCES = (builtin_schema, kubevirt_schema, resources, schema)
 
 
 def is_builtin(type_: ResourceType) -> bool:
@@ -14,8 +24,36 @@ def is_builtin(type_: ResourceType) -> bool:
 
 def schema_of(type_: ResourceType) -> Schema:
     """The schema of whole objects of the type."""
-    if type_.kind == VMI.kind:
-        return kubevirt_schema.virtual_machine_instance()
-    if type_.kind == KUBEVIRT.kind:
-        return kubevirt_schema.kubevirt()
-    return builtin_schema.builtin(type_.kind)
+    return _schemas()[type_.kind]
+
+
+@functools.cache
+def _schemas() -> Mapping[str, Schema]:
+    """The schema of every kind.
+
+    To derive them takes as long as everything else that a server does to start, for which the
+    client's models have to be loaded: they are kept.
+    """
+    sources = [Path(str(module.__file__)).read_bytes() for module in _SOURCES]
+    name = f"schemas-{cache.key([metadata.version('kubernetes'), *sources])}"
+    try:
+        directory = cache.kept(name, _write, what="schemas", need_mib=1, progress=lambda _: None)
+        kept: Mapping[str, Schema] = pickle.loads((directory / "schemas").read_bytes())
+    except (ClusterError, OSError, EOFError, pickle.UnpicklingError):  # no room, or it is damaged
+        return _derived()
+    return kept
+
+
+def _write(directory: Path) -> None:
+    (directory / "schemas").write_bytes(pickle.dumps(_derived()))
+
+
+def _derived() -> Mapping[str, Schema]:
+    own = {
+        VMI.kind: kubevirt_schema.virtual_machine_instance,
+        KUBEVIRT.kind: kubevirt_schema.kubevirt,
+    }
+    return {
+        type_.kind: own[type_.kind]() if type_.kind in own else builtin_schema.builtin(type_.kind)
+        for type_ in resources.ALL
+    }

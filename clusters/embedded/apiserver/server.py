@@ -6,7 +6,6 @@ OpenAPI, Tables, strategic merge nor exec, which kubectl needs.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import hmac
 import logging
@@ -24,7 +23,6 @@ from clusters.embedded.apiserver.errors import ApiError
 from clusters.embedded.apiserver.handlers import ResourceHandler
 from clusters.embedded.apiserver.resources import ALL, ResourceType
 from clusters.embedded.apiserver.responses import accepted, answer, refusal
-from clusters.embedded.apiserver.schemas import schema_of
 from clusters.embedded.apiserver.store import Store
 from clusters.embedded.apiserver.streams import STREAMING
 from clusters.embedded.apiserver.tls import make_tls
@@ -99,7 +97,6 @@ class ApiServer:
         self._extra_routes = tuple(extra_routes)
         self._tls = make_tls(ADDRESS)
         self._runner: web.AppRunner | None = None
-        self._warm_up: asyncio.Future[None] | None = None
 
     @property
     def url(self) -> str:
@@ -137,21 +134,12 @@ class ApiServer:
             raise ApiServerError(f"cannot listen on {ADDRESS}:{self.port}: {error}") from error
         self._runner = runner
         self.port = runner.addresses[0][1]
-        # Loading the models of the built-in types takes half a second, which the first
-        # client to write something would have to wait for.
-        self._warm_up = asyncio.get_running_loop().run_in_executor(None, self._load_schemas)
 
     async def stop(self) -> None:
         """Ends every connection. Safe to call twice."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
-        if self._warm_up is not None:
-            await self._warm_up
-
-    def _load_schemas(self) -> None:
-        for type_ in self._types:
-            schema_of(type_)
 
     def kubeconfig(self, path: Path) -> None:
         """Writes a kubeconfig of the administrator, readable by its owner alone."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import marshal
 import uuid
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -65,14 +66,9 @@ def now() -> str:
 
 def copied(obj: Object) -> Object:
     """A copy of a JSON object that shares nothing with it."""
-    # Several times faster than copy.deepcopy, which must expect anything.
-    return {key: _copied(value) for key, value in obj.items()}
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(entry) for key, entry in value.items()}
-    return [_copied(entry) for entry in value] if isinstance(value, list) else value
+    # JSON has nothing that this cannot carry, and it takes a fraction of what any loop does.
+    copy: Object = marshal.loads(marshal.dumps(obj))
+    return copy
 
 
 def key_of(kind: str, obj: Object) -> Key:
@@ -140,6 +136,20 @@ class Store:
         found = self._at((type_.kind, namespace, name))
         return copied(found) if found is not None else None
 
+    def stored(
+        self,
+        type_: ResourceType,
+        namespace: str | None = None,
+        *,
+        where: Callable[[Object], bool] = lambda _obj: True,
+    ) -> Sequence[Object]:
+        """As `list`, but the stored objects themselves, for who only reads: never change them."""
+        return [
+            obj
+            for key, obj in sorted(self._objects[type_.kind].items(), key=lambda item: item[0])
+            if (namespace is None or key[0] == namespace) and where(obj)
+        ]
+
     def list(
         self,
         type_: ResourceType,
@@ -151,11 +161,7 @@ class Store:
 
         `where` says which of them; it looks at the stored ones, and must not change them.
         """
-        return [
-            copied(obj)
-            for key, obj in sorted(self._objects[type_.kind].items(), key=lambda item: item[0])
-            if (namespace is None or key[0] == namespace) and where(obj)
-        ]
+        return [copied(obj) for obj in self.stored(type_, namespace, where=where)]
 
     def update(self, type_: ResourceType, obj: Object, *, dry_run: bool = False) -> Object:
         """Replaces an object; a resourceVersion in it must be the current one.

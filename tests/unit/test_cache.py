@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from clusters import cache
 from clusters.provider import ClusterError
-from clusters.virtual_node import cache
 
 
 @pytest.fixture(autouse=True)
