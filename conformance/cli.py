@@ -180,7 +180,7 @@ def _run_each(arguments: argparse.Namespace) -> int:
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
     planned = campaign.legs(shapes, profiles, shared, arguments.report_dir)
-    # Emulated nodes keep every core of this machine busy; nodes in memory wait half the time.
+    # Emulated nodes keep every core of this machine busy; nodes in memory mostly wait.
     at_once = 4 * (os.cpu_count() or 1) if arguments.cluster == "simulated" else 1
     return campaign.run(planned, at_once=at_once, say=_say)
 
