@@ -34,8 +34,10 @@ def _schemas() -> Mapping[str, Schema]:
     To derive them takes as long as everything else that a server does to start, for which the
     client's models have to be loaded: they are kept.
     """
-    sources = [Path(str(module.__file__)).read_bytes() for module in _SOURCES]
-    name = f"schemas-{cache.key([metadata.version('kubernetes'), *sources])}"
+    parts: list[str | bytes] = [metadata.version("kubernetes")]
+    for module in _SOURCES:
+        parts += [module.__name__, Path(str(module.__file__)).read_bytes()]
+    name = f"schemas-{cache.key(parts)}"
     try:
         directory = cache.kept(name, _write, what="schemas", need_mib=1, progress=lambda _: None)
         kept: Mapping[str, Schema] = pickle.loads((directory / "schemas").read_bytes())
