@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import marshal
 import uuid
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -66,10 +65,14 @@ def now() -> str:
 
 def copied(obj: Object) -> Object:
     """A copy of a JSON object that shares nothing with it."""
-    # JSON has nothing that this cannot carry, and it takes a fraction of what any loop does.
-    # Version 2 of the format, which keeps no references: what stands twice is copied twice.
-    copy: Object = marshal.loads(marshal.dumps(obj, 2))
-    return copy
+    # Several times faster than copy.deepcopy, which must expect anything.
+    return {key: _copied(value) for key, value in obj.items()}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(entry) for key, entry in value.items()}
+    return [_copied(entry) for entry in value] if isinstance(value, list) else value
 
 
 def key_of(kind: str, obj: Object) -> Key:
