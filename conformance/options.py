@@ -133,7 +133,7 @@ SPEC = (
     ),
     Option(
         "--kubernetes",
-        "with the Kubernetes programs that a virtual cluster runs",
+        "with the Kubernetes programs of a virtual cluster (default: a release, fetched once)",
         {"metavar": "DIR"},
     ),
     *KUBECONFIG,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters import cache
+from clusters import cache, download
 from clusters.kind.engine import CHOICE
 from clusters.provider import ClusterError, Progress
 
@@ -24,7 +22,6 @@ SHA256 = {
     "arm64": "8e1014e87c34901cc422a1445866835d1e666f2a61301c27e722bdeab5a1f7e4",
 }
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-DOWNLOAD_SECONDS = 60.0
 SIZE_MIB = 16
 LAST_WORDS = 20
 """Lines of a failed command that its error shows."""
@@ -127,23 +124,16 @@ def _pinned(progress: Progress) -> Path:
     url = URL.format(machine)
 
     def fetch(directory: Path) -> None:
-        progress(f"kind is not installed: fetching {url}")
-        try:
-            with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
-                data = answer.read()
-        except OSError as error:
-            raise ClusterError(
-                f"kind is not installed and cannot be fetched from {url} ({error}): install "
-                "Debian's package `kind` (Debian 13), or put `kind` on PATH"
-            ) from error
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != SHA256[machine]:
-            raise ClusterError(
-                f"{url} has SHA-256 {digest} instead of {SHA256[machine]}, and is not used: "
-                "somebody between here and there changes it; put `kind` on PATH by other means"
-            )
         path = directory / "kind"
-        path.write_bytes(data)
+        download.fetch(
+            url,
+            path,
+            "sha256",
+            SHA256[machine],
+            what=f"kind {RELEASE}",
+            instead="install Debian's package `kind` (Debian 13), or put `kind` on PATH",
+            progress=progress,
+        )
         path.chmod(0o755)
 
     return cache.kept(

@@ -1,4 +1,4 @@
-"""The Kubernetes that is run: programs found in a directory, etcd there or on this host."""
+"""The Kubernetes that is run: programs of a directory, or of a pinned release; and etcd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.provider import ClusterError
+from clusters.provider import ClusterError, Progress
+from clusters.virtual import release
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 KUBELET = "kubelet"
@@ -37,35 +38,34 @@ class Binaries:
         return str(self.directory / name)
 
 
-def find(directory: str | None) -> Binaries:
-    """The programs of that directory.
+def find(directory: str | None, progress: Progress) -> Binaries:
+    """The programs of that directory, else of a release that is fetched once.
+
+    etcd is that directory's, else this host's, else its distribution's.
+
+    Args:
+        progress: is told what is fetched.
 
     Raises:
-        ClusterError: no directory was named, or it is not there or lacks programs, all of
-            which are named.
+        ClusterError: the directory is not there or lacks programs, all of which are named;
+            or something cannot be fetched.
     """
+    names = (*CONTROL_PLANE, KUBELET)
     if directory is None:
-        raise ClusterError(
-            "the virtual cluster runs a Kubernetes of yours: give --kubernetes DIR, a directory "
-            f"with {', '.join((*CONTROL_PLANE, KUBELET))} (see docs/real-clusters.md)"
-        )
-    path = Path(directory).absolute()
-    if not path.is_dir():
-        raise ClusterError(f"--kubernetes {directory}: there is no such directory")
-    missing = [name for name in (*CONTROL_PLANE, KUBELET) if not _usable(path / name)]
+        path = release.kubernetes(names, progress)
+    else:
+        path = Path(directory).absolute()
+        if not path.is_dir():
+            raise ClusterError(f"--kubernetes {directory}: there is no such directory")
+    missing = [name for name in names if not _usable(path / name)]
     if missing:
         raise ClusterError(
             f"--kubernetes {directory} has no executable {', '.join(missing)}: the server "
-            "archive of a Kubernetes release has them in kubernetes/server/bin"
+            f"archive of a Kubernetes release has them in {release.PROGRAMS}"
         )
     own = path / ETCD
     found = str(own) if _usable(own) else shutil.which(ETCD)
-    if found is None:
-        raise ClusterError(
-            f"etcd is neither in --kubernetes {directory} nor on this host: put it there, or "
-            "apt-get install --no-install-recommends etcd-server"
-        )
-    return Binaries(path, Path(found))
+    return Binaries(path, Path(found) if found else release.etcd(progress))
 
 
 def version(binaries: Binaries) -> str:

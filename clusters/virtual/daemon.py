@@ -69,7 +69,7 @@ async def cluster(
     spec: ClusterSpec, directory: Path, progress: Progress
 ) -> AsyncIterator[VirtualCluster]:
     """Starts the control plane, boots the nodes or restores them, and waits for both."""
-    found = binaries.find(spec.kubernetes)
+    found = binaries.find(spec.kubernetes, progress)
     version = await asyncio.to_thread(binaries.version, found)
     place = directory / DIRECTORY
     place.mkdir()
@@ -133,7 +133,7 @@ def _boot(
     nodes: dict[str, Machine],
     progress: Progress,
 ) -> None:
-    found = binaries.find(spec.kubernetes)
+    found = binaries.find(spec.kubernetes, progress)
     built = image.build(
         node_image.extra_files(found, spec.images), packages=node_image.PACKAGES, progress=progress
     )

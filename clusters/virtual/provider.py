@@ -25,7 +25,7 @@ class VirtualProvider:
         self, name: str, spec: ClusterSpec, directory: Path, *, progress: Progress, detached: bool
     ) -> Handle:
         """As `Provider.up`."""
-        binaries.find(spec.kubernetes)
+        binaries.find(spec.kubernetes, progress)
         kubevirt.require_possible(spec)
         if kubevirt.wanted(spec):
             spec = replace(spec, nodes=kubevirt.roomy(spec.nodes))

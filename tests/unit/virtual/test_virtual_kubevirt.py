@@ -32,7 +32,7 @@ CONTAINER = "0123456789abcdef" * 4
 def test_what_cannot_be_had_is_said_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: ClusterSpec, message: str
 ) -> None:
-    monkeypatch.setattr("clusters.virtual.binaries.find", lambda _: None)
+    monkeypatch.setattr("clusters.virtual.binaries.find", lambda *_: None)
     with pytest.raises(ClusterError, match=message):
         providers.provider("virtual").up("x", spec, tmp_path, progress=print, detached=True)
     assert not list(tmp_path.iterdir())

@@ -24,9 +24,9 @@ BINARIES = Binaries(Path("/opt/k8s"), Path("/usr/bin/etcd"))
 
 
 def test_it_is_known_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="give --kubernetes DIR"):
+    with pytest.raises(ClusterError, match="there is no such directory"):
         providers.provider("virtual").up(
-            "x", ClusterSpec(), tmp_path, progress=print, detached=True
+            "x", ClusterSpec(kubernetes="/none"), tmp_path, progress=print, detached=True
         )
     assert not list(tmp_path.iterdir())
 
