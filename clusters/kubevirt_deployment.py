@@ -107,6 +107,15 @@ def deploy(
 # manifests
 
 
+def require_usable(source: str) -> None:
+    """Reads the manifests of a source, so that bad ones are told before there is a cluster.
+
+    Raises:
+        ClusterError: they are not there, or none of an operator.
+    """
+    prepare(manifests(source), Settings(source))
+
+
 def manifests(source: str) -> list[Object]:
     """The objects that a source names, in its order. Raises ClusterError."""
     texts = (

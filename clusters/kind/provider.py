@@ -59,6 +59,8 @@ class KindProvider:
         found = engine.find()
         cores = host.cores(self.sys)
         engine.require_slices(found, sum(len(core.threads) for core in cores))
+        if spec.kubevirt != kubevirt_deployment.NONE:
+            kubevirt_deployment.require_usable(spec.kubevirt or kubevirt_deployment.RELEASE)
         kind = tool.find(found.name, progress)
         archives = images.archives(Path(spec.images)) if spec.images else ()
         cluster = f"conform-{name}"

@@ -33,7 +33,7 @@ def wanted(spec: ClusterSpec) -> bool:
 
 def require_possible(spec: ClusterSpec) -> None:
     """Raises ClusterError when what is asked for cannot be had."""
-    if not wanted(spec):
+    if spec.kubevirt is None or not wanted(spec):
         return
     if not spec.images:
         raise ClusterError(
@@ -44,6 +44,7 @@ def require_possible(spec: ClusterSpec) -> None:
         raise ClusterError(
             f"a KubeVirt that is deployed is of profile v1, not {spec.profile}: use --profile v1"
         )
+    kubevirt_deployment.require_usable(spec.kubevirt)
 
 
 def roomy(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:

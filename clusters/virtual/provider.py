@@ -25,8 +25,8 @@ class VirtualProvider:
         self, name: str, spec: ClusterSpec, directory: Path, *, progress: Progress, detached: bool
     ) -> Handle:
         """As `Provider.up`."""
-        binaries.find(spec.kubernetes, progress)
         kubevirt.require_possible(spec)
+        binaries.find(spec.kubernetes, progress)
         if kubevirt.wanted(spec):
             spec = replace(spec, nodes=kubevirt.roomy(spec.nodes))
         else:

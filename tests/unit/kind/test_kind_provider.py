@@ -236,12 +236,21 @@ def test_kubevirt_is_deployed_and_its_labels_are_waited_for(host: Host) -> None:
     access.close()
 
 
-def test_a_kubevirt_that_fails_takes_the_cluster_with_it(host: Host) -> None:
+def test_a_kubevirt_that_fails_takes_the_cluster_with_it(host: Host, tmp_path: Path) -> None:
+    source = tmp_path / "operator.yaml"
+    source.write_text('{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "No Name"}}')
     host.register(*ONE)
-    with pytest.raises(ClusterError, match=r"nothing\.yaml is not there") as failed:
-        host.up(kubevirt="nothing.yaml")
+    with pytest.raises(ClusterError, match="Namespace No Name is refused") as failed:
+        host.up(kubevirt=str(source))
     assert "logs of the nodes are kept in" in str(failed.value)
     assert not host.nodes
+
+
+def test_manifests_that_are_not_there_are_told_of_before_nodes_are_made(host: Host) -> None:
+    with pytest.raises(ClusterError, match=r"nothing\.yaml is not there") as failed:
+        host.up(kubevirt="nothing.yaml")
+    assert "logs of the nodes" not in str(failed.value)
+    assert not any("kind creates" in line for line in host.said)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +334,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(host: Host, number: signal.Si
         "import sys; from pathlib import Path; from clusters import providers; "
         "from clusters.kind import provider; from conformance import cli; "
         f"provider.PROVIDER = provider.KindProvider(Path({str(host.directory / 'sys')!r})); "
-        "sys.exit(cli.main(['up', '--cluster', 'kind', 'one']))"
+        "sys.exit(cli.main(['up', '--cluster', 'kind', '--kubevirt', 'none', 'one']))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True

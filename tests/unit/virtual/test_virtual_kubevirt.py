@@ -27,6 +27,7 @@ CONTAINER = "0123456789abcdef" * 4
             ClusterSpec(kubevirt="operator.yaml", images="images", profile="v1alpha2"),
             "is of profile v1, not v1alpha2",
         ),
+        (ClusterSpec(kubevirt="nothing.yaml", images="images"), r"nothing\.yaml is not there"),
     ],
 )
 def test_what_cannot_be_had_is_said_before_anything_starts(
