@@ -10,7 +10,7 @@ import contextlib
 import gc
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -253,6 +253,16 @@ class Terms:
         return None
 
 
+def _cluster(recorded: Mapping[str, Any], nodes: Mapping[str, str]) -> report.Cluster:
+    """What was judged, with what the evidence tells of its nodes.
+
+    Former versions recorded more of a cluster, which is passed over.
+    """
+    known = {field.name for field in fields(report.Cluster)}
+    cluster = report.Cluster(**{key: recorded[key] for key in known & recorded.keys()})
+    return replace(cluster, nodes={**cluster.nodes, **nodes})
+
+
 def _running(story: Story) -> Mapping[tuple[str, str], list[Snapshot]]:
     """The snapshots of each moment and subject at which that ran."""
     found: dict[tuple[str, str], list[Snapshot]] = defaultdict(list)
@@ -322,7 +332,7 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
     run = bundle.run
     return report.Document(
         run=report.Run(**run["run"]),
-        cluster=report.Cluster(**run["cluster"]),
+        cluster=_cluster(run["cluster"], maps.descriptions()),
         profile=run["profile"],
         matrix=run["matrix"],
         conclusion=_conclude(terms, findings, problems, interrupted=interrupted),

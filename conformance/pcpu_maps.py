@@ -1,4 +1,4 @@
-"""Who has each pCPU of a node, as the report draws it."""
+"""The nodes as the report shows them: what they are, and who has each of their pCPUs."""
 
 from __future__ import annotations
 
@@ -52,6 +52,10 @@ class Maps:
                 )
             )
 
+    def descriptions(self) -> dict[str, str]:
+        """One line on each node that was seen: its topology and its kubelet, by its name."""
+        return {name: ", ".join(_described(node)) for name, node in sorted(self._nodes.items())}
+
     def nodes(self) -> tuple[report.Node, ...]:
         """The nodes that were seen, each with its maps in time order."""
         taken = self._room - (self._mattering[-1].room if self._mattering else self._room)
@@ -89,6 +93,25 @@ def _cpus(shared: Same[Topology | None]) -> tuple[report.Cpu, ...]:
         report.Cpu(cpu.id, cpu.core, cpu.socket, cpu.node, tuple(sorted(cpu.siblings)))
         for cpu in (topology.cpus if topology else ())
     )
+
+
+def _described(node: Node) -> Iterator[str]:
+    if node.topology is not None:
+        counts = {
+            "CPU": len(node.topology.cpus),
+            "core": len(node.topology.cores),
+            "socket": len(node.topology.sockets),
+            "NUMA node": len(node.topology.numa_nodes),
+        }
+        for what, count in counts.items():
+            yield f"{count} {what}{'' if count == 1 else 's'}"
+    if node.kubelet is not None:
+        yield f"CPU manager policy {node.kubelet.policy or 'unknown'}"
+        yield from (name for name, value in node.kubelet.options.items() if value.lower() == "true")
+        if node.kubelet.reserved is not None:
+            yield f"reserved {node.kubelet.reserved}"
+    if node.kubelet_version:
+        yield f"kubelet {node.kubelet_version}"
 
 
 def _map(snapshot: Snapshot, node: Node, checkpoint: Checkpoint) -> report.CpuMap:

@@ -15,7 +15,7 @@ from importlib import resources
 from textwrap import shorten
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
@@ -96,9 +96,8 @@ class Cluster:
         provider: where the cluster came from, such as ``embedded`` or ``existing``.
         stack: what pinned the CPUs, such as ``embedded stack`` or ``KubeVirt v1.6.0``.
         simulation: nothing of it was real; every renderer says so.
-        nodes: one line on each node (its shape, its CPU manager) by name.
+        nodes: one line on each node (its topology, its CPU manager) by name.
         acceleration: how virtual nodes ran, such as ``TCG``; empty where that means nothing.
-        versions: version by component.
     """
 
     provider: str
@@ -106,7 +105,6 @@ class Cluster:
     simulation: bool
     nodes: Mapping[str, str] = field(default_factory=dict)
     acceleration: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _facts(document: Document) -> str:
     facts = {
         "Stack judged": cluster.stack,
         "Cluster": cluster.provider,
-        "Nodes": "; ".join(f"{name}: {shape}" for name, shape in cluster.nodes.items()),
+        "Nodes": "; ".join(": ".join(filter(None, node)) for node in cluster.nodes.items()),
         "Acceleration": cluster.acceleration,
         "Profile and matrix": f"{document.profile}, {document.matrix}",
         "Cases": str(len(document.cases)),

@@ -174,6 +174,20 @@ def test_interrupted_run_says_so() -> None:
     assert judge(everything(), interrupted=True).conclusion.exit_code == Exit.INTERRUPTED
 
 
+def test_the_nodes_are_described_by_the_evidence() -> None:
+    whole = everything()
+    # As a former version recorded it, which knew more of a cluster.
+    cluster = {**whole.run["cluster"], "nodes": {"node-1": "", "idle": ""}, "versions": {"x": "1"}}
+    document = judge(replace(whole, run={**whole.run, "cluster": cluster}))
+    assert document.cluster.nodes == {
+        "node-1": (
+            "12 CPUs, 6 cores, 2 sockets, 2 NUMA nodes, CPU manager policy static, "
+            "reserved 0-1, kubelet v1.36.2"
+        ),
+        "idle": "",
+    }
+
+
 @pytest.mark.parametrize("mutation", change.PROOFS["CPU-EXCLUSIVE"].breaks, ids=lambda m: m.name)
 def test_cpu_maps_are_drawn_of_broken_evidence_too(mutation: change.Mutation) -> None:
     (node,) = judge(everything(mutation.change)).nodes

@@ -240,7 +240,6 @@ def passing() -> Document:
             simulation=False,
             nodes={"node-1": "2x3x2 (2 NUMA), static, reserved 0-1"},
             acceleration="TCG, AMD-V emulated",
-            versions={"kernel": "6.12.43", "libvirt": "11.3.0", "qemu": "10.0.2", "crun": "1.21"},
         ),
         profile="v1",
         matrix="smoke",
