@@ -27,7 +27,7 @@ from clusters.virtual.control_plane import (
 )
 from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.accel import Accel
-from clusters.virtual_node.machine import Machine, free_port
+from clusters.virtual_node.machine import PEERS, Machine, free_port
 from clusters.virtual_node.shell import Commands
 from clusters.waiting import wait
 
@@ -82,11 +82,20 @@ async def cluster(
     reached: dict[int, Commands] = {}
     progress(f"starting the control plane of Kubernetes {version}")
     started = commands(found, identities, ports, place / "etcd", selector)
-    async with network.proxy(socket, reached), control_plane(place, started) as plane:
+    wire = place / "wire"
+    ends = [directory / node.name / PEERS for node in spec.nodes]
+    async with (
+        network.proxy(socket, reached),
+        network.wire(wire, ends),
+        control_plane(place, started) as plane,
+    ):
         running = VirtualCluster(plane, nodes)
         chosen = accel.choose()
         try:
-            await asyncio.to_thread(_boot, spec, directory, chosen, nodes, progress)
+            between = wire if len(ends) > 1 else None
+            await asyncio.to_thread(
+                _boot, spec, directory, chosen, nodes, wire=between, progress=progress
+            )
             await asyncio.to_thread(
                 wait,
                 "kube-apiserver",
@@ -99,7 +108,13 @@ async def cluster(
                 machine = nodes[node.name]
                 reached[number] = machine.commands
                 await asyncio.to_thread(
-                    kubelet.start, machine.shell, node, number, identities, ports.api
+                    kubelet.start,
+                    machine.shell,
+                    node,
+                    number,
+                    len(ends),
+                    identities,
+                    api_port=ports.api,
                 )
             write_private(directory / "kubeconfig", kubeconfig.read_bytes())
             seen = await asyncio.to_thread(_until_ready, running, kubeconfig, progress)
@@ -131,6 +146,8 @@ def _boot(
     directory: Path,
     chosen: Accel,
     nodes: dict[str, Machine],
+    *,
+    wire: Path | None,
     progress: Progress,
 ) -> None:
     found = binaries.find(spec.kubernetes, progress)
@@ -145,6 +162,7 @@ def _boot(
         node_image.preparation(),
         progress=progress,
         booted=nodes,
+        wire=wire,
     )
 
 

@@ -98,10 +98,11 @@ def command(node: str, number: int) -> list[str]:
     ]
 
 
-def network_script(number: int) -> str:
-    """Gives a node its address, and that of the API's service."""
+def network_script(number: int, nodes: int) -> str:
+    """Gives a node its address, that of the API's service, and the way to the other nodes."""
     own = (network.node_address(number), network.SERVICE_OF_THE_API)
-    return " && ".join(f"ip address add {address}/32 dev lo" for address in own)
+    script = " && ".join(f"ip address add {address}/32 dev lo" for address in own)
+    return script if nodes == 1 else f"{script}\n{network.wire_script(number, nodes)}"
 
 
 def start_script(node: str, number: int) -> str:
@@ -127,12 +128,14 @@ echo $kubelet
 """
 
 
-def start(shell: Shell, node: NodeSpec, number: int, pki: Pki, api_port: int) -> None:
-    """Makes a booted node one of the cluster; returns when its kubelet works.
+def start(
+    shell: Shell, node: NodeSpec, number: int, nodes: int, pki: Pki, *, api_port: int
+) -> None:
+    """Makes a booted node one of so many of the cluster; returns when its kubelet works.
 
     Raises AccessError.
     """
-    shell.run(network_script(number))
+    shell.run(network_script(number, nodes))
     shell.reverse(network.SERVICE_OF_THE_API, network.API_PORT, api_port)
     for path, data in files(node, number, pki).items():
         shell.run(f"mkdir -p {Path(path).parent}; umask 077; cat >{path}", stdin=data)

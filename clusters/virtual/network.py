@@ -1,11 +1,13 @@
 """Addresses of a virtual cluster, and the way from its API server to its nodes.
 
-Each node is alone in a network of QEMU's with nothing but its ssh connection to this host.
+Each node has a network of QEMU's with nothing but its ssh connection to this host.
 The API server reaches kubelets and pods through a proxy (an egress selector, KEP-1281) that
 opens a channel of that connection. Each node has the address of the API's service itself, with
 a port that leads back here, so that kubelet and pods reach the API server without a kube-proxy.
 What the API server asks of services, webhooks and aggregated APIs, it asks of their pods
 (``--enable-aggregator-routing``). Pods reach no other service, and names are not resolved.
+
+Nodes that are not alone, and their pods, reach one another over a wire of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import contextlib
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+import socket
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 
 from clusters.virtual_node.shell import Commands
@@ -28,6 +31,7 @@ API_PORT = 443
 """Of that service."""
 KUBELET_PORT = 10250
 LARGEST_PIECE = 65536
+_DEVICE = "eth1"
 _CONNECT = re.compile(rb"CONNECT ([0-9.]+):(\d+) HTTP/1\.[01]\r\n")
 
 
@@ -68,6 +72,53 @@ def plugin_configuration(pods: str) -> bytes:
         },
     }
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}).encode()
+
+
+def wire_script(number: int, nodes: int) -> str:
+    """Connects a node, which has a second network device, with the others.
+
+    A saved machine that is restored several times has the same hardware address each time.
+    """
+    others = [other for other in range(1, nodes + 1) if other != number]
+    return "\n".join(
+        (
+            "set -e",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward",
+            f"ip link set {_DEVICE} address 02:00:00:00:00:{number:02x}",
+            f"ip address add {node_address(number)}/24 dev {_DEVICE}",
+            f"ip link set {_DEVICE} up",
+            *(f"ip route add {pod_range(other)} via {node_address(other)}" for other in others),
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def wire(path: Path, ends: Collection[Path]) -> AsyncIterator[None]:
+    """Hands each frame that one end sends to every other, for as long as the context lasts.
+
+    As on any wire, frames get lost: those for an end that is not there or does not read.
+
+    Args:
+        path: of the socket to which the ends send.
+        ends: their sockets, whether they are there yet or not.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+        own.setblocking(False)
+        own.bind(str(path))
+        loop.add_reader(own, _hand_on, own, [str(end) for end in ends])
+        try:
+            yield
+        finally:
+            loop.remove_reader(own)
+
+
+def _hand_on(own: socket.socket, ends: Collection[str]) -> None:
+    frame, sender = own.recvfrom(LARGEST_PIECE)
+    for end in ends:
+        if end != sender:
+            with contextlib.suppress(OSError):
+                own.sendto(frame, end)
 
 
 @contextlib.asynccontextmanager

@@ -57,6 +57,7 @@ def boot(
     tied: bool,
     progress: Progress,
     preparation: Preparation | None = None,
+    wire: Path | None = None,
 ) -> Machine:
     """Brings a node up and returns when its shell answers.
 
@@ -70,6 +71,7 @@ def boot(
         progress: is told what is being waited for.
         preparation: when given, a machine is booted, prepared and saved once, and this and
             later nodes start from it.
+        wire: as of `machine.start`, None for a node that is alone.
 
     Raises:
         MachineError: it did not come up; nothing is left running.
@@ -77,17 +79,21 @@ def boot(
     """
     if preparation is not None:
         room = directory / "new"
-        state = _saved(room, image, shape, accel, preparation=preparation, progress=progress)
+        state = _saved(
+            room, image, shape, accel, preparation=preparation, progress=progress, wire=wire
+        )
         progress(f"restoring node {name}: {shape}, {accel.kind}")
         try:
-            command = machines.command_line(image, shape, accel, memory=state)
-            return _restore(name, directory, image, command, state=state, tied=tied)
+            command = machines.command_line(
+                image, shape, accel, memory=state, peers=wire is not None
+            )
+            return _restore(name, directory, image, command, state=state, tied=tied, wire=wire)
         except MachineError as error:
             cache.discard(state.name)
             progress(f"the saved machine is of no use and was removed, booting instead: {error}")
     progress(f"booting node {name}: {shape}, {accel.kind} ({accel.reason})")
-    command = machines.command_line(image, shape, accel)
-    machine = _boot(name, directory, image, command, tied=tied, progress=progress)
+    command = machines.command_line(image, shape, accel, peers=wire is not None)
+    machine = _boot(name, directory, image, command, tied=tied, progress=progress, wire=wire)
     if preparation is not None:
         _prepare(machine, preparation)
     return machine
@@ -101,19 +107,23 @@ def _saved(
     *,
     preparation: Preparation,
     progress: Progress,
+    wire: Path | None,
 ) -> Path:
     """The directory of the saved machine, from the cache or made now.
 
     The first argument is a directory for the run files of the machine that is to be saved.
     """
-    command = machines.command_line(image, shape, accel)
+    peers = wire is not None
+    command = machines.command_line(image, shape, accel, peers=peers)
     name = f"state-{cache.key([*command, accel.qemu, _host_cpu(), preparation.key])}"
 
     def make(memory: Path) -> None:
         progress(f"booting a node to be saved: {shape}, {accel.kind} ({accel.reason})")
-        command = machines.command_line(image, shape, accel, memory=memory, memory_shared=True)
+        command = machines.command_line(
+            image, shape, accel, memory=memory, memory_shared=True, peers=peers
+        )
         directory.mkdir()
-        machine = _boot("node", directory, image, command, tied=True, progress=progress)
+        machine = _boot("node", directory, image, command, tied=True, progress=progress, wire=wire)
         try:
             progress("preparing the node to be saved")
             _prepare(machine, preparation)
@@ -137,10 +147,17 @@ def _prepare(machine: Machine, preparation: Preparation) -> None:
 
 
 def _boot(
-    name: str, directory: Path, image: Image, command: list[str], *, tied: bool, progress: Progress
+    name: str,
+    directory: Path,
+    image: Image,
+    command: list[str],
+    *,
+    tied: bool,
+    progress: Progress,
+    wire: Path | None,
 ) -> Machine:
     for tries_left in reversed(range(BOOT_TRIES)):
-        machine = machines.start(name, directory, image, command, tied=tied)
+        machine = machines.start(name, directory, image, command, tied=tied, wire=wire)
         try:
             _await_ready(machine)
             _connect(machine)
@@ -159,10 +176,17 @@ def _boot(
 
 
 def _restore(
-    name: str, directory: Path, image: Image, command: list[str], *, state: Path, tied: bool
+    name: str,
+    directory: Path,
+    image: Image,
+    command: list[str],
+    *,
+    state: Path,
+    tied: bool,
+    wire: Path | None,
 ) -> Machine:
     extra = ["-incoming", "defer"]
-    machine = machines.start(name, directory, image, command, tied=tied, extra=extra)
+    machine = machines.start(name, directory, image, command, tied=tied, wire=wire, extra=extra)
     try:
         saved.resume(machine, state)
         _connect(machine)

@@ -27,6 +27,7 @@ def boot_each(
     *,
     progress: Progress,
     booted: dict[str, Machine],
+    wire: Path | None = None,
 ) -> None:
     """Boots the nodes, or restores them, one after the other.
 
@@ -41,6 +42,7 @@ def boot_each(
         preparation: what a fresh one does before it is saved.
         progress: is told what is waited for.
         booted: gets each by its name as soon as it is there, for whoever has to end it.
+        wire: between them (`machine.start`), None when they need none.
     """
     for node in nodes:
         place = directory / node.name
@@ -54,6 +56,7 @@ def boot_each(
             tied=True,
             progress=progress,
             preparation=preparation,
+            wire=wire,
         )
 
 

@@ -25,6 +25,8 @@ from clusters.virtual_node.shell import AsyncShell, Commands, Shell
 RECORD = "machine.json"
 SERIAL_LOG = "serial.log"
 QEMU_LOG = "qemu.log"
+PEERS = "peers"
+"""The socket of its end of the wire between the nodes of a cluster, where there is one."""
 BEFORE_PANIC = 5
 """Lines of a log that are shown before a kernel panic."""
 LAST_WORDS = 40
@@ -153,6 +155,7 @@ def command_line(
     *,
     memory: Path | None = None,
     memory_shared: bool = False,
+    peers: bool = False,
 ) -> list[str]:
     """QEMU's command line, as far as it is the machine's and not one start's.
 
@@ -162,6 +165,7 @@ def command_line(
         accel: how its CPUs run.
         memory: directory of files that are its memory, one for each NUMA node.
         memory_shared: whether what the machine writes goes into those files.
+        peers: whether it has a second network device, for `start` to connect.
     """
     cpus = shape.cpus // shape.numa_nodes
     share, rest = divmod(shape.memory_mib, shape.numa_nodes)
@@ -187,6 +191,7 @@ def command_line(
         *("-drive", f"if=none,id=root,file={image.root},format=raw,read-only=on"),
         *("-device", "virtio-blk-pci,drive=root"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *(("-device", f"virtio-net-pci,netdev={PEERS},romfile=") if peers else ()),
     ]
 
 
@@ -197,6 +202,7 @@ def start(
     command: Sequence[str],
     *,
     tied: bool,
+    wire: Path | None = None,
     extra: Sequence[str] = (),
 ) -> Machine:
     """Starts a machine and returns as soon as QEMU answers; the node itself boots on.
@@ -207,6 +213,8 @@ def start(
         image: what it boots from, for the keys.
         command: from `command_line`.
         tied: the machine dies with this process, even when that is killed.
+        wire: a socket that gets each frame which the second network device sends, and sends
+            it those of others (`PEERS`).
         extra: further arguments, of this start alone.
 
     Raises:
@@ -219,12 +227,18 @@ def start(
     for key in (image.identity_file, image.known_hosts):
         # The image may be gone from the cache while the machine still runs.
         shutil.copy(key, directory)
+    connected = []
+    if wire is not None:
+        ends = {"local": directory / PEERS, "remote": wire}
+        paths = ",".join(f"{end}.type=unix,{end}.path={path}" for end, path in ends.items())
+        connected = ["-netdev", f"dgram,id={PEERS},{paths}"]
     for _ in range(PORT_TRIES):
         port = free_port()
         process = _spawn(
             [
                 *command,
                 *("-netdev", f"user,id=net,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
+                *connected,
                 *("-serial", f"file:{directory / SERIAL_LOG}"),
                 *("-qmp", f"unix:{directory / 'qmp'},server=on,wait=off"),
                 *extra,

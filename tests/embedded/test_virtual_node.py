@@ -18,6 +18,7 @@ import pytest
 from clusters import cache, processes
 from clusters.access import AccessError
 from clusters.shape import NodeShape
+from clusters.virtual import network
 from clusters.virtual_node import accel, image, machine
 from clusters.virtual_node.boot import Preparation, boot
 from clusters.virtual_node.machine import Machine, MachineError
@@ -33,30 +34,37 @@ Bring = Callable[..., Machine]
 
 
 @pytest.fixture(scope="module")
-def bring() -> Iterator[Bring]:
-    """Brings nodes up in short directories and ends them afterwards."""
+def base() -> Iterator[Path]:
+    """A short directory, which has one for each node."""
+    with tempfile.TemporaryDirectory(prefix="vn-test-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="module")
+def bring(base: Path) -> Iterator[Bring]:
+    """Brings nodes up and ends them afterwards."""
     machines: list[Machine] = []
-    with tempfile.TemporaryDirectory(prefix="vn-test-") as base:
 
-        def up(name: str, progress: list[str] | None = None) -> Machine:
-            directory = Path(base) / name
-            directory.mkdir()
-            node = boot(
-                name,
-                directory,
-                image.build(EXTRA, progress=print),
-                SHAPE,
-                accel.choose(),
-                tied=True,
-                progress=print if progress is None else progress.append,
-                preparation=PREPARED,
-            )
-            machines.append(node)
-            return node
+    def up(name: str, progress: list[str] | None = None, wire: Path | None = None) -> Machine:
+        directory = base / name
+        directory.mkdir()
+        node = boot(
+            name,
+            directory,
+            image.build(EXTRA, progress=print),
+            SHAPE,
+            accel.choose(),
+            tied=True,
+            progress=print if progress is None else progress.append,
+            preparation=PREPARED,
+            wire=wire,
+        )
+        machines.append(node)
+        return node
 
-        yield up
-        for node in machines:
-            node.stop()
+    yield up
+    for node in machines:
+        node.stop()
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +184,23 @@ def test_nodes_of_one_saved_machine_do_not_see_each_other(node: Machine, bring: 
     third = bring("third")
     assert third.shell.list(["/root/mine"]) == ()
     third.stop()
+
+
+def test_nodes_on_a_wire_reach_each_other_and_send_much(base: Path, bring: Bring) -> None:
+    async def everything() -> str:
+        wire, names = base / "wire", ("one", "two")
+        async with network.wire(wire, [base / name / machine.PEERS for name in names]):
+            one, two = [await asyncio.to_thread(bring, name, wire=wire) for name in names]
+            for number, each in enumerate((one, two), 1):
+                await each.async_shell.run(network.wire_script(number, 2))
+            server = "nc -l -p 5000 -e head -c 3000000 /dev/zero"
+            await two.async_shell.run(f"setsid {server} >/dev/null 2>&1 </dev/null &")
+            asked = (
+                f"until nc {network.node_address(2)} 5000 </dev/null; do sleep 0.2; done | wc -c"
+            )
+            return (await one.async_shell.run(asked, timeout_seconds=60)).text
+
+    assert asyncio.run(everything()).split() == ["3000000"]
 
 
 def test_another_process_finds_it(node: Machine) -> None:

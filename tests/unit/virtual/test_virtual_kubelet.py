@@ -59,6 +59,18 @@ def test_a_kubelet_is_its_node_to_the_api_server(tmp_path: Path) -> None:
     assert "--node-ip=10.10.0.2" in kubelet.command("node-2", 2)
 
 
+def test_a_node_knows_the_way_to_the_pods_of_every_other() -> None:
+    script = kubelet.network_script(2, 3)
+    assert "ip address add 10.10.0.2/24 dev eth1" in script
+    routes = [line for line in script.splitlines() if line.startswith("ip route")]
+    assert routes == [
+        "ip route add 10.10.1.0/24 via 10.10.0.1",
+        "ip route add 10.10.3.0/24 via 10.10.0.3",
+    ]
+    # One that is alone has no such device.
+    assert "eth1" not in kubelet.network_script(1, 1)
+
+
 def test_the_control_planes_files_are_private(tmp_path: Path) -> None:
     identities = pki.make(tmp_path / "pki", 12345)
     names = {path.name for path in (tmp_path / "pki").iterdir()}

@@ -1,9 +1,11 @@
-"""The API server reaches nodes and pods through the proxy, and nothing else."""
+"""The API server reaches nodes and pods through the proxy, and nodes one another by a wire."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,3 +72,63 @@ def test_addresses_lead_back_to_their_node() -> None:
         configuration = json.loads(network.plugin_configuration(network.pod_range(number)))
         subnet = configuration["plugins"][0]["ipam"]["ranges"][0][0]["subnet"]
         assert network.number_of(subnet.partition("/")[0].removesuffix(".0") + ".7") == number
+
+
+async def heard(tmp_path: Path, frames: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What each of three nodes hears, after these have sent; a fourth is not there."""
+    names = ("one", "two", "three")
+    ends: dict[str, socket.socket] = {}
+    try:
+        for name in names:
+            ends[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            ends[name].setblocking(False)
+            ends[name].bind(str(tmp_path / name))
+        wire = tmp_path / "wire"
+        async with network.wire(wire, [tmp_path / name for name in (*names, "none")]):
+            loop = asyncio.get_running_loop()
+            for name, frame in frames.items():
+                ends[name].sendto(frame, str(wire))
+            found = {}
+            for name in names:
+                wanted = sum(other != name for other in frames)
+                async with asyncio.timeout(30):
+                    found[name] = b"".join(
+                        [await loop.sock_recv(ends[name], 2000) for _ in range(wanted)]
+                    )
+                with pytest.raises(BlockingIOError):
+                    ends[name].recv(2000)
+            return found
+    finally:
+        for end in ends.values():
+            end.close()
+
+
+def test_what_one_node_sends_reaches_every_other(tmp_path: Path) -> None:
+    found = asyncio.run(heard(tmp_path, {"one": b"from one", "three": b"from three"}))
+    assert found == {"one": b"from three", "two": b"from onefrom three", "three": b"from one"}
+
+
+def test_a_node_that_does_not_read_loses_frames_and_the_others_none(tmp_path: Path) -> None:
+    names = ("deaf", "one", "two")
+
+    async def everything() -> list[bytes]:
+        with contextlib.ExitStack() as stack:
+            ends = {}
+            for name in names:
+                end = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                end.setblocking(False)
+                end.bind(str(tmp_path / name))
+                ends[name] = end
+            loop = asyncio.get_running_loop()
+            found = []
+            async with (
+                asyncio.timeout(30),
+                network.wire(tmp_path / "wire", [tmp_path / name for name in names]),
+            ):
+                for number in range(1000):
+                    frame = str(number).encode()
+                    await loop.sock_sendto(ends["one"], frame, str(tmp_path / "wire"))
+                    found.append(await loop.sock_recv(ends["two"], 2000))
+            return found
+
+    assert asyncio.run(everything()) == [str(number).encode() for number in range(1000)]
