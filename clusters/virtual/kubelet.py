@@ -101,8 +101,10 @@ def command(node: str, number: int) -> list[str]:
 def network_script(number: int, nodes: int) -> str:
     """Gives a node its address, that of the API's service, and the way to the other nodes."""
     own = (network.node_address(number), network.SERVICE_OF_THE_API)
-    script = " && ".join(f"ip address add {address}/32 dev lo" for address in own)
-    return script if nodes == 1 else f"{script}\n{network.wire_script(number, nodes)}"
+    lines = ["set -e", *(f"ip address add {address}/32 dev lo" for address in own)]
+    if nodes > 1:
+        lines.append(network.wire_script(number, nodes))
+    return "\n".join(lines)
 
 
 def start_script(node: str, number: int) -> str:

@@ -114,7 +114,10 @@ async def wire(path: Path, ends: Collection[Path]) -> AsyncIterator[None]:
 
 
 def _hand_on(own: socket.socket, ends: Collection[str]) -> None:
-    frame, sender = own.recvfrom(LARGEST_PIECE)
+    try:
+        frame, sender = own.recvfrom(LARGEST_PIECE)
+    except BlockingIOError:
+        return  # Woken for nothing, as select(2) may.
     for end in ends:
         if end != sender:
             with contextlib.suppress(OSError):

@@ -92,7 +92,8 @@ def etcd(progress: Progress) -> Path:
 def _run(command: Sequence[str], directory: Path) -> None:
     try:
         ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-        trouble = (ended.stderr or ended.stdout).strip()[-300:] if ended.returncode else ""
+        said = (ended.stderr or ended.stdout).strip()[-300:]
+        trouble = f"status {ended.returncode}, {said}" if ended.returncode else ""
     except OSError as error:
         trouble = str(error)
     if trouble:
