@@ -532,11 +532,13 @@ def _conclude(
             f"Mandatory requirements were broken: {', '.join(failed)}.",
             Exit.NOT_CONFORMANT,
         )
-    if unseen or problems or not hard:
+    # What does not apply is no evidence of anything.
+    kept = [finding for finding in hard if finding.verdict is not report.Verdict.NOT_APPLICABLE]
+    if unseen or problems or not kept:
         reasons = [
             f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
             f"{problems[0].during} failed: {problems[0].message}" if problems else "",
-            "" if hard else "nothing mandatory was judged",
+            "" if kept else "nothing mandatory was judged",
         ]
         text = "; ".join(filter(None, reasons)).rstrip(".")
         return report.Conclusion(

@@ -117,7 +117,10 @@ def test_what_cannot_be_created_is_not_applicable(lacking: tuple[str, ...]) -> N
     verdict = report.Verdict.NOT_APPLICABLE if lacking else report.Verdict.NOT_OBSERVED
     assert {found.verdict for found in document.findings} == {verdict}
     assert finding(document, "NUMA-MAPPED").verdict is verdict
+    # Nor is it evidence that anything was kept.
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
     if lacking:
+        assert document.conclusion.reason == "Nothing mandatory was judged."
         assert document.cases[0].outcome == "not created: the cluster lacks hugepages: why"
 
 
