@@ -6,9 +6,11 @@ that they understand.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -34,11 +36,13 @@ class Option:
         flag: such as ``--report-dir``.
         help: what it is for.
         settings: what else argparse is told: ``type``, ``choices``, ``default``, ``metavar``.
+        clusters: the kinds of cluster to which it means anything; empty for all.
     """
 
     flag: str
     help: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    clusters: Collection[str] = ()
 
     @property
     def name(self) -> str:
@@ -74,35 +78,49 @@ def directory_name(text: str) -> str:
     return text
 
 
+def positive(text: str) -> float:
+    """A finite number above 0. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise ArgumentTypeError(f"{text!r} is no number above 0")
+
+
 CLUSTER = Option(
     "--cluster",
     "what the VMIs run on",
     {"choices": providers.NAMES, "default": "embedded"},
 )
+_EXISTING = ("existing",)
+_DEPLOYED = ("kind", "virtual")
 KUBECONFIG = (
-    Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}),
-    Option("--context", "of the kubeconfig", {"metavar": "NAME"}),
+    Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}, _EXISTING),
+    Option("--context", "of the kubeconfig", {"metavar": "NAME"}, _EXISTING),
     Option(
         "--kubelet-root",
         f"root directory of its kubelets (default: {KUBELET_ROOT})",
         {"type": directory_name, "default": KUBELET_ROOT, "metavar": "DIR"},
+        _EXISTING,
     ),
     Option(
         "--disruptive",
         "let scenarios fill its nodes, take their labels and turn feature gates off; all is put "
         "back",
         {"action": "store_true"},
+        _EXISTING,
     ),
     Option(
         "--node-ssh",
         "read its nodes by a command instead of through virt-handler, such as "
         "'ssh root@{address}'; {node} is the node's name",
         {"metavar": "COMMAND"},
+        _EXISTING,
     ),
     Option(
         "--probe-image",
         "read its nodes through privileged pods of this image, which needs sh, cat and sleep",
         {"type": image_name, "metavar": "REF"},
+        _EXISTING,
     ),
 )
 SPEC = (
@@ -115,16 +133,19 @@ SPEC = (
         "--workers",
         "nodes of a kind cluster that take VMIs (default: 1)",
         {"type": int, "default": 1, "metavar": "N"},
+        ("kind",),
     ),
     Option(
         "--kubevirt",
         "where the KubeVirt of a cluster that is made comes from (default: a pinned release)",
         {"metavar": "URL|FILE|DIR|none"},
+        _DEPLOYED,
     ),
     Option(
         "--images",
         "archives of container images that a cluster is given, for hosts without a registry",
         {"metavar": "DIR|FILE"},
+        _DEPLOYED,
     ),
     Option(
         "--break",
@@ -135,6 +156,7 @@ SPEC = (
         "--kubernetes",
         "with the Kubernetes programs of a virtual cluster (default: a release, fetched once)",
         {"metavar": "DIR"},
+        ("virtual",),
     ),
     *KUBECONFIG,
 )
@@ -177,7 +199,7 @@ RUN = (
     Option(
         "--patience",
         "stretches every deadline, for a slow cluster (default: 1)",
-        {"type": float, "default": 1.0, "metavar": "FACTOR"},
+        {"type": positive, "default": 1.0, "metavar": "FACTOR"},
     ),
 )
 """What is run on it, and how."""
@@ -225,6 +247,12 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
     cluster = value("cluster")
     if value("break") and cluster not in ("embedded", "simulated"):
         raise ValueError(f"--break spoils the reference stack alone, not a {cluster} cluster")
+    for option in SPEC:
+        given, default = value(option.name), option.settings.get("default")
+        elsewhere = option.clusters and cluster not in option.clusters
+        if elsewhere and given and given != default:
+            wanted = " and ".join(f"--cluster {name}" for name in option.clusters)
+            raise ValueError(f"{option.flag} is for {wanted}, not for --cluster {cluster}")
     if value("shape") != "default" and cluster == "existing":
         raise ValueError("--shape is for clusters that are made; an existing one has its own")
     return ClusterSpec(

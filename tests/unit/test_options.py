@@ -32,3 +32,30 @@ def test_what_is_handed_on_says_the_same(words: list[str]) -> None:
     handed_on = options.forwarded(given, ALL)
     assert parsed(handed_on) == given
     assert len(handed_on) == len(words), "what nobody asked for is not spelled out"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ("embedded", ["--kubeconfig", "prod"]),
+        ("simulated", ["--disruptive"]),
+        ("kind", ["--node-ssh", "ssh x"]),
+        ("existing", ["--images", "archives"]),
+        ("embedded", ["--workers", "2"]),
+        ("kind", ["--kubernetes", "bin"]),
+    ],
+)
+def test_what_another_kind_of_cluster_is_asked_for_is_refused(
+    cluster: str, words: list[str]
+) -> None:
+    # Else the wrong cluster would be judged, and found conformant.
+    given = parsed(words)
+    with pytest.raises(ValueError, match=f"{words[0]} is for --cluster .*, not for .* {cluster}"):
+        options.cluster_spec({**vars(given), "cluster": cluster}.__getitem__)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "long"])
+def test_patience_is_a_number_above_0(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["--patience", text])
+    assert "is no number above 0" in capsys.readouterr().err
