@@ -39,17 +39,27 @@ def fetch(
         ClusterError: it cannot be had, or is something else.
     """
     progress(f"fetching {what} from {url}")
+    digest = hashlib.new(algorithm)
     try:
         with (
             urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as answer,
             target.open("wb") as file,
         ):
-            found = _copy(answer, file, hashlib.new(algorithm), what, progress)
+            _copy(answer, file, digest, what, progress)
     except (OSError, HTTPException) as error:
         target.unlink(missing_ok=True)
         raise ClusterError(f"{what} cannot be fetched from {url} ({error}): {instead}") from error
-    if found != expected:
+    try:
+        require(url, digest, expected, instead)
+    except ClusterError:
         target.unlink()
+        raise
+
+
+def require(url: str, digest: hashlib._Hash, expected: str, instead: str) -> None:
+    """Raises ClusterError when what was fetched has another digest than that one."""
+    if (found := digest.hexdigest()) != expected:
+        algorithm = digest.name.upper().replace("SHA", "SHA-")
         raise ClusterError(
             f"{url} has {algorithm} {found} instead of {expected}, and is not used: "
             f"somebody between here and there changes it; {instead}"
@@ -58,8 +68,8 @@ def fetch(
 
 def _copy(
     answer: HTTPResponse, file: BinaryIO, digest: hashlib._Hash, what: str, progress: Progress
-) -> str:
-    """Its digest. Raises OSError when it breaks off, which `HTTPResponse.read` does not."""
+) -> None:
+    """Raises OSError when it breaks off, which `HTTPResponse.read` does not."""
     whole = int(answer.headers.get("Content-Length") or 0)
     said = time.monotonic()
     while piece := answer.read(PIECE):
@@ -71,4 +81,3 @@ def _copy(
             progress(f"{what}: {file.tell() >> 20}{of} MiB")
     if file.tell() < whole:
         raise OSError(f"it broke off after {file.tell()} of {whole} bytes")
-    return digest.hexdigest()

@@ -533,12 +533,12 @@ def _conclude(
             Exit.NOT_CONFORMANT,
         )
     # What does not apply is no evidence of anything.
-    kept = [finding for finding in hard if finding.verdict is not report.Verdict.NOT_APPLICABLE]
-    if unseen or problems or not kept:
+    judged = [finding for finding in hard if finding.verdict is not report.Verdict.NOT_APPLICABLE]
+    if unseen or problems or not judged:
         reasons = [
             f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
             f"{problems[0].during} failed: {problems[0].message}" if problems else "",
-            "" if kept else "nothing mandatory was judged",
+            "" if judged else "nothing mandatory was judged",
         ]
         text = "; ".join(filter(None, reasons)).rstrip(".")
         return report.Conclusion(

@@ -92,6 +92,7 @@ CLUSTER = Option(
     {"choices": providers.NAMES, "default": "embedded"},
 )
 _EXISTING = ("existing",)
+_MADE = tuple(name for name in providers.NAMES if name not in _EXISTING)
 _DEPLOYED = ("kind", "virtual")
 KUBECONFIG = (
     Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}, _EXISTING),
@@ -128,6 +129,7 @@ SPEC = (
         "--shape",
         "CPUs of the nodes and their CPU managers, for clusters that are made for the run",
         {"choices": tuple(SHAPES), "default": "default"},
+        _MADE,
     ),
     Option(
         "--workers",
@@ -151,6 +153,7 @@ SPEC = (
         "--break",
         "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
         {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
+        ("embedded", "simulated"),
     ),
     Option(
         "--kubernetes",
@@ -220,6 +223,11 @@ def declare(add: Declare, options: Iterable[Option], *, more: Mapping[str, str] 
         add(option.flag, help=option.help, **settings)
 
 
+def _given(option: Option, value: object) -> bool:
+    """Whether a value is more than what the option says when nobody gives it."""
+    return value is not None and value is not False and value != option.settings.get("default")
+
+
 def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
     """The options as they were given, as words of another command line."""
     words = []
@@ -227,7 +235,7 @@ def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
         value = getattr(arguments, option.name)
         if value is True:
             words.append(option.flag)
-        elif value is not None and value is not False and value != option.settings.get("default"):
+        elif _given(option, value):
             for each in value if isinstance(value, list) else [value]:
                 words += [option.flag, str(each)]
     return words
@@ -245,16 +253,11 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
         ValueError: an option means nothing to the kind of cluster that is asked for.
     """
     cluster = value("cluster")
-    if value("break") and cluster not in ("embedded", "simulated"):
-        raise ValueError(f"--break spoils the reference stack alone, not a {cluster} cluster")
     for option in SPEC:
-        given, default = value(option.name), option.settings.get("default")
         elsewhere = option.clusters and cluster not in option.clusters
-        if elsewhere and given and given != default:
-            wanted = " and ".join(f"--cluster {name}" for name in option.clusters)
-            raise ValueError(f"{option.flag} is for {wanted}, not for --cluster {cluster}")
-    if value("shape") != "default" and cluster == "existing":
-        raise ValueError("--shape is for clusters that are made; an existing one has its own")
+        if elsewhere and _given(option, value(option.name)):
+            wanted = ", ".join(option.clusters)
+            raise ValueError(f"{option.flag} is for --cluster {wanted}, not for {cluster}")
     return ClusterSpec(
         nodes=SHAPES[value("shape")],
         profile=value("profile"),

@@ -17,6 +17,7 @@ from clusters.certificates import write_private
 from clusters.provider import ClusterError, Progress
 from clusters.shape import ClusterSpec
 from clusters.virtual import binaries, kubelet, kubevirt, network, node_image, pki, resident
+from clusters.virtual.binaries import Binaries
 from clusters.virtual.control_plane import (
     DIRECTORY,
     ControlPlane,
@@ -94,7 +95,7 @@ async def cluster(
         try:
             between = wire if len(ends) > 1 else None
             await asyncio.to_thread(
-                _boot, spec, directory, chosen, nodes, wire=between, progress=progress
+                _boot, spec, found, directory, chosen, nodes, wire=between, progress=progress
             )
             await asyncio.to_thread(
                 wait,
@@ -143,6 +144,7 @@ async def cluster(
 
 def _boot(
     spec: ClusterSpec,
+    found: Binaries,
     directory: Path,
     chosen: Accel,
     nodes: dict[str, Machine],
@@ -150,7 +152,6 @@ def _boot(
     wire: Path | None,
     progress: Progress,
 ) -> None:
-    found = binaries.find(spec.kubernetes, progress)
     built = image.build(
         node_image.extra_files(found, spec.images), packages=node_image.PACKAGES, progress=progress
     )

@@ -33,7 +33,7 @@ def wanted(spec: ClusterSpec) -> bool:
 
 def require_possible(spec: ClusterSpec) -> None:
     """Raises ClusterError when what is asked for cannot be had."""
-    if spec.kubevirt is None or not wanted(spec):
+    if not wanted(spec):
         return
     if not spec.images:
         raise ClusterError(
@@ -44,7 +44,7 @@ def require_possible(spec: ClusterSpec) -> None:
         raise ClusterError(
             f"a KubeVirt that is deployed is of profile v1, not {spec.profile}: use --profile v1"
         )
-    kubevirt_deployment.require_usable(spec.kubevirt)
+    kubevirt_deployment.require_usable(spec.kubevirt or NONE)
 
 
 def roomy(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:

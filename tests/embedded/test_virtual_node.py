@@ -198,7 +198,10 @@ def test_nodes_on_a_wire_reach_each_other_and_send_much(base: Path, bring: Bring
             asked = (
                 f"until nc {network.node_address(2)} 5000 </dev/null; do sleep 0.2; done | wc -c"
             )
-            return (await one.async_shell.run(asked, timeout_seconds=60)).text
+            received = await one.async_shell.run(asked, timeout_seconds=60)
+            one.stop()
+            two.stop()
+            return received.text
 
     assert asyncio.run(everything()).split() == ["3000000"]
 

@@ -66,7 +66,7 @@ def test_it_is_written_and_told_of(
     [
         ("/none", DIGEST, r"cannot be fetched .*404.*: do without"),
         ("/broken", DIGEST, r"cannot be fetched .*broke off after 1572864 of 3145728 .*: do with"),
-        ("/it", "00", r"has sha512 \w+ instead of 00, and is not used: .*; do without"),
+        ("/it", "00", r"has SHA-512 \w+ instead of 00, and is not used: .*; do without"),
     ],
 )
 def test_anything_else_leaves_nothing(

@@ -119,7 +119,7 @@ def test_the_pinned_release_is_fetched_once(alone: Host, release: Path) -> None:
 
 def test_a_release_with_another_checksum_is_not_used(alone: Host, release: Path) -> None:
     release.write_text("#!/bin/sh\necho something else\n")
-    with pytest.raises(ClusterError, match=r"has sha256 \w+ instead of \w+, and is not used"):
+    with pytest.raises(ClusterError, match=r"has SHA-256 \w+ instead of \w+, and is not used"):
         tool.find("docker", alone.said.append)
     release.unlink()
     with pytest.raises(ClusterError, match=r"cannot be fetched.*install Debian's package `kind`"):

@@ -121,7 +121,7 @@ def test_the_pinned_release_is_fetched_once(archive: Path) -> None:
 
 def test_another_archive_than_the_pinned_one_is_not_used(archive: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes() + b"more")
-    with pytest.raises(ClusterError, match=r"has sha512 \w+ instead of .*, and is not used"):
+    with pytest.raises(ClusterError, match=r"has SHA-512 \w+ instead of .*, and is not used"):
         binaries.find(None, print)
     archive.unlink()
     with pytest.raises(ClusterError, match=r"cannot be fetched .*: give --kubernetes DIR, a dir"):
