@@ -316,7 +316,7 @@ def _collect(arguments: argparse.Namespace) -> int:
 
 def _judge(arguments: argparse.Namespace) -> int:
     from conformance.collecting import bundle
-    from conformance.judge import judge
+    from conformance.judging.report import judge
     from reports.terminal import show
     from reports.write import write_all
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.collecting import bundle
-from conformance.judge import judge
+from conformance.judging.report import judge
 from reports.write import write_all
 from tests.benchmark.node import SHAPE, VMIS, record, write
 

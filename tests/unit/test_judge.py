@@ -19,12 +19,12 @@ from conformance.collecting.bundle import (
     write_snapshot,
 )
 from conformance.exits import Exit
-from conformance.judge import DETAILED_CASES, judge
+from conformance.judging.maps import Maps
+from conformance.judging.report import DETAILED_CASES, judge
 from conformance.matrix.cases import case
 from conformance.matrix.manifests import Wish
 from conformance.model.evidence import RawSnapshot
 from conformance.parsing.assemble import assemble
-from conformance.pcpu_maps import Maps
 from reports import document as report
 from tests.selfproof import mutations as change
 from tests.selfproof import recording as good

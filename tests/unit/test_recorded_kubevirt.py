@@ -17,7 +17,7 @@ import pytest
 
 from conformance.collecting.bundle import read
 from conformance.exits import Exit
-from conformance.judge import judge
+from conformance.judging.report import judge
 
 RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
 Spoil = Callable[[str], str]

@@ -1,0 +1,1 @@
+"""From recorded evidence to findings, to a verdict, to the report document."""

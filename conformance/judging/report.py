@@ -1,0 +1,262 @@
+"""From the recorded evidence of a run to its report document.
+
+What a run showed at its end, the same evidence shows on any other machine later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from conformance.collecting.bundle import Bundle
+from conformance.judging.conclude import conclude
+from conformance.judging.decide import decide, judge_story
+from conformance.judging.maps import Maps
+from conformance.judging.terms import Terms, terms_of
+from conformance.matrix.oracle import expect
+from conformance.matrix.scenarios import SCENARIOS, Scenario
+from conformance.model.evidence import RawSnapshot, Snapshot, Story
+from conformance.model.expectation import Expectation
+from conformance.model.finding import Finding, Verdict
+from conformance.parsing.assemble import assemble
+from reports import document as report
+
+DETAILED_CASES = 2000
+"""Cases above which the values compared by passing findings are left to the evidence: the report
+of a hundred thousand VMIs would not fit into memory with them."""
+
+_MATTERS = (report.Verdict.FAIL, report.Verdict.ERROR, report.Verdict.NOT_OBSERVED)
+"""Verdicts of cases whose maps are kept before those of others."""
+
+
+def _cluster(recorded: Mapping[str, Any], nodes: Mapping[str, str]) -> report.Cluster:
+    """What was judged, with what the evidence tells of its nodes.
+
+    Former versions recorded more of a cluster, which is passed over.
+    """
+    known = {field.name for field in fields(report.Cluster)}
+    cluster = report.Cluster(**{key: recorded[key] for key in known & recorded.keys()})
+    return replace(cluster, nodes={**cluster.nodes, **nodes})
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One case of the run with all that was made of it."""
+
+    id: str
+    title: str
+    manifest: Mapping[str, Any]
+    expected: Mapping[str, str]
+    snapshots: Sequence[tuple[str, RawSnapshot, Snapshot]]
+    findings: Sequence[tuple[str, Finding]]
+    scenario: str = ""
+    lacking: str | None = None
+
+
+def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
+    """The report of a run. Cases that were planned and left no evidence are not observed.
+
+    One case is read at a time, and only what the report says of it is kept.
+
+    Raises:
+        BundleError: a file is missing or is not what was written.
+    """
+    terms = terms_of(bundle.run)
+    planned = bundle.run["cases"]
+    cases: list[report.Case] = []
+    findings: list[report.Finding] = []
+    maps = Maps()
+    with _no_search_for_cycles():
+        for case in _judged(terms, bundle):
+            own = [
+                _report_finding(path, finding, brief=len(planned) > DETAILED_CASES)
+                for path, finding in case.findings
+            ]
+            verdict = report.worst(own)
+            cases.append(_report_case(case, verdict))
+            findings += own
+            for _path, _raw, facts in case.snapshots:
+                maps.add(facts, matters=verdict in _MATTERS)
+    problems = tuple(
+        report.Problem(problem.during, problem.message, problem.case, problem.node)
+        for problem in bundle.problems
+    )
+    requirements = tuple(_requirements(terms, findings))
+    run = bundle.run
+    return report.Document(
+        run=report.Run(**run["run"]),
+        cluster=_cluster(run["cluster"], maps.descriptions()),
+        profile=run["profile"],
+        matrix=run["matrix"],
+        conclusion=conclude(terms, findings, problems, interrupted=interrupted),
+        counts=report.count(findings),
+        requirements=requirements,
+        cases=tuple(cases),
+        findings=tuple(findings),
+        nodes=maps.nodes(),
+        problems=problems,
+        faults=tuple(
+            report.Fault(message, times) for message, times in Counter(bundle.faults).most_common()
+        ),
+        capabilities=tuple(
+            report.Capability(name, available, reason)
+            for name, (available, reason) in sorted(terms.capabilities.items())
+        ),
+        timings=report.Timings(run.get("phases", {}), run.get("seconds", {})),
+    )
+
+
+def _judged(terms: Terms, bundle: Bundle) -> Iterator[_Judged]:
+    """Everything that was planned, judged one after the other: cases, then scenarios."""
+    for planned in bundle.run["cases"]:
+        yield _judge_case(terms, planned, bundle.snapshots.get(planned["id"], ()))
+    for name in bundle.run.get("scenarios", ()):
+        yield _judge_scenario(terms, SCENARIOS[name], bundle.snapshots.get(name, ()))
+
+
+@contextlib.contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Judging makes none, and to look for them in all that a large report keeps takes a quarter
+    of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _judge_case(
+    terms: Terms, planned: Mapping[str, Any], recorded: Iterable[tuple[str, RawSnapshot]]
+) -> _Judged:
+    expectation = expect(planned["manifest"], terms.profile)
+    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    findings = []
+    for requirement, check in terms.applicable(expectation):
+        taken = [(path, facts) for path, _raw, facts in snapshots if facts.moment == check.moment]
+        index, finding = decide(
+            terms, requirement, check, [facts for _path, facts in taken], expectation
+        )
+        path = taken[index][0] if taken else ""
+        findings.append((path, finding if taken else replace(finding, case=planned["id"])))
+    return _Judged(
+        planned["id"],
+        planned["title"],
+        planned["manifest"],
+        summary(expectation),
+        snapshots,
+        findings,
+        lacking=terms.lacks(expectation.needs),
+    )
+
+
+def _judge_scenario(
+    terms: Terms, scenario: Scenario, recorded: Iterable[tuple[str, RawSnapshot]]
+) -> _Judged:
+    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    story = Story(scenario.id, terms.profile, tuple(facts for _path, _raw, facts in snapshots))
+    last = {facts.moment: path for path, _raw, facts in snapshots}
+    manifests = {facts.subject: raw.manifest for _path, raw, facts in snapshots if facts.subject}
+    return _Judged(
+        scenario.id,
+        scenario.title,
+        {"apiVersion": "v1", "kind": "List", "items": list(manifests.values())},
+        {"story": scenario.story},
+        snapshots,
+        [(last.get(finding.moment, ""), finding) for finding in judge_story(terms, story)],
+        scenario.id,
+    )
+
+
+def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Finding:
+    kept = brief and finding.verdict is Verdict.PASS
+    return report.Finding(
+        requirement=finding.requirement,
+        verdict=report.Verdict(finding.verdict),
+        message=finding.message,
+        compared=tuple(
+            report.Compared(value.what, value.value, value.source)
+            for value in (() if kept else finding.compared)
+        ),
+        case=finding.case,
+        scenario=finding.scenario,
+        moment=finding.moment,
+        node=finding.node,
+        evidence=f"evidence/{path}" if path else "",
+    )
+
+
+def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[report.Requirement]:
+    by_requirement: dict[str, list[report.Finding]] = defaultdict(list)
+    for finding in findings:
+        by_requirement[finding.requirement].append(finding)
+    for requirement in terms.requirements():
+        own = by_requirement[requirement.id]
+        yield report.Requirement(
+            id=requirement.id,
+            title=requirement.title,
+            text=requirement.text,
+            level=requirement.level,
+            tier=requirement.tier,
+            sources=tuple(map(str, requirement.sources)) or (requirement.derived or "",),
+            # What no planned case is about was not asked, which is no lack of evidence.
+            verdict=report.worst(own) if own else report.Verdict.NOT_APPLICABLE,
+            counts=report.count(own),
+        )
+
+
+def _report_case(case: _Judged, verdict: report.Verdict) -> report.Case:
+    return report.Case(
+        id=case.id,
+        title=case.title,
+        manifest=case.manifest,
+        expectation=case.expected,
+        outcome=_outcome(case),
+        verdict=verdict,
+        scenario=case.scenario,
+    )
+
+
+def summary(expectation: Expectation) -> dict[str, str]:
+    """An expectation in a few words by aspect."""
+    refusal = expectation.refusal
+    if refusal is not None:
+        return {
+            "refused for": " or ".join(refusal.fields) or "any field",
+            "rule": refusal.rule,
+        }
+    words = {}
+    if expectation.guest:
+        words["vCPUs"] = str(expectation.vcpus)
+        words["topology"] = f"{expectation.sockets}x{expectation.cores}x{expectation.threads}"
+    if not expectation.dedicated:
+        return {"CPUs": "shared", **words}
+    words["exclusive pCPUs"] = str(expectation.compute_cpus)
+    if expectation.isolate_emulator:
+        words["emulator pCPUs"] = str(expectation.emulator_cpus)
+    if expectation.iothreads_policy != "none":
+        words["IOThreads"] = expectation.iothreads_policy
+    if expectation.sidecars:
+        words["sidecars"] = ", ".join(sidecar.name for sidecar in expectation.sidecars)
+    if expectation.numa_passthrough:
+        words["NUMA nodes"] = "those of its pCPUs"
+    return words
+
+
+def _outcome(case: _Judged) -> str:
+    if case.scenario:
+        moments = dict.fromkeys(facts.moment for _path, _raw, facts in case.snapshots)
+        return f"told as far as “{list(moments)[-1]}”" if moments else "not told"
+    for _path, _raw, facts in case.snapshots:
+        if facts.rejection is not None:
+            fields = ", ".join(field for field, _message in facts.rejection.causes)
+            return f"refused ({facts.rejection.code})" + (f" for {fields}" if fields else "")
+        if seen := facts.vmi or facts.pod:
+            where = f" on {seen.node}" if seen.node else ""
+            return f"{seen.phase or 'admitted'}{where}"
+    return f"not created: {case.lacking}" if case.lacking else "nothing was recorded"
