@@ -124,9 +124,9 @@ class NodeControl(Protocol):
 
 @dataclass(frozen=True)
 class Capability:
-    """Whether the cluster can show something, and why not."""
+    """Whether the cluster can show something, and why not; None where that could not be read."""
 
-    available: bool
+    available: bool | None
     reason: str
 
 

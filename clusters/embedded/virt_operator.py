@@ -31,7 +31,8 @@ from clusters.embedded.namespace_controller import with_defaults
 from clusters.embedded.reconciling import Health, Tasks, WorkQueue, follow
 from clusters.embedded.virt_handler import HANDLER_LABEL
 
-VERSION = "embedded-reference-stack"
+VERSION = "v1.9.0+embedded-reference-stack"
+"""The release whose labels, selectors and divergences the stack has, and that it is none."""
 NAME = "kubevirt"
 HANDLER = "virt-handler"
 NAMESPACES = ("default", "kube-system", INSTALLED_IN)

@@ -27,7 +27,9 @@ def waits_and_starts(story: Story, seen: Comparison) -> str:
     """The second VMI waits with a reason while the first runs, and runs once that has gone."""
     second = at(story, "full", "second")
     wanted = launcher(second).cpu_milli
-    room = [_room_for(second, each, seen) for each in nodes_at(story, "full") if labelled(each)]
+    room = [
+        _room_for(second, each, seen) for each in nodes_at(story, "full") if labelled(each, story)
+    ]
     if not room or max(room) >= wanted:
         raise Unobserved(
             f"{max(room, default=0)}m were free, and it wants {wanted}m: no need to wait"
@@ -82,7 +84,9 @@ def sidecar_decides(story: Story, seen: Comparison) -> str:
         seen.wrong(f"the pod costs {cost}m and compute {alone}m: its sidecar is not counted")
         return ""
     edge = at(story, "short", "edge")
-    room = [_room_for(edge, each, seen) for each in nodes_at(story, "short") if labelled(each)]
+    room = [
+        _room_for(edge, each, seen) for each in nodes_at(story, "short") if labelled(each, story)
+    ]
     if not room or not alone <= max(room) < cost:
         raise Unobserved(f"{max(room, default=0)}m were free, not between {alone}m and {cost}m")
     waits_for_cpus(edge, seen)

@@ -27,7 +27,9 @@ class Comparison:
         """One value that is compared, and where it came from."""
         self._compared.append(Compared(what, str(value), source))
 
-    def wrong(self, clause: str, *, known: bool = False, final: bool = False) -> None:
+    def wrong(
+        self, clause: str, *, known: bool = False, final: bool = False, doubt: str | None = None
+    ) -> None:
         """One objection.
 
         Args:
@@ -35,10 +37,19 @@ class Comparison:
             final: it may never be, although other things that this check requires settle.
             known: this is what a release is known to do instead; the catalogue decides
                 whether that counts as a known divergence or as a failure.
+            doubt: why this may be right on this cluster after all; then it is not observed.
         """
+        if doubt is not None:
+            self.missing(f"{clause}; but {doubt}")
+            return
         self._wrong.append(clause)
         self._final = self._final or final
         self._diverges = self._diverges and known
+
+    @property
+    def objected(self) -> bool:
+        """Whether anything was wrong so far: that survives whatever is not applicable later."""
+        return bool(self._wrong)
 
     def missing(self, clause: str) -> None:
         """Something that had to be compared and was not seen."""

@@ -41,7 +41,8 @@ def emulator_has_its_own_pcpu(
     if len(emulator) != expectation.emulator_cpus:
         seen.wrong(
             f"the emulator is pinned to {len(emulator)} pCPUs ({emulator}) instead of "
-            f"{expectation.emulator_cpus} ({source})"
+            f"{expectation.emulator_cpus} ({source})",
+            doubt=expectation.doubts.get("emulator"),
         )
     if emulator & vcpus:
         seen.wrong(

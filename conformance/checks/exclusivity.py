@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from conformance.checks.comparison import Comparison, NotApplicable
 from conformance.checks.registry import check, dedicated
 from conformance.checks.witnesses import (
@@ -25,9 +23,6 @@ from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
 
-_NO_QUOTA_SINCE = (1, 33)
-"""Kubernetes release that stopped enforcing the quota on exclusive CPUs (kubernetes#127525)."""
-
 
 @check(
     "CPU-COUNT",
@@ -39,6 +34,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     """Checkpoint entry, cpuset, CPU limit and expectation agree in number."""
     container, pod = compute(snapshot), launcher(snapshot)
     limit = container.limits.cpu_milli
+    doubt = expectation.doubts.get("emulator") if expectation.emulator_cpus else None
     wanted = expectation.compute_cpus
     parts = [f"{expectation.vcpus} vCPUs"] if expectation.guest else ["by its limit"]
     if expectation.emulator_cpus:
@@ -49,13 +45,15 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     seen.saw("CPUs asked for", asked, "the VMI's spec")
     seen.saw("CPU limit of compute", f"{limit}m", f"pod {pod.name} .spec, compute, limits.cpu")
     if limit != wanted * 1000:
-        seen.wrong(f"compute is limited to {limit}m CPU instead of {asked}")
+        seen.wrong(f"compute is limited to {limit}m CPU instead of {asked}", doubt=doubt)
     for name, cpus in (
         ("the kubelet's checkpoint gives", saw_entry(snapshot, seen)),
         ("its cpuset holds", saw_cpuset(snapshot, seen)),
     ):
         if len(cpus) != wanted:
-            seen.wrong(f"{name} compute {len(cpus)} pCPUs ({cpus}) instead of {asked}")
+            # What the kubelet and the kernel give must be what the limit says, whatever was asked.
+            own = None if len(cpus) * 1000 != limit else doubt
+            seen.wrong(f"{name} compute {len(cpus)} pCPUs ({cpus}) instead of {asked}", doubt=own)
     return f"compute owns {wanted} pCPUs ({entry(snapshot)}), as asked"
 
 
@@ -194,11 +192,6 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
         seen.wrong(
             f"compute owns its CPUs and is throttled all the same: cpu.max is "
             f"{container.cpu_max} instead of max ({source}, kubelet {version or 'unknown'})",
-            known=_enforces_quota(version),
+            known=True,
         )
     return f"compute has no quota (cpu.max {container.cpu_max})"
-
-
-def _enforces_quota(version: str) -> bool:
-    match = re.match(r"v?(\d+)\.(\d+)", version)
-    return match is not None and (int(match[1]), int(match[2])) < _NO_QUOTA_SINCE

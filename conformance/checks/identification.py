@@ -5,7 +5,6 @@ from __future__ import annotations
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import told
 from conformance.checks.storytelling import (
-    DEPRECATED,
     at,
     free_milli,
     labelled,
@@ -17,6 +16,7 @@ from conformance.checks.storytelling import (
     waits_for_cpus,
 )
 from conformance.checks.witnesses import checkpoint, launcher, node
+from conformance.editions import CPUMANAGER
 from conformance.model.evidence import Snapshot, Story
 
 HOOK = "hook-sidecar-"
@@ -32,13 +32,13 @@ def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
     for snapshot, policy in ((before, "static"), (stopped, "none"), (back, "static")):
         _saw_policy(snapshot, seen, policy)
     for snapshot in (before, back):
-        for key, value in labels(snapshot, story.profile, seen).items():
+        for key, value in labels(snapshot, story, seen).items():
             if value != "true":
                 seen.wrong(
                     f"node {node(snapshot).name} has {key}={value or '(none)'} while its policy "
                     f"is static, at the moment “{snapshot.moment}”"
                 )
-    for key, value in labels(stopped, story.profile, seen).items():
+    for key, value in labels(stopped, story, seen).items():
         if value is not None:
             seen.wrong(
                 f"node {node(stopped).name} still has {key}={value} while its policy is none",
@@ -69,7 +69,7 @@ def gate_decides(story: Story, seen: Comparison) -> str:
     for snapshot in nodes_at(story, "off"):
         require_done(snapshot, "gate CPUManager off", seen)
         require_done(snapshot, HEARTBEATS, seen)
-        for key, value in labels(snapshot, story.profile, seen).items():
+        for key, value in labels(snapshot, story, seen).items():
             if value == "true":
                 seen.wrong(f"node {node(snapshot).name} has {key}=true while the gate is off")
     managed = 0
@@ -78,7 +78,7 @@ def gate_decides(story: Story, seen: Comparison) -> str:
         if checkpoint(snapshot).policy != "static":
             continue
         managed += 1
-        for key, value in labels(snapshot, story.profile, seen).items():
+        for key, value in labels(snapshot, story, seen).items():
             if value != "true":
                 seen.wrong(
                     f"node {node(snapshot).name} has {key}={value or '(none)'} while the gate is on"
@@ -92,19 +92,19 @@ def gate_decides(story: Story, seen: Comparison) -> str:
 def administrators_label_stays(story: Story, seen: Comparison) -> str:
     """A label put by hand outlives heartbeats, and a dedicated VMI starts there."""
     by_hand = at(story, "by-hand")
-    require_done(by_hand, f"labelled {DEPRECATED}=true", seen)
+    require_done(by_hand, f"labelled {CPUMANAGER}=true", seen)
     require_done(by_hand, HEARTBEATS, seen)
     found = node(by_hand)
-    value = found.labels.get(DEPRECATED)
-    seen.saw(f"label {DEPRECATED}", value or "none", f"node {found.name} .metadata.labels")
+    value = found.labels.get(CPUMANAGER)
+    seen.saw(f"label {CPUMANAGER}", value or "none", f"node {found.name} .metadata.labels")
     if value != "true":
         seen.wrong(
-            f"the label {DEPRECATED}=true that an administrator put on {found.name} became "
+            f"the label {CPUMANAGER}=true that an administrator put on {found.name} became "
             f"{value or '(none)'}",
             known=value == "false",
         )
     runs(at(story, "by-hand", "manual"), seen, known=value == "false")
-    return f"{DEPRECATED}=true put by hand stays on {found.name}, and a dedicated VMI runs there"
+    return f"{CPUMANAGER}=true put by hand stays on {found.name}, and a dedicated VMI runs there"
 
 
 @told(
@@ -118,11 +118,11 @@ def waits_rather_than_goes_elsewhere(story: Story, seen: Comparison) -> str:
     wanted = waiting.pod.cpu_milli if waiting.pod else 0
     room = 0
     for snapshot in nodes_at(story, "full"):
-        labels(snapshot, story.profile, seen)
+        labels(snapshot, story, seen)
         free = free_milli(snapshot, seen)
-        if labelled(snapshot) and free >= wanted:
+        if labelled(snapshot, story) and free >= wanted:
             raise Unobserved(f"labelled node {node(snapshot).name} has {free}m left")
-        room += not labelled(snapshot) and free >= wanted
+        room += not labelled(snapshot, story) and free >= wanted
     if not room:
         raise Unobserved(f"no unlabelled node had {wanted}m left")
     waits_for_cpus(waiting, seen)

@@ -1,23 +1,19 @@
-"""Which nodes are said to have a CPU manager, and who goes there."""
+"""Which nodes are said to have a CPU manager, and who goes there.
+
+Which labels say so depends on the release (`conformance.editions.LABELS`). Where that is not
+known, what every release would call wrong is wrong, and what one would call right is not decided.
+"""
 
 from __future__ import annotations
 
-from conformance.checks.comparison import Comparison
+from collections.abc import Callable
+
+from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import admitted_vmi, check, dedicated_vmi
 from conformance.checks.witnesses import launcher, node
+from conformance.editions import Labels
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
-
-CURRENT = "kubevirt.io/cpumanager"
-DEPRECATED = "cpumanager"
-_OLD_APIS = ("kubevirt.io/v1alpha2",)
-
-
-def _keys(snapshot: Snapshot) -> tuple[str, ...]:
-    """Label keys of the generation that the manifest is written for, the selecting one first."""
-    if snapshot.manifest.get("apiVersion") in _OLD_APIS:
-        return (DEPRECATED,)
-    return (CURRENT, DEPRECATED)
 
 
 @check(
@@ -28,7 +24,7 @@ def _keys(snapshot: Snapshot) -> tuple[str, ...]:
     look="Look at the kubelet's checkpoint and at virt-handler's heartbeat in its log; another "
     "kubelet root than the usual one hides the checkpoint from it.",
 )
-def label_tells_the_policy(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+def label_tells_the_policy(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
     """The label is true on a node with the static policy, and on no other."""
     found = node(snapshot)
     policies = {}
@@ -43,14 +39,20 @@ def label_tells_the_policy(snapshot: Snapshot, _: Expectation, seen: Comparison)
         )
     for source, policy in policies.items():
         seen.saw("CPU manager policy", policy, source)
-        for key in _keys(snapshot):
-            value = found.labels.get(key)
-            seen.saw(f"label {key}", value or "none", f"node {found.name} .metadata.labels")
-            if (value == "true") != (policy == "static"):
-                seen.wrong(
-                    f"node {found.name} has label {key}={value or '(none)'} while its kubelet's "
-                    f"policy is {policy} ({source})"
-                )
+    for key in _keys(expectation):
+        value = found.labels.get(key)
+        seen.saw(f"label {key}", value or "none", f"node {found.name} .metadata.labels")
+
+    def objections(row: Labels) -> list[str]:
+        return [
+            f"node {found.name} has label {key}={found.labels.get(key) or '(none)'} while its "
+            f"kubelet's policy is {policy} ({source})"
+            for source, policy in policies.items()
+            for key in row.written
+            if (found.labels.get(key) == "true") != (policy == "static")
+        ]
+
+    by_release(expectation.labels, objections, seen)
     return f"the label of node {found.name} tells its CPU manager policy"
 
 
@@ -58,24 +60,61 @@ def label_tells_the_policy(snapshot: Snapshot, _: Expectation, seen: Comparison)
     "NODE-SELECT",
     moment="running",
     applies=dedicated_vmi,
-    look="Look at .spec.nodeSelector of the launcher pod and at the labels of its node.",
+    look="Look at .spec.nodeSelector and .spec.affinity of the launcher pod and at the labels of "
+    "its node.",
 )
-def launcher_selects_the_label(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+def launcher_selects_the_label(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
     """The launcher pod selects the label and is on a node that has it."""
     pod, found = launcher(snapshot), node(snapshot)
-    key = _keys(snapshot)[0]
-    selected, label = pod.node_selector.get(key), found.labels.get(key)
-    seen.saw(f"selector {key}", selected or "none", f"pod {pod.name} .spec.nodeSelector")
-    seen.saw(f"label {key}", label or "none", f"node {found.name} .metadata.labels")
+    for key in dict.fromkeys(row.selected for row in expectation.labels):
+        selector = f"pod {pod.name} .spec.nodeSelector and required node affinity"
+        seen.saw(f"selector {key}", pod.required_labels.get(key) or "none", selector)
+        label = found.labels.get(key) or "none"
+        seen.saw(f"label {key}", label, f"node {found.name} .metadata.labels")
     if pod.node != found.name:
         seen.missing(f"pod {pod.name} is on {pod.node or 'no node'}, and {found.name} was read")
-    if selected != "true":
-        seen.wrong(
-            f"launcher pod {pod.name} selects {key}={selected or '(nothing)'} instead of true"
-        )
-    if label != "true":
-        seen.wrong(
-            f"launcher pod {pod.name} runs on node {found.name} with label "
-            f"{key}={label or '(none)'} instead of true"
-        )
-    return f"launcher pod {pod.name} selects {key}=true and runs on {found.name}, which has it"
+
+    def objections(row: Labels) -> list[str]:
+        selected, label = pod.required_labels.get(row.selected), found.labels.get(row.selected)
+        clauses = []
+        if selected != "true":
+            clauses.append(
+                f"launcher pod {pod.name} selects {row.selected}={selected or '(nothing)'} instead "
+                "of true"
+            )
+        if label != "true":
+            clauses.append(
+                f"launcher pod {pod.name} runs on node {found.name} with label "
+                f"{row.selected}={label or '(none)'} instead of true"
+            )
+        return clauses
+
+    by_release(expectation.labels, objections, seen)
+    return f"launcher pod {pod.name} selects the label and runs on {found.name}, which has it"
+
+
+def by_release(
+    rows: tuple[Labels, ...], objections: Callable[[Labels], list[str]], seen: Comparison
+) -> None:
+    """Objects to what is wrong by every row that may hold; what some allow is not decided.
+
+    Raises Unobserved without a row: nothing says then what is right.
+    """
+    if not rows:
+        raise Unobserved("nothing says which labels this cluster's release has")
+    wrong = [objections(row) for row in rows]
+    if not all(wrong):
+        if any(wrong):
+            seen.missing(
+                f"{next(filter(None, wrong))[0]}; some releases of KubeVirt do so, and which one "
+                "this is is not known"
+            )
+        return
+    for clause in min(wrong, key=len):
+        seen.wrong(clause)
+
+
+def _keys(expectation: Expectation) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for row in expectation.labels for key in row.written))

@@ -77,7 +77,9 @@ def _finding(requirement: str, look: str, compare: Callable[[Comparison], str]) 
     try:
         kept = compare(comparison)
     except NotApplicable as reason:
-        return Finding(requirement, Verdict.NOT_APPLICABLE, str(reason))
+        if not comparison.objected:
+            return Finding(requirement, Verdict.NOT_APPLICABLE, str(reason))
+        kept = ""
     except Unobserved as reason:
         comparison.missing(str(reason))
         kept = ""

@@ -61,6 +61,7 @@ def sidecars_cost_what_is_promised(
                         f"instead of {wanted}{what}",
                         # A containerDisk costs less in later releases.
                         known=container.name.startswith("volume"),
+                        doubt=expectation.doubts.get("sidecars"),
                     )
     return f"{len(expectation.sidecars)} sidecars have the CPU and memory that is promised"
 

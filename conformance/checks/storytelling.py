@@ -9,8 +9,6 @@ from conformance.checks.witnesses import checkpoint, compute, compute_cpuset, la
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
 
-CURRENT = "kubevirt.io/cpumanager"
-DEPRECATED = "cpumanager"
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -129,17 +127,21 @@ def free_milli(snapshot: Snapshot, seen: Comparison) -> int:
     return free
 
 
-def labels(snapshot: Snapshot, profile: str, seen: Comparison) -> dict[str, str | None]:
-    """Notes the CPU manager labels of a node in a generation, and returns them by key."""
+def labels(snapshot: Snapshot, story: Story, seen: Comparison) -> dict[str, str | None]:
+    """Notes the CPU manager labels that the release of a cluster has, and returns them by key.
+
+    Raises Unobserved where several releases with different labels come into question.
+    """
+    if len(story.labels) != 1:
+        raise Unobserved("the release of KubeVirt, which says which labels it writes, is not known")
     found = node(snapshot)
-    keys = (DEPRECATED,) if profile == "v1alpha2" else (CURRENT, DEPRECATED)
-    values = {key: found.labels.get(key) for key in keys}
+    values = {key: found.labels.get(key) for key in story.labels[0].written}
     for key, value in values.items():
         source = f"node {found.name} .metadata.labels, moment “{snapshot.moment}”"
         seen.saw(f"label {key}", value or "none", source)
     return values
 
 
-def labelled(snapshot: Snapshot) -> bool:
-    """Whether a node has the label that dedicated VMIs select, in either generation."""
-    return "true" in {node(snapshot).labels.get(key) for key in (CURRENT, DEPRECATED)}
+def labelled(snapshot: Snapshot, story: Story) -> bool:
+    """Whether a node has a label that dedicated VMIs may select."""
+    return "true" in {node(snapshot).labels.get(row.selected) for row in story.labels}

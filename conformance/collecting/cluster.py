@@ -46,7 +46,7 @@ def collect(
         ],
         moments=("running",),
     )
-    describe(run, access)
+    describe(run, access, api)
     bundle.write_run(directory, run)
     collector = Collector(api, access, profile)
     for case, (vmi, manifest) in planned.items():

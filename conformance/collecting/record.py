@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from clusters.access import ClusterAccess
+from conformance.collecting.api import Api
+from conformance.collecting.setting import read_setting
 from conformance.collecting.snapshot import utc_now
 from reports import document as report
 
@@ -43,6 +45,7 @@ def record(
         "matrix": matrix,
         "moments": list(moments),
         "capabilities": {},
+        "setting": None,
         "cases": [
             {"id": case, "title": title, "manifest": dict(manifest)}
             for case, title, manifest in cases
@@ -52,8 +55,9 @@ def record(
     }
 
 
-def describe(record: Record, access: ClusterAccess) -> None:
-    """Adds what cluster it is."""
+def describe(record: Record, access: ClusterAccess, api: Api) -> None:
+    """Adds what cluster it is, and its setting."""
+    record["setting"] = read_setting(api)
     record["cluster"] = asdict(
         report.Cluster(
             provider=record["cluster"]["provider"],

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from conformance.checks.alignment import turned_away
 from conformance.checks.registry import Check
-from conformance.judging.terms import EXCUSES, Terms
-from conformance.matrix.oracle import expect
+from conformance.judging.terms import Terms
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
@@ -34,7 +33,7 @@ def judge_story(terms: Terms, story: Story) -> Iterator[Finding]:
     """
     yield from judge_told(terms, story)
     for (moment, _subject), taken in _running(story).items():
-        expectation = expect(taken[0].manifest, terms.profile)
+        expectation = terms.expect(taken[0].manifest)
         for requirement, check in terms.applicable(expectation):
             if check.moment == "running":
                 finding = decide(terms, requirement, check, taken, expectation)[1]
@@ -74,11 +73,11 @@ def decide(
     ]
     if check.settles:
         judged = [each for each in judged[:-1] if each[1].final] + judged[-1:]
-    lacking = terms.lacks(expectation.needs)
+    lacking = terms.lacks(expectation)
     nothing = Finding(
         requirement.id,
-        Verdict.NOT_APPLICABLE if lacking else Verdict.NOT_OBSERVED,
-        lacking or f"nothing was recorded at the moment “{check.moment}”",
+        Verdict.NOT_APPLICABLE if lacking and lacking.known else Verdict.NOT_OBSERVED,
+        str(lacking) if lacking else f"nothing was recorded at the moment “{check.moment}”",
         moment=check.moment,
     )
     return min(
@@ -143,6 +142,7 @@ def _judge(
         check.judge(snapshot, expectation),
         needs=requirement.needs,
         rules=refusal.rule.split("+") if refusal else (),
+        kubelet=snapshot.node.kubelet_version if snapshot.node else "",
     )
 
 
@@ -153,21 +153,24 @@ def _final(
     *,
     needs: Iterable[str],
     rules: Collection[str] = (),
+    kubelet: str = "",
 ) -> Finding:
     """What a check said, in the light of what the cluster lacks and what is known."""
     lacking = terms.lacking(needs)
     if finding.verdict is Verdict.NOT_OBSERVED and lacking:
-        excused = lacking[0] in EXCUSES
-        return replace(
-            finding,
-            verdict=Verdict.NOT_APPLICABLE if excused else Verdict.NOT_OBSERVED,
-            message=f"{finding.message}; the cluster lacks {lacking[0]}: {lacking[1]}",
-        )
+        verdict = Verdict.NOT_APPLICABLE if lacking.excuses else Verdict.NOT_OBSERVED
+        return replace(finding, verdict=verdict, message=f"{finding.message}; {lacking}")
     if finding.verdict is Verdict.KNOWN_DIVERGENCE:
-        known = terms.known(requirement, rules)
+        known, words = terms.known(requirement, rules, kubelet)
+        if known:
+            return replace(finding, message=f"{finding.message} Known: {words}")
         if known is None:
-            return replace(finding, verdict=Verdict.FAIL)
-        return replace(finding, message=f"{finding.message} Known: {known}")
+            message = (
+                f"{finding.message} Some releases are known for that, and which one this is is "
+                f"not known: {words}"
+            )
+            return replace(finding, verdict=Verdict.NOT_OBSERVED, message=message)
+        return replace(finding, verdict=Verdict.FAIL)
     return finding
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from conformance.collecting.bundle import Bundle
+from conformance.editions import labels
 from conformance.judging.conclude import conclude
 from conformance.judging.decide import decide, judge_story
 from conformance.judging.maps import Maps
-from conformance.judging.terms import Terms, terms_of
-from conformance.matrix.oracle import expect
+from conformance.judging.terms import Lack, Terms, terms_of
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
@@ -54,7 +54,7 @@ class _Judged:
     snapshots: Sequence[tuple[str, RawSnapshot, Snapshot]]
     findings: Sequence[tuple[str, Finding]]
     scenario: str = ""
-    lacking: str | None = None
+    lacking: Lack | None = None
 
 
 def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
@@ -103,7 +103,7 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
             report.Fault(message, times) for message, times in Counter(bundle.faults).most_common()
         ),
         capabilities=tuple(
-            report.Capability(name, available, reason)
+            report.Capability(name, available is True, reason)
             for name, (available, reason) in sorted(terms.capabilities.items())
         ),
         timings=report.Timings(run.get("phases", {}), run.get("seconds", {})),
@@ -134,7 +134,7 @@ def _no_search_for_cycles() -> Iterator[None]:
 def _judge_case(
     terms: Terms, planned: Mapping[str, Any], recorded: Iterable[tuple[str, RawSnapshot]]
 ) -> _Judged:
-    expectation = expect(planned["manifest"], terms.profile)
+    expectation = terms.expect(planned["manifest"])
     snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
     findings = []
     for requirement, check in terms.applicable(expectation):
@@ -151,7 +151,7 @@ def _judge_case(
         summary(expectation),
         snapshots,
         findings,
-        lacking=terms.lacks(expectation.needs),
+        lacking=terms.lacks(expectation),
     )
 
 
@@ -159,7 +159,12 @@ def _judge_scenario(
     terms: Terms, scenario: Scenario, recorded: Iterable[tuple[str, RawSnapshot]]
 ) -> _Judged:
     snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
-    story = Story(scenario.id, terms.profile, tuple(facts for _path, _raw, facts in snapshots))
+    story = Story(
+        scenario.id,
+        terms.profile,
+        tuple(facts for _path, _raw, facts in snapshots),
+        labels(terms.setting.kubevirt_release, terms.profile),
+    )
     last = {facts.moment: path for path, _raw, facts in snapshots}
     manifests = {facts.subject: raw.manifest for _path, raw, facts in snapshots if facts.subject}
     return _Judged(

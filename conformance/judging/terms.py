@@ -10,7 +10,11 @@ from typing import Any
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import Check, StoryCheck, registered, stories
 from conformance.collecting.bundle import BundleError
+from conformance.matrix.oracle import expect
 from conformance.model.expectation import Expectation
+from conformance.model.release import Release
+from conformance.model.setting import UNKNOWN, Setting
+from conformance.parsing.setting import setting
 from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 
 _OFFERED = frozenset({"disruption", "hugepages", "kubelet-control", "unlabelled-node"})
@@ -21,17 +25,44 @@ _NOT_OFFERED = (False, "this kind of cluster does not offer it")
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Something that a case, a scenario or a requirement needs and does not have.
+
+    Attributes:
+        name: of the capability, or empty for what a release does not have.
+        known: whether it was seen to be lacking; otherwise nobody could look.
+        excuses: whether it makes a requirement not applicable: a cluster need not have it.
+    """
+
+    name: str
+    reason: str
+    known: bool = True
+    excuses: bool = True
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"whether the cluster has {self.name} is not known: {self.reason}"
+        return f"the cluster lacks {self.name}: {self.reason}" if self.name else self.reason
+
+
+@dataclass(frozen=True)
 class Terms:
     """What a run is judged by.
 
     Attributes:
-        capabilities: by name, (available, reason).
+        capabilities: by name, (available, reason); None where it could not be read.
         moments: at which evidence was taken.
+        setting: of the cluster.
     """
 
     profile: str
-    capabilities: Mapping[str, tuple[bool, str]]
+    capabilities: Mapping[str, tuple[bool | None, str]]
     moments: frozenset[str] = frozenset({"running", "refused", "deleted"})
+    setting: Setting = UNKNOWN
+
+    def expect(self, manifest: Mapping[str, Any]) -> Expectation:
+        """What the oracle says of a manifest on this cluster."""
+        return expect(manifest, self.profile, self.setting)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -62,10 +93,11 @@ class Terms:
                 if (check.requirement, check.scenario) == (requirement.id, scenario):
                     yield requirement, check
 
-    def lacks(self, needs: Iterable[str]) -> str | None:
-        """Why a scenario or a case cannot be had on this cluster; None when it can."""
-        lacking = self.lacking(needs)
-        return f"the cluster lacks {lacking[0]}: {lacking[1]}" if lacking else None
+    def lacks(self, expectation: Expectation) -> Lack | None:
+        """Why a case cannot be had on this cluster; None when it can."""
+        if expectation.unsupported is not None:
+            return Lack("", expectation.unsupported)
+        return self.lacking(expectation.needs)
 
     def applicable(self, expectation: Expectation) -> Iterator[tuple[Requirement, Check]]:
         """Those that have something to say about a case."""
@@ -75,21 +107,38 @@ class Terms:
             if check.moment in self.moments and check.applies(expectation)
         )
 
-    def lacking(self, needs: Iterable[str]) -> tuple[str, str] | None:
-        """The first needed capability that the cluster lacks, and why."""
+    def lacking(self, needs: Iterable[str]) -> Lack | None:
+        """The first needed capability that the cluster does not have, or may not have."""
         for name in needs:
             default = _NOT_OFFERED if name in _OFFERED else (True, "")
             available, reason = self.capabilities.get(name, default)
             if not available:
-                return name, reason
+                known = available is not None
+                return Lack(name, reason, known, excuses=known and name in EXCUSES)
         return None
 
-    def known(self, requirement: Requirement, rules: Collection[str]) -> str | None:
-        """What the catalogue says of a divergence, None when it knows of none."""
+    def known(
+        self, requirement: Requirement, rules: Collection[str], kubelet: str
+    ) -> tuple[bool | None, str]:
+        """Whether the catalogue knows a divergence of this cluster's releases, and its words.
+
+        None where that depends on a release that is not known.
+
+        Args:
+            requirement: what was not kept.
+            rules: of refusal that the case breaks.
+            kubelet: version of the kubelet whose node was looked at.
+        """
+        releases = {"kubevirt": self.setting.kubevirt_release, "kubelet": Release.parse(kubelet)}
+        undecided = ""
         for known in requirement.known_divergences:
             if known.concerns(self.profile, rules):
-                return f"{known.description} ({known.releases}; {known.reference})"
-        return None
+                words = f"{known.description} ({known.releases}; {known.reference})"
+                if has := known.has(releases[known.of]):
+                    return True, words
+                if has is None:
+                    undecided = undecided or words
+        return (None, undecided) if undecided else (False, "")
 
 
 def terms_of(run: Mapping[str, Any]) -> Terms:
@@ -98,7 +147,12 @@ def terms_of(run: Mapping[str, Any]) -> Terms:
     if missing:
         raise BundleError(f"run.json lacks {', '.join(sorted(missing))}: is it of this version?")
     capabilities = {
-        name: (bool(item["available"]), str(item["reason"]))
+        name: (
+            item["available"] if item["available"] is None else bool(item["available"]),
+            str(item["reason"]),
+        )
         for name, item in run["capabilities"].items()
     }
-    return Terms(run["profile"], capabilities, frozenset(run["moments"]))
+    return Terms(
+        run["profile"], capabilities, frozenset(run["moments"]), setting(run.get("setting"))
+    )

@@ -1,18 +1,23 @@
-"""Derives from a VMI manifest alone what the promise says must happen to it.
+"""Derives what the promise says must happen to a VMI, from its manifest and the setting alone.
 
-The oracle never looks at a cluster and shares no code with any stack that it judges.
+The oracle never looks at a VMI and shares no code with any stack that it judges. What it knows
+of the cluster is its setting, which is read before any VMI is made.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from conformance import editions
 from conformance.matrix.pods import expect_pod
 from conformance.matrix.reading import Placement, read_placement
 from conformance.matrix.rules import GENERATIONS, rules
+from conformance.model.evidence import Resources
 from conformance.model.expectation import Expectation, Refusal, Sidecar
+from conformance.model.setting import UNKNOWN, Setting
 
 SCHEMA = "schema"
 """Rule id of a refusal for a value that the API's schema cannot hold. It may come from
@@ -23,13 +28,16 @@ SIDECAR_MEMORY_BYTES = 64_000_000
 """Defaults of a sidecar's CPU and memory: EN-SIDE-4, ZH-SIDE-5."""
 
 
-def expect(manifest: Mapping[str, Any], profile: str = "v1") -> Expectation:
+def expect(
+    manifest: Mapping[str, Any], profile: str = "v1", setting: Setting = UNKNOWN
+) -> Expectation:
     """What must be seen of the VMI of this manifest.
 
     Args:
         manifest: a VirtualMachineInstance as the user writes it, with any values; or one of our
             own pods (`conformance.matrix.pods`).
         profile: ``v1`` or ``v1alpha2``, the generation of the promise.
+        setting: of the cluster on which it is to run.
 
     Returns:
         A refusal, or what the admitted VMI must show. When several rules are violated at
@@ -45,9 +53,19 @@ def expect(manifest: Mapping[str, Any], profile: str = "v1") -> Expectation:
         return expect_pod(manifest)
     vmi = read_placement(manifest, profile)
     refusal = _refusal(vmi, profile)
+    unsupported = _unsupported(profile, setting)
     if refusal is not None:
-        return Expectation(refusal=refusal, dedicated=vmi.dedicated)
-    return _admitted(vmi, profile)
+        return Expectation(refusal=refusal, dedicated=vmi.dedicated, unsupported=unsupported)
+    expectation = _admitted(vmi, profile, setting)
+    return expectation if unsupported is None else replace(expectation, unsupported=unsupported)
+
+
+def _unsupported(profile: str, setting: Setting) -> str | None:
+    """Why nothing of a profile can be asked for on a cluster."""
+    if setting.served is None or profile in setting.served:
+        return None
+    served = ", ".join(sorted(setting.served)) or "no version"
+    return f"the cluster does not serve kubevirt.io/{profile}, only {served}"
 
 
 def _refusal(vmi: Placement, profile: str) -> Refusal | None:
@@ -63,12 +81,13 @@ def _refusal(vmi: Placement, profile: str) -> Refusal | None:
     )
 
 
-def _admitted(vmi: Placement, profile: str) -> Expectation:
+def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
     sockets, cores, threads, notes = _guest_topology(vmi)
     vcpus = sockets * cores * threads
     policy = _iothreads_policy(vmi)
     supplemental = (vmi.supplemental_iothreads or 0) if policy == "supplementalPool" else 0
-    emulator = _emulator_cpus(vmi, vcpus + supplemental) if vmi.dedicated else 0
+    emulator = _emulator_cpus(vmi, vcpus + supplemental, setting) if vmi.dedicated else 0
+    sidecars = _sidecars(vmi, profile, setting)
     if vmi.hook_sidecars is None:
         notes += ("the annotation of hook sidecars is not a JSON list: none are expected",)
     return Expectation(
@@ -83,9 +102,12 @@ def _admitted(vmi: Placement, profile: str) -> Expectation:
         iothreads_policy=policy,
         supplemental_iothreads=supplemental if vmi.dedicated else 0,
         compute_cpus=vcpus + supplemental + emulator if vmi.dedicated else 0,
-        sidecars=_sidecars(vmi, profile),
+        sidecars=sidecars,
         numa_passthrough=vmi.numa_passthrough,
         needs=("hugepages",) if vmi.hugepages else (),
+        unsupported=editions.lacking(_features(vmi), setting.kubevirt_release, setting.gates),
+        labels=editions.labels(setting.kubevirt_release, profile),
+        doubts={} if setting.configured or profile == "v1alpha2" else _doubts(setting),
         notes=notes,
     )
 
@@ -111,21 +133,49 @@ def _iothreads_policy(vmi: Placement) -> str:
     return "shared" if vmi.disks_with_iothread else "none"
 
 
-def _emulator_cpus(vmi: Placement, others: int) -> int:
-    """pCPUs of the isolated emulator thread (ZH-EMU-2), two where that makes the sum even."""
+def _features(vmi: Placement) -> tuple[str, ...]:
+    """What it asks for that not every release or configuration has."""
+    asked = {
+        "supplemental-pool": vmi.iothreads_policy == "supplementalPool",
+        "numa": vmi.numa_passthrough,
+        "hook-sidecars": bool(vmi.hook_sidecars),
+        "even-parity": vmi.even_parity and vmi.isolate_emulator,
+    }
+    return tuple(name for name, is_asked in asked.items() if is_asked)
+
+
+def _doubts(setting: Setting) -> Mapping[str, str]:
+    """What KubeVirt's configuration could change, where that is not known."""
+    why = setting.unconfigured
+    return {
+        "emulator": f"the KubeVirt CR may ask for even parity, which is not known: {why}",
+        "sidecars": f"the KubeVirt CR may set supportContainerResources, which is not known: {why}",
+    }
+
+
+def _emulator_cpus(vmi: Placement, others: int, setting: Setting) -> int:
+    """pCPUs of the isolated emulator thread (ZH-EMU-2), two where that makes the sum even.
+
+    Even parity is asked for by the VMI, or for every one of them by the KubeVirt CR.
+    """
     if not vmi.isolate_emulator:
         return 0
-    return 2 if vmi.even_parity and others % 2 == 0 else 1
+    return 2 if (vmi.even_parity or setting.even_parity) and others % 2 == 0 else 1
 
 
-def _sidecars(vmi: Placement, profile: str) -> tuple[Sidecar, ...]:
+def _sidecars(vmi: Placement, profile: str, setting: Setting) -> tuple[Sidecar, ...]:
     """The containers that the promise puts beside compute (EN-SIDE-2, ZH-SIDE-3).
 
-    Their defaults hold for VMIs with dedicated CPUs. The older guide gives them to the
-    container of a registry disk too; later releases let it cost less, so that for v1 only
-    those of hooks are fixed.
+    Their defaults hold for VMIs with dedicated CPUs, unless the KubeVirt CR sets others. The
+    older guide gives them to the container of a registry disk too; later releases let it cost
+    less, so that for v1 only those of hooks are fixed.
     """
-    default = (SIDECAR_CPU_MILLI, SIDECAR_MEMORY_BYTES)
+    # renderresources.go, sidecarResources: requests of dedicated VMIs become the limits.
+    configured = setting.support_limits.get("sidecar", Resources(None, None))
+    default = (
+        configured.cpu_milli or SIDECAR_CPU_MILLI,
+        configured.memory_bytes or SIDECAR_MEMORY_BYTES,
+    )
     open_ = (None, None)
     hooks = default if vmi.dedicated else open_
     disks = default if vmi.dedicated and profile == "v1alpha2" else open_

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.editions import Labels
 from conformance.model.cpuset import CpuSet
 from conformance.model.topology import Topology
 
@@ -162,7 +163,12 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod."""
+    """One pod.
+
+    Attributes:
+        affinity_labels: labels that every term of its required node affinity asks for, where a
+            term asks for one value of them.
+    """
 
     namespace: str
     name: str
@@ -174,10 +180,16 @@ class Pod:
     labels: Mapping[str, str]
     node_selector: Mapping[str, str]
     containers: tuple[Container, ...]
+    affinity_labels: Mapping[str, str] = field(default_factory=dict)
 
     def container(self, name: str) -> Container | None:
         """The container of that name, init containers included."""
         return next((c for c in self.containers if c.name == name), None)
+
+    @property
+    def required_labels(self) -> Mapping[str, str]:
+        """Labels that its node must have: by the selector, or by a required affinity."""
+        return {**self.affinity_labels, **self.node_selector}
 
     @property
     def compute(self) -> Container | None:
@@ -378,8 +390,13 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Story:
-    """Everything that one scenario recorded, oldest first."""
+    """Everything that one scenario recorded, oldest first.
+
+    Attributes:
+        labels: the CPU manager labels that may hold; see `Expectation.labels`.
+    """
 
     scenario: str
     profile: str
     snapshots: tuple[Snapshot, ...]
+    labels: tuple[Labels, ...] = ()

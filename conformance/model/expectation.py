@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from conformance.editions import Labels
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class Expectation:
         sidecars: the containers that must be beside compute.
         numa_passthrough: guest NUMA must mirror the host's.
         needs: capabilities without which no cluster can run it.
+        unsupported: why the release of the cluster, or its gates, cannot have it; None when
+            nothing speaks against it.
+        labels: what may hold for the CPU manager labels: one row for a known release, every row
+            for an unknown one.
+        doubts: why a part of this may be otherwise on this cluster, by part (``emulator``,
+            ``sidecars``): what would decide was not read.
         notes: remarks for a reader of the report.
     """
 
@@ -74,6 +83,9 @@ class Expectation:
     sidecars: tuple[Sidecar, ...] = ()
     numa_passthrough: bool = False
     needs: tuple[str, ...] = ()
+    unsupported: str | None = None
+    labels: tuple[Labels, ...] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -55,7 +55,29 @@ def pod(obj: Json) -> Pod:
         labels=meta.get("labels") or {},
         node_selector=spec.get("nodeSelector") or {},
         containers=tuple(containers),
+        affinity_labels=_affinity_labels(spec),
     )
+
+
+def _affinity_labels(spec: Json) -> Mapping[str, str]:
+    """Labels that a required node affinity asks for in each of its terms, which are alternatives.
+
+    Source: kubernetes core/v1, NodeSelectorTerm: expressions of a term are ANDed, terms ORed.
+    """
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms = [
+        {
+            each["key"]: each["values"][0]
+            for each in term.get("matchExpressions") or ()
+            if each.get("operator") == "In" and len(each.get("values") or ()) == 1
+        }
+        for term in required.get("nodeSelectorTerms") or ()
+    ]
+    if not terms:
+        return {}
+    shared = set.intersection(*(set(term.items()) for term in terms))
+    return dict(shared)
 
 
 def _pod_reason(status: Mapping[str, Any]) -> str | None:

@@ -11,11 +11,16 @@ from typing import TypeVar
 
 import yaml
 
+from conformance.model.release import Release
+
 LEVELS = ("MUST", "SHOULD")
 TIERS = ("contract", "implementation")
 MOMENTS = ("running", "refused", "deleted", "scenario")
 PROFILES = ("v1", "v1alpha2")
 CAPABILITIES = ("smt", "numa", "hugepages", "guest-console", "libvirt", "node-files")
+
+SOFTWARE = ("kubevirt", "kubelet")
+"""Whose releases a divergence may be bound to."""
 
 _ID = re.compile(r"[A-Z]+(-[A-Z0-9]+)+")
 _REFERENCE = re.compile(r"(kubevirt|kubevirtci|kubernetes|kubevirt/enhancements)#[0-9]+")
@@ -88,6 +93,9 @@ class KnownDivergence:
         reference: issue or source file.
         profile: the only profile concerned; None for every one.
         rules: the only rules of refusal concerned; empty when it is about no refusal.
+        of: whose releases `since` and `until` are: ``kubevirt`` or ``kubelet``.
+        since: the first release that has it; None for all before `until`.
+        until: the first release that must not have it any more; None while it is there.
     """
 
     releases: str
@@ -95,6 +103,18 @@ class KnownDivergence:
     reference: str
     profile: str | None = None
     rules: tuple[str, ...] = ()
+    of: str = "kubevirt"
+    since: Release | None = None
+    until: Release | None = None
+
+    def has(self, release: Release | None) -> bool | None:
+        """Whether a release is known to have it; None where that depends on an unknown one."""
+        if self.since is None and self.until is None:
+            return True
+        if release is None:
+            return None
+        began = self.since is None or self.since <= release
+        return began and (self.until is None or release < self.until)
 
     def concerns(self, profile: str, rules: Collection[str]) -> bool:
         """Whether it explains a case of a profile that breaks these rules of refusal.
@@ -269,6 +289,13 @@ class _Entry:
             raise self.wrong(f"{field} is {value!r}, not one of {', '.join(allowed)}")
         return value
 
+    def release(self, field: str) -> Release | None:
+        text = self.optional_text(field)
+        release = None if text is None else Release.parse(text)
+        if text is not None and release is None:
+            raise self.wrong(f"{field} is {text!r}, not a release such as v1.8")
+        return release
+
     def items(self, field: str) -> list[object]:
         value = self._rest.pop(field, None)
         if not isinstance(value, list):
@@ -371,6 +398,9 @@ def _divergence(entry: _Entry) -> KnownDivergence:
         reference=entry.text("reference"),
         profile=entry.optional_text("profile"),
         rules=entry.texts("rules", bool) if entry.has("rules") else (),
+        of=entry.one_of("of", SOFTWARE) if entry.has("of") else SOFTWARE[0],
+        since=entry.release("since"),
+        until=entry.release("until"),
     )
     entry.done()
     if divergence.profile not in (None, *PROFILES):

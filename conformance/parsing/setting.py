@@ -1,0 +1,100 @@
+"""The setting of a cluster, from the API's objects as they were recorded.
+
+Source of the fields: kubevirt api/core/v1/types.go (KubeVirtConfiguration), kubernetes
+core/v1 (NodeSystemInfo), apimachinery version.Info and APIGroup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.model.evidence import Json, Resources
+from conformance.model.setting import UNKNOWN, Setting, Software
+from conformance.parsing.errors import ParseError
+from conformance.parsing.quantity import milli, whole
+
+EVEN_PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
+_ALIGN_CPUS = "AlignCPUs"
+
+
+def setting(recorded: Json | None) -> Setting:
+    """Reads what `conformance.collecting.setting` recorded; never raises.
+
+    A part of another form than expected is unread, with its reason.
+    """
+    if not isinstance(recorded, Mapping):
+        return UNKNOWN
+    unread = {str(part): str(why) for part, why in _mapping(recorded.get("unread")).items()}
+    found: dict[str, Any] = {}
+    for part, read in (
+        ("kubernetes", _kubernetes),
+        ("kubevirt", _kubevirt),
+        ("served", _served),
+        ("nodes", _nodes),
+    ):
+        try:
+            found |= read(recorded.get(part))
+        except (ParseError, AttributeError, KeyError, TypeError, ValueError) as error:
+            unread.setdefault(part, f"it is not what was expected: {error}")
+    return Setting(**found, unread=unread)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _kubernetes(answer: Any) -> dict[str, Any]:
+    return {"kubernetes": str(answer["gitVersion"])} if answer else {}
+
+
+def _kubevirt(cr: Any) -> dict[str, Any]:
+    if not cr:
+        return {}
+    configuration = (cr.get("spec") or {}).get("configuration") or {}
+    developer = configuration.get("developerConfiguration") or {}
+    gates = frozenset(map(str, developer.get("featureGates") or ()))
+    disabled = frozenset(map(str, developer.get("disabledFeatureGates") or ()))
+    annotations = (cr.get("metadata") or {}).get("annotations") or {}
+    live = configuration.get("liveUpdateConfiguration") or {}
+    return {
+        "kubevirt": str((cr.get("status") or {}).get("observedKubeVirtVersion") or ""),
+        "gates": gates,
+        "disabled_gates": disabled,
+        "even_parity": _ALIGN_CPUS in gates - disabled and EVEN_PARITY in annotations,
+        "support_limits": {
+            str(each["type"]): _limits(each)
+            for each in configuration.get("supportContainerResources") or ()
+        },
+        "max_cpu_sockets": live.get("maxCpuSockets"),
+    }
+
+
+def _limits(each: Mapping[str, Any]) -> Resources:
+    """Zero is the same as nothing (virt-config.go, GetSupportContainerLimit)."""
+    limits = (each.get("resources") or {}).get("limits") or {}
+    source = f"supportContainerResources {each['type']}"
+    cpu = milli(limits["cpu"], f"{source} cpu") if "cpu" in limits else 0
+    memory = whole(limits["memory"], f"{source} memory") if "memory" in limits else 0
+    return Resources(cpu or None, memory or None)
+
+
+def _served(group: Any) -> dict[str, Any]:
+    if not group:
+        return {}
+    return {"served": frozenset(str(each["version"]) for each in group["versions"])}
+
+
+def _nodes(nodes: Any) -> dict[str, Any]:
+    return {
+        "nodes": {
+            str(name): Software(
+                kubelet=str(info.get("kubeletVersion", "")),
+                runtime=str(info.get("containerRuntimeVersion", "")),
+                kernel=str(info.get("kernelVersion", "")),
+                os_image=str(info.get("osImage", "")),
+                architecture=str(info.get("architecture", "")),
+            )
+            for name, info in (nodes or {}).items()
+        }
+    }
