@@ -14,6 +14,7 @@ from typing import Any
 
 from conformance.matrix.oracle import expect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
+from conformance.parsing.setting import setting
 
 CGROUPS = "/sys/fs/cgroup"
 NODE = "node-1"
@@ -74,8 +75,24 @@ REFUSED: dict[str, Any] = {
         }
     },
 }
-EXPECTATION = expect(MANIFEST)
-EXPECTED_REFUSAL = expect(REFUSED)
+RECORDED_SETTING: dict[str, Any] = {
+    "kubernetes": {"gitVersion": "v1.36.2"},
+    "kubevirt": {
+        "metadata": {"namespace": "kubevirt", "name": "kubevirt", "annotations": {}},
+        "spec": {
+            "configuration": {
+                "developerConfiguration": {"featureGates": ["CPUManager", "NUMA", "Sidecar"]}
+            }
+        },
+        "status": {"observedKubeVirtVersion": "v1.9.0"},
+    },
+    "served": {"versions": [{"version": "v1"}, {"version": "v1alpha3"}]},
+    "nodes": {NODE: {"kubeletVersion": "v1.36.2", "containerRuntimeVersion": "containerd://2.1.4"}},
+    "unread": {},
+}
+SETTING = setting(RECORDED_SETTING)
+EXPECTATION = expect(MANIFEST, "v1", SETTING)
+EXPECTED_REFUSAL = expect(REFUSED, "v1", SETTING)
 
 
 def running() -> RawSnapshot:

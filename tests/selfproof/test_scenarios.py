@@ -14,6 +14,8 @@ import pytest
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import StoryCheck, stories
 from conformance.collecting import bundle
+from conformance.editions import labels
+from conformance.judging.terms import terms_of
 from conformance.model.evidence import Story
 from conformance.model.finding import Verdict
 from conformance.parsing.assemble import assemble
@@ -90,7 +92,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
 def test_a_story_with_a_gap_is_not_believed(check: StoryCheck, good: bundle.Bundle) -> None:
     told = [assemble(raw) for _, raw in good.snapshots[check.scenario]]
     assert told
-    whole = Story(check.scenario, "v1", tuple(told))
+    setting = terms_of(good.run).setting
+    whole = Story(check.scenario, "v1", tuple(told), labels(setting.kubevirt_release))
     kept = check.judge(whole).verdict
     assert kept in (Verdict.PASS, Verdict.KNOWN_DIVERGENCE)
     assert check.judge(replace(whole, snapshots=())).verdict is Verdict.NOT_OBSERVED

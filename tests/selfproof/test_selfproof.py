@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-import conformance.checks.all  # noqa: F401 - registers every check
 from conformance.checks.alignment import turned_away
 from conformance.checks.registry import registered
+from conformance.judging.decide import judge as decide
+from conformance.judging.terms import Terms
 from conformance.model.evidence import RawSnapshot
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
@@ -21,15 +22,17 @@ from tests.selfproof.mutations import (
     Base,
     Mutation,
 )
+from tests.selfproof.recording import SETTING
 
+TERMS = Terms("v1", {"hugepages": (True, "by construction")}, setting=SETTING)
 GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED}
 
 
 def judge(raw: RawSnapshot, expectation: Expectation) -> dict[str, Finding]:
     snapshot = assemble(raw)
     return {
-        name: check.judge(snapshot, expectation)
-        for name, check in registered().items()
+        requirement.id: decide(TERMS, requirement, check, snapshot, expectation)
+        for requirement, check in TERMS.checks()
         if check.moment == raw.moment and check.applies(expectation)
     }
 

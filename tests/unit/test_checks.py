@@ -10,6 +10,9 @@ import pytest
 import conformance.checks.all  # noqa: F401 - registers every check
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import registered
+from conformance.judging.decide import judge as decide
+from conformance.judging.terms import Terms
+from conformance.matrix.oracle import expect
 from conformance.model.evidence import RawSnapshot
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
@@ -87,9 +90,18 @@ def test_host_without_smt_is_a_divergence_that_the_catalogue_may_know() -> None:
 def test_quota_is_known_of_old_kubelets_only() -> None:
     throttled = change.files({f"{good.CGROUPS}{good.ROOT}/cpu.max": "300000 100000\n"})
     raw = throttled(good.running())
-    assert judge("CPU-QUOTA", raw).verdict is Verdict.FAIL
-    old = change.set_path("node", "status", "nodeInfo", "kubeletVersion", value="v1.31.4")
-    assert judge("CPU-QUOTA", old(raw)).verdict is Verdict.KNOWN_DIVERGENCE
+    terms = Terms("v1", {}, setting=good.SETTING)
+    quota = terms.catalogue.requirement("CPU-QUOTA")
+
+    def verdict(kubelet: str) -> Verdict:
+        version = change.set_path("node", "status", "nodeInfo", "kubeletVersion", value=kubelet)
+        snapshot = assemble(version(raw))
+        return decide(terms, quota, registered()[quota.id], snapshot, good.EXPECTATION).verdict
+
+    assert verdict("v1.33.0") is verdict("v1.36.2") is Verdict.FAIL
+    assert verdict("v1.31.4") is verdict("v1.32.9-eks-1234") is Verdict.KNOWN_DIVERGENCE
+    # Which kubelet it is was not told, and one of them must not do this.
+    assert verdict("devel") is Verdict.NOT_OBSERVED
 
 
 def test_one_unknown_fault_outweighs_known_ones() -> None:
@@ -130,8 +142,7 @@ def test_older_guide_knows_one_label() -> None:
         good.running()
     )
     assert judge("NODE-LABEL", raw).verdict is Verdict.FAIL
-    old = replace(raw, manifest={**raw.manifest, "apiVersion": "kubevirt.io/v1alpha2"})
-    assert judge("NODE-LABEL", old).verdict is Verdict.PASS
+    assert judge("NODE-LABEL", raw, expect(good.MANIFEST, "v1alpha2")).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("layer", ["pod", "node", "vmi"])

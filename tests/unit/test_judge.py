@@ -48,6 +48,7 @@ def bundle(
         "profile": "v1",
         "moments": ["running", "refused", "deleted"],
         "matrix": "smoke",
+        "setting": good.RECORDED_SETTING,
         "capabilities": {
             name: {"available": name not in lacking, "reason": "by construction"}
             for name in CAPABILITIES

@@ -18,6 +18,7 @@ import pytest
 from conformance.collecting.bundle import read
 from conformance.exits import Exit
 from conformance.judging.report import judge
+from tests.selfproof import recording as good
 
 RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
 Spoil = Callable[[str], str]
@@ -30,13 +31,32 @@ def evidence(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def with_setting(evidence: Path, kubevirt: str = "v1.9.0") -> Path:
+    """The recording with the setting of its cluster, which its version did not record yet."""
+    run = json.loads((evidence / "run.json").read_text())
+    setting = json.loads(json.dumps(good.RECORDED_SETTING))
+    setting["kubevirt"]["status"]["observedKubeVirtVersion"] = kubevirt
+    (evidence / "run.json").write_text(json.dumps({**run, "setting": setting}))
+    return evidence
+
+
+def test_without_its_setting_nothing_is_broken_and_the_labels_are_not_decided(
+    evidence: Path,
+) -> None:
+    document = judge(read(evidence))
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+    unseen = {each.requirement for each in document.findings if each.verdict == "not-observed"}
+    assert unseen == {"NODE-SELECT"}
+    assert not failed(evidence)
+
+
 def failed(evidence: Path) -> set[str]:
     document = judge(read(evidence))
     return {each.requirement for each in document.findings if each.verdict == "fail"}
 
 
 def test_it_is_conformant(evidence: Path) -> None:
-    document = judge(read(evidence))
+    document = judge(read(with_setting(evidence)))
     assert document.conclusion.exit_code == Exit.CONFORMANT
     seen: dict[str, set[str]] = {}
     for finding in document.findings:

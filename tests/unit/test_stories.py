@@ -13,6 +13,8 @@ from clusters.api import Api
 from clusters.provider import Handle
 from clusters.shape import ClusterSpec
 from conformance.collecting import api as client
+from conformance.collecting import bundle
+from conformance.collecting.record import describe, record
 from conformance.matrix.manifests import Images, Wish
 from conformance.matrix.pods import guaranteed
 from fixtures.changes import Changes, left_behind
@@ -81,6 +83,16 @@ def found(api: Api, cluster: Handle) -> dict[str, Any]:
 
 
 def a_run(cluster: Handle, directory: Path) -> Run:
+    """A run whose record says what cluster it is, as the conductor writes it."""
+    run = _run(cluster, directory)
+    recorded = record(run.id, "simulated", profile="v1", matrix="scenarios", cases=())
+    access = providers.provider("simulated").connect(cluster)
+    describe(recorded, access, client.Api(cluster.kubeconfig))
+    bundle.write_run(run.evidence, recorded)
+    return run
+
+
+def _run(cluster: Handle, directory: Path) -> Run:
     return Run(
         id=new_id(),
         began=utc_now(),

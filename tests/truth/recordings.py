@@ -1,0 +1,90 @@
+"""Recorded evidence, changed as another cluster would have shown it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from conformance.collecting.bundle import read
+from conformance.judging.report import judge
+from reports.document import Document, Verdict
+from tests.selfproof.recording import RECORDED_SETTING
+
+RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
+Json = dict[str, Any]
+
+
+class Recording:
+    """Six cases of a real KubeVirt (disk, isolate-io, limits-2, ...), in a directory.
+
+    It gets the setting of its cluster, which its version of the format did not record yet.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        with tarfile.open(RECORDED) as archive:
+            archive.extractall(directory, filter="data")
+        self.directory = directory
+        self.set(RECORDED_SETTING)
+
+    @property
+    def run(self) -> Json:
+        """``run.json``."""
+        found: Json = json.loads((self.directory / "run.json").read_text())
+        return found
+
+    def set(self, setting: Mapping[str, Any] | None) -> None:
+        """Gives it another setting; None for none."""
+        run = {**self.run, "setting": setting}
+        (self.directory / "run.json").write_text(json.dumps(run))
+
+    def kubevirt(
+        self, version: str, *, annotations: Mapping[str, str] | None = None, **configuration: Any
+    ) -> None:
+        """Sets the release of KubeVirt, and what its CR configures beside its gates."""
+        setting = copy.deepcopy(RECORDED_SETTING)
+        cr = setting["kubevirt"]
+        cr["status"]["observedKubeVirtVersion"] = version
+        cr["metadata"]["annotations"] = dict(annotations or {})
+        gates = configuration.pop("gates", ())
+        cr["spec"]["configuration"]["developerConfiguration"]["featureGates"] += gates
+        cr["spec"]["configuration"] |= configuration
+        self.set(setting)
+
+    def rewrite(self, *pairs: tuple[str, str], case: str = "") -> int:
+        """Replaces texts in every snapshot and what belongs to it, or in those of one case.
+
+        Returns how many files changed: nothing changed proves nothing.
+        """
+        wanted = f"{case}." if case else ""
+        snapshots = list((self.directory / "snapshots").glob(f"{wanted}*.json"))
+        shared = [json.loads(path.read_text())["on_node"] for path in snapshots]
+        paths = [*snapshots, *(self.directory / "nodes" / f"{name}.json" for name in set(shared))]
+        changed = 0
+        for path in paths:
+            before = after = path.read_text()
+            for old, new in pairs:
+                after = after.replace(old, new)
+            if after != before:
+                path.write_text(after)
+                changed += 1
+        return changed
+
+    def judged(self) -> Document:
+        """The document that `conform judge` makes of it."""
+        return judge(read(self.directory))
+
+    def by_verdict(self, verdict: Verdict, requirement: str = "") -> set[str]:
+        """Requirements, or with one the cases, that have a finding of a verdict."""
+        return {
+            each.case if requirement else each.requirement
+            for each in self.judged().findings
+            if each.verdict is verdict and requirement in ("", each.requirement)
+        }
+
+    def failed(self) -> set[str]:
+        """Requirements that fail."""
+        return self.by_verdict(Verdict.FAIL)

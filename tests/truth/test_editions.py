@@ -1,0 +1,163 @@
+"""Clusters of other releases and configurations: kept as they are, broken where they really are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance import editions
+from conformance.matrix.manifests import Wish, vmi
+from conformance.matrix.oracle import expect
+from conformance.model.release import Release
+from conformance.parsing.setting import setting
+from reports.document import Verdict
+from tests.truth.recordings import Recording
+
+BOTH = '"cpumanager": "true", '
+NEW = '"kubevirt.io/cpumanager": "true"'
+EVEN_PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
+LABELS = {"NODE-LABEL", "NODE-SELECT"}
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return Recording(tmp_path)
+
+
+def only_the_old_label(recording: Recording) -> None:
+    """Nodes, and what launchers select, as every release before 1.8 has them."""
+    assert recording.rewrite((BOTH, ""), (NEW, '"cpumanager": "true"'))
+
+
+def only_the_new_label(recording: Recording) -> None:
+    assert recording.rewrite((BOTH, ""))
+
+
+@pytest.mark.parametrize("release", ["v1.0.0", "v1.3.1", "v1.6.6", "v1.7.4", "v1.7.0-rc.1"])
+def test_c04_releases_before_1_8_have_one_label(recording: Recording, release: str) -> None:
+    only_the_old_label(recording)
+    recording.kubevirt(release)
+    assert not LABELS & (recording.failed() | recording.by_verdict(Verdict.NOT_OBSERVED))
+
+
+@pytest.mark.parametrize("release", ["v1.8.0", "v1.8.4", "v1.9.0"])
+def test_c04_twin_a_release_of_two_labels_that_writes_one_is_broken(
+    recording: Recording, release: str
+) -> None:
+    only_the_old_label(recording)
+    recording.kubevirt(release)
+    assert recording.failed() >= LABELS
+
+
+@pytest.mark.parametrize("release", ["v1.10.0", "v1.11.2", "v2.0.0", "v1.10.0-alpha.0"])
+def test_c03_later_releases_have_the_other_label(recording: Recording, release: str) -> None:
+    only_the_new_label(recording)
+    recording.kubevirt(release)
+    assert not LABELS & recording.failed()
+
+
+@pytest.mark.parametrize("release", ["v1.9.0", "v1.8.4"])
+def test_c03_twin_a_release_of_two_labels_lacks_one(recording: Recording, release: str) -> None:
+    only_the_new_label(recording)
+    recording.kubevirt(release)
+    assert "NODE-LABEL" in recording.failed()
+
+
+def test_labels_of_an_unknown_release_are_not_decided(recording: Recording) -> None:
+    only_the_new_label(recording)
+    recording.kubevirt("devel")
+    assert not LABELS & recording.failed()
+    assert "NODE-LABEL" in recording.by_verdict(Verdict.NOT_OBSERVED)
+
+
+def test_a_label_that_no_release_would_have_is_wrong_of_an_unknown_one_too(
+    recording: Recording,
+) -> None:
+    assert recording.rewrite((BOTH, '"cpumanager": "false", '), (NEW, NEW.replace("true", "false")))
+    recording.set(None)
+    assert "NODE-LABEL" in recording.failed()
+
+
+def test_c05_even_parity_of_the_cr_asks_for_two_emulator_cpus(recording: Recording) -> None:
+    """One vCPU and one emulator CPU are even; beside two vCPUs two make the sum even."""
+    recording.kubevirt("v1.9.0", annotations={EVEN_PARITY: ""}, gates=["AlignCPUs"])
+    asked = setting(recording.run["setting"])
+    assert asked.even_parity
+    assert expect(vmi("a", Wish(cores=2, isolate=True)), "v1", asked).emulator_cpus == 2
+    assert expect(vmi("a", Wish(cores=1, isolate=True)), "v1", asked).emulator_cpus == 1
+    assert not recording.failed()
+
+
+@pytest.mark.parametrize(
+    ("annotations", "gates"), [({EVEN_PARITY: ""}, []), ({}, ["AlignCPUs"]), ({}, [])]
+)
+def test_c05_twin_an_annotation_that_nobody_asked_for_is_no_excuse(
+    recording: Recording, annotations: dict[str, str], gates: list[str]
+) -> None:
+    """The stored VMI carries the annotation; neither its manifest nor the CR asks for it."""
+    recording.kubevirt("v1.9.0", annotations=annotations, gates=gates)
+    asked = setting(recording.run["setting"])
+    assert expect(vmi("a", Wish(cores=2, isolate=True)), "v1", asked).emulator_cpus == 1
+
+
+SIDECAR = '"cpu": "200m", "memory": "64M"'
+CHEAP = '"cpu": "50m", "memory": "32Mi"'
+CONFIGURED = [
+    {"type": "sidecar", "resources": {"limits": {"cpu": "50m", "memory": "32Mi"}}},
+    {"type": "container-disk", "resources": {"limits": {"cpu": "1"}}},
+]
+
+
+def test_c06_sidecars_cost_what_the_cr_says(recording: Recording) -> None:
+    assert recording.rewrite((SIDECAR, CHEAP))
+    recording.kubevirt("v1.9.0", supportContainerResources=CONFIGURED)
+    assert not recording.failed()
+    assert "SIDE-RESOURCES" in recording.by_verdict(Verdict.PASS)
+
+
+def test_c06_twin_without_the_cr_or_beside_it_they_cost_something_else(
+    recording: Recording,
+) -> None:
+    assert recording.rewrite((SIDECAR, CHEAP))
+    assert recording.failed() == {"SIDE-RESOURCES"}
+    other = [{"type": "sidecar", "resources": {"limits": {"cpu": "60m", "memory": "32Mi"}}}]
+    recording.kubevirt("v1.9.0", supportContainerResources=other)
+    assert recording.failed() == {"SIDE-RESOURCES"}
+
+
+def test_sidecars_of_an_unread_cr_are_not_decided(recording: Recording) -> None:
+    assert recording.rewrite((SIDECAR, CHEAP))
+    recording.set(None)
+    assert not recording.failed()
+    assert "SIDE-RESOURCES" in recording.by_verdict(Verdict.NOT_OBSERVED)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("v1.8.4", "v1.9.0"),
+        ("v1.9.0-rc.2", "v1.9.0"),
+        ("v1.9.0-alpha.0-12-gabcdef", "v1.9.0"),
+        ("v1.9.0", "v1.9.0-12-gabcdef0"),
+        ("1.32.9", "v1.33.0-gke.100"),
+        ("v1.36.2+k3s1", "1.37"),
+    ],
+)
+def test_releases_have_an_order(earlier: str, later: str) -> None:
+    one, other = Release.parse(earlier), Release.parse(later)
+    assert one is not None
+    assert other is not None
+    assert one < other or (one == other and "-12-" in later)
+
+
+@pytest.mark.parametrize("text", ["", "devel", "v0.0.0-master+$Format:%h$", "latest", "1", "v1.x"])
+def test_what_tells_no_release_is_none(text: str) -> None:
+    assert Release.parse(text) is None
+
+
+def test_what_is_newer_than_the_tables_is_said() -> None:
+    newer = editions.beyond(Release.parse("v1.12.0"), Release.parse("v1.40.1"))
+    assert len(newer) == 2
+    assert "KubeVirt v1.12.0 is newer" in newer[0]
+    assert not editions.beyond(Release.parse("v1.9.0"), None)
