@@ -28,7 +28,7 @@ class Recording:
         with tarfile.open(RECORDED) as archive:
             archive.extractall(directory, filter="data")
         self.directory = directory
-        self.set(RECORDED_SETTING)
+        self.use(RECORDED_SETTING)
 
     @property
     def run(self) -> Json:
@@ -36,7 +36,7 @@ class Recording:
         found: Json = json.loads((self.directory / "run.json").read_text())
         return found
 
-    def set(self, setting: Mapping[str, Any] | None) -> None:
+    def use(self, setting: Mapping[str, Any] | None) -> None:
         """Gives it another setting; None for none."""
         run = {**self.run, "setting": setting}
         (self.directory / "run.json").write_text(json.dumps(run))
@@ -52,7 +52,7 @@ class Recording:
         gates = configuration.pop("gates", ())
         cr["spec"]["configuration"]["developerConfiguration"]["featureGates"] += gates
         cr["spec"]["configuration"] |= configuration
-        self.set(setting)
+        self.use(setting)
 
     def rewrite(self, *pairs: tuple[str, str], case: str = "") -> int:
         """Replaces texts in every snapshot and what belongs to it, or in those of one case.

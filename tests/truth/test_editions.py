@@ -75,7 +75,7 @@ def test_a_label_that_no_release_would_have_is_wrong_of_an_unknown_one_too(
     recording: Recording,
 ) -> None:
     assert recording.rewrite((BOTH, '"cpumanager": "false", '), (NEW, NEW.replace("true", "false")))
-    recording.set(None)
+    recording.use(None)
     assert "NODE-LABEL" in recording.failed()
 
 
@@ -128,7 +128,7 @@ def test_c06_twin_without_the_cr_or_beside_it_they_cost_something_else(
 
 def test_sidecars_of_an_unread_cr_are_not_decided(recording: Recording) -> None:
     assert recording.rewrite((SIDECAR, CHEAP))
-    recording.set(None)
+    recording.use(None)
     assert not recording.failed()
     assert "SIDE-RESOURCES" in recording.by_verdict(Verdict.NOT_OBSERVED)
 
