@@ -20,7 +20,8 @@ from clusters.pod_exec import ApiExec
 from clusters.shape import KUBELET_ROOT
 
 SCHEDULABLE = "kubevirt.io/schedulable"
-CPU_MANAGER = "kubevirt.io/cpumanager"
+CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")
+"""Labels of a node with a CPU manager: which of them is written depends on the release."""
 GUIDE = "https://kubevirt.io/user-guide/compute/dedicated_cpu_resources/"
 
 CHECKPOINT = "cpu_manager_state"
@@ -328,7 +329,8 @@ def _pinning(node: Mapping[str, Any]) -> bool:
         for condition in (node.get("status") or {}).get("conditions") or ()
     )
     cordoned = (node.get("spec") or {}).get("unschedulable")
-    return labels.get(CPU_MANAGER) == labels.get(SCHEDULABLE) == "true" and ready and not cordoned
+    has_manager = "true" in {labels.get(key) for key in CPU_MANAGER}
+    return has_manager and labels.get(SCHEDULABLE) == "true" and ready and not cordoned
 
 
 def unlabelled(nodes: Sequence[Mapping[str, Any]], wanted: int, called: str) -> str | None:
@@ -346,7 +348,7 @@ def labelled(nodes: Sequence[Mapping[str, Any]]) -> Point:
         "nodes",
         State.GAP,
         f"none of {len(nodes)} nodes is Ready, schedulable and bears both "
-        f"{CPU_MANAGER}=true and {SCHEDULABLE}=true",
+        f"{' or '.join(CPU_MANAGER)}=true and {SCHEDULABLE}=true",
         f"give a node's kubelet `cpuManagerPolicy: static` with reserved CPUs ({GUIDE}) and "
         "wait up to 2.2 minutes for virt-handler to label it",
     )
@@ -493,7 +495,7 @@ def node_files(
         yield Point(
             "node access",
             State.GAP,
-            f"node {name} bears {CPU_MANAGER}=true, but its kubelet's policy is {policy}",
+            f"node {name} bears a label of the CPU manager, but its kubelet's policy is {policy}",
             "remove the label, or set `cpuManagerPolicy: static`, delete the checkpoint and "
             "restart the kubelet",
         )

@@ -35,7 +35,6 @@ from clusters.shape import KUBELET_ROOT, ClusterSpec
 NAME = "existing"
 LOG_LINES = "2000"
 SSH, PROBES, DISRUPTIVE = "node-ssh", "probe-namespace", "disruptive"
-CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")
 """In the handle's details, where nodes are not read through virt-handler."""
 OWNER = "owner"
 """In the handle's details: the process that the handle dies with, unless it is detached."""
@@ -240,7 +239,9 @@ class ExistingAccess:
             node["metadata"]["name"]
             for node in nodes
             if "true"
-            not in {(node["metadata"].get("labels") or {}).get(label) for label in CPU_MANAGER}
+            not in {
+                (node["metadata"].get("labels") or {}).get(key) for key in preflight.CPU_MANAGER
+            }
         ]
         every = "every node that takes VMIs is labelled"
         return Capability(bool(names), f"{', '.join(names)} is not labelled" if names else every)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.existing.preflight import State, labelled
 from conformance import editions
 from conformance.matrix.manifests import Wish, vmi
 from conformance.matrix.oracle import expect
@@ -161,3 +162,20 @@ def test_what_is_newer_than_the_tables_is_said() -> None:
     assert len(newer) == 2
     assert "KubeVirt v1.12.0 is newer" in newer[0]
     assert not editions.beyond(Release.parse("v1.9.0"), None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "state"),
+    [
+        ({"cpumanager": "true"}, State.OK),
+        ({"kubevirt.io/cpumanager": "true"}, State.OK),
+        ({"cpumanager": "false", "kubevirt.io/cpumanager": "false"}, State.GAP),
+        ({}, State.GAP),
+    ],
+)
+def test_c04_a_run_begins_on_nodes_of_every_release(labels: dict[str, str], state: State) -> None:
+    node = {
+        "metadata": {"name": "n", "labels": {**labels, "kubevirt.io/schedulable": "true"}},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    assert labelled([node]).state is state
