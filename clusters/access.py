@@ -75,6 +75,7 @@ class LibvirtView:
         emulator_pin: pCPUs of the emulator threads (virDomainGetEmulatorPinInfo).
         iothread_pins: pCPUs by IOThread id (virDomainListAllIOThreads).
         source: how it was asked, such as ``libvirt-python qemu+unix:///system?socket=...``.
+        versions: such as ``libvirt 10.5.0, QEMU 9.0.0``; empty where they are not known.
     """
 
     xml: str
@@ -82,6 +83,7 @@ class LibvirtView:
     emulator_pin: frozenset[int]
     iothread_pins: Mapping[int, frozenset[int]]
     source: str
+    versions: str = ""
 
 
 class Libvirt(Protocol):

@@ -105,7 +105,15 @@ class LibvirtConnection:
                 emulator_pin=_cpus(found.emulatorPinInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)),
                 iothread_pins={number: _cpus(pin) for number, pin in iothreads},
                 source=f"libvirt-python {self.uri}",
+                versions=self._versions(),
             )
+
+    def _versions(self) -> str:
+        """Nothing is judged by them: a libvirt that does not tell is none the worse."""
+        with contextlib.suppress(libvirt.libvirtError):
+            numbers = self._connection.getLibVersion(), self._connection.getVersion()
+            return "libvirt {}, QEMU {}".format(*map(_version, numbers))
+        return ""
 
     def close(self) -> None:
         """Closes the connection; safe when it has broken."""
@@ -170,6 +178,11 @@ def _lifecycle(
 ) -> None:
     if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
         tell(domain.name(), _STOPPED.get(detail, f"stopped ({detail})"))
+
+
+def _version(number: int) -> str:
+    """libvirt packs a version into one number (virConnectGetLibVersion)."""
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
 
 
 def _cpus(flags: Any) -> frozenset[int]:

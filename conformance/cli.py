@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,7 @@ from clusters.shape import SHAPES
 from conformance import campaign, options
 from conformance.exits import Exit
 from conformance.options import PROFILES
+from reports.wording import one_line, printable
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
@@ -42,10 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("conform: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except ClusterError as error:
-        print(f"conform: {error}", file=sys.stderr)
+        _say(str(error))
         return Exit.INCONCLUSIVE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.INCONCLUSIVE
+    except Exception:
+        # Python would exit with 1, which says that a cluster was seen to break its promise.
+        traceback.print_exc()
+        print("conform: this is a fault of conform itself; there is no verdict", file=sys.stderr)
         return Exit.INCONCLUSIVE
 
 
@@ -64,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="bring a cluster up, judge it, write the reports",
         description="Brings a cluster up, runs the conformance suite, prints the verdict and "
-        "writes the reports. Exit code: 0 conformant, 1 a mandatory requirement failed, "
-        "2 inconclusive, 3 usage, 130 interrupted.",
+        "writes the reports. Exit code: 0 conformant as far as asked, 1 a mandatory requirement "
+        "failed, 2 inconclusive, 3 usage, 130 interrupted.",
     )
     options.declare(
         run.add_argument,
@@ -121,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
     judge.add_argument("directory", type=Path, metavar="DIR", help="a report directory")
+    options.declare(judge.add_argument, (options.INSIST,))
     judge.set_defaults(command=_judge)
 
     requirements = commands.add_parser("requirements", help="show what is required, and by whom")
@@ -206,7 +214,8 @@ def _test(arguments: argparse.Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"conform: {line}", file=sys.stderr, flush=True)
+    """Tells the terminal, which a text of a cluster's must not steer."""
+    print(f"conform: {one_line(line)}", file=sys.stderr, flush=True)
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -284,7 +293,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
             disruptive=arguments.disruptive,
         )
     for point in found.points:
-        print(point)
+        print(printable(str(point)))
     return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE
 
 
@@ -321,9 +330,9 @@ def _judge(arguments: argparse.Namespace) -> int:
     from reports.write import write_all
 
     try:
-        document = judge(bundle.read(arguments.directory / "evidence"))
+        document = judge(bundle.read(arguments.directory / "evidence"), insist=arguments.insist)
     except bundle.BundleError as error:
-        print(f"conform: {error}", file=sys.stderr)
+        _say(str(error))
         return Exit.USAGE
     show(document, write_all(document, arguments.directory))
     return document.conclusion.exit_code
@@ -346,7 +355,12 @@ def _requirements(arguments: argparse.Namespace) -> int:
 def _matrix(arguments: argparse.Namespace) -> int:
     from conformance.cases_by_name import cases_by_name
     from conformance.matrix.scenarios import scenarios
-    from conformance.showing import show_cases, show_manifests, show_scenarios
+    from conformance.showing import (
+        show_cases,
+        show_left_out,
+        show_manifests,
+        show_scenarios,
+    )
 
     try:
         cases = cases_by_name(arguments.matrix, arguments.profile)
@@ -358,4 +372,5 @@ def _matrix(arguments: argparse.Namespace) -> int:
     else:
         show_cases(cases)
         show_scenarios(scenarios(arguments.matrix, arguments.profile))
+        show_left_out(arguments.matrix, arguments.profile, cases)
     return Exit.CONFORMANT

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import shlex
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 from clusters import providers
 from clusters.embedded.faults import SWITCHES
 from clusters.shape import KUBELET_ROOT, SHAPES, ClusterSpec
+from conformance.exits import Insist
 from conformance.matrix.manifests import Images
 
 NO_MORE: Mapping[str, str] = MappingProxyType({})
@@ -37,12 +39,14 @@ class Option:
         help: what it is for.
         settings: what else argparse is told: ``type``, ``choices``, ``default``, ``metavar``.
         clusters: the kinds of cluster to which it means anything; empty for all.
+        private: its value is not recorded: it may hold a secret.
     """
 
     flag: str
     help: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     clusters: Collection[str] = ()
+    private: bool = False
 
     @property
     def name(self) -> str:
@@ -116,6 +120,7 @@ KUBECONFIG = (
         "'ssh root@{address}'; {node} is the node's name",
         {"metavar": "COMMAND"},
         _EXISTING,
+        private=True,
     ),
     Option(
         "--probe-image",
@@ -184,6 +189,12 @@ IMAGE_PREFIX = Option(
 GUEST_IMAGE = Option(
     "--guest-image", "another image for the guest", {"type": image_name, "metavar": "REF"}
 )
+INSIST = Option(
+    "--insist",
+    "ends with exit code 2 unless every mandatory requirement that applies was asked, or was "
+    "asked and kept",
+    {"choices": tuple(Insist), "type": Insist, "metavar": "asked|kept"},
+)
 RUN = (
     IMAGE_PREFIX,
     GUEST_IMAGE,
@@ -204,6 +215,7 @@ RUN = (
         "stretches every deadline, for a slow cluster (default: 1)",
         {"type": positive, "default": 1.0, "metavar": "FACTOR"},
     ),
+    INSIST,
 )
 """What is run on it, and how."""
 
@@ -230,14 +242,35 @@ def _given(option: Option, value: object) -> bool:
 
 def forwarded(arguments: Namespace, options: Iterable[Option]) -> list[str]:
     """The options as they were given, as words of another command line."""
+    return _words(lambda name: getattr(arguments, name), options)
+
+
+def command_line(
+    value: ValueOf, *, keyword: str = "", tests: Iterable[str] = (), at_once: object = None
+) -> str:
+    """The command line of a run, to be recorded: as `./conform run` takes it, without secrets.
+
+    Args:
+        value: of each option.
+        keyword: the expression of ``-k``.
+        tests: the tests that were named beside it, as pytest takes them.
+        at_once: the number of VMIs at once.
+    """
+    words = ["conform", "run", *_words(value, (CLUSTER, *SPEC, *RUN), recorded=True)]
+    words += ["-n", str(at_once)] if at_once is not None else []
+    words += ["-k", keyword] if keyword else []
+    return shlex.join([*words, *tests])
+
+
+def _words(value: ValueOf, options: Iterable[Option], *, recorded: bool = False) -> list[str]:
     words = []
     for option in options:
-        value = getattr(arguments, option.name)
-        if value is True:
+        given = value(option.name)
+        if given is True:
             words.append(option.flag)
-        elif _given(option, value):
-            for each in value if isinstance(value, list) else [value]:
-                words += [option.flag, str(each)]
+        elif _given(option, given):
+            for each in given if isinstance(given, list) else [given]:
+                words += [option.flag, "..." if recorded and option.private else str(each)]
     return words
 
 

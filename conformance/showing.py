@@ -11,11 +11,13 @@ from rich.table import Table
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import registered, stories
+from conformance.judging.coverage import left_out
 from conformance.judging.report import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import matrix
 from conformance.matrix.scenarios import Scenario
 from conformance.requirements.catalogue import catalogue
+from reports.wording import one_line
 
 
 def show_requirements() -> None:
@@ -82,6 +84,19 @@ def show_scenarios(chosen: Iterable[Scenario]) -> None:
         _print(("SCENARIO", "SHOWS", "NEEDS", "TITLE"), rows)
 
 
+def show_left_out(matrix_name: str, profile: str, cases: Sequence[Case]) -> None:
+    """The requirements of the profile that a matrix shows nothing of, and why."""
+    rows = [
+        (requirement.id, requirement.title, why)
+        for requirement, why in left_out(matrix_name, profile, cases)
+    ]
+    shown = len(catalogue().of_profile(profile)) - len(rows)
+    print(f"\n{shown} of the {shown + len(rows)} requirements of profile {profile} are shown.")
+    if rows:
+        print()
+        _print(("LEFT OUT", "TITLE", "WHY"), rows)
+
+
 def show_manifests(cases: Iterable[Case]) -> None:
     """The manifests as YAML documents."""
     yaml.safe_dump_all([dict(case.manifest) for case in cases], sys.stdout, sort_keys=False)
@@ -90,6 +105,6 @@ def show_manifests(cases: Iterable[Case]) -> None:
 def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*head, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(one_line, row))
     # A pipe has no width: there every row is one line, as grep wants it.
     Console(width=None if sys.stdout.isatty() else 400, markup=False).print(table)

@@ -1,21 +1,18 @@
 """The report document: everything that a run has to say, in one serialisable value.
 
 Whoever judges a run builds a `Document`; every renderer of this package needs nothing else.
-Its JSON form is ``report.json``, described by the published ``report.schema.json``.
+Its JSON form (`reports.form`) is ``report.json``, described by the published
+``report.schema.json``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from importlib import resources
-from textwrap import shorten
 from typing import Any
 
-VERSION = 3
+VERSION = 4
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
@@ -45,10 +42,33 @@ WORST_FIRST = (
 """Every verdict, the one to look at first in front."""
 
 
+class Standing(StrEnum):
+    """What a whole run says of one requirement.
+
+    Of findings that differ the first of these counts, BROKEN before all others. NOT_APPLICABLE:
+    every finding says so, or the cluster is known to lack what it would take. NOT_ASKED: no case
+    and no scenario that was selected could show it.
+    """
+
+    BROKEN = "broken"
+    ERROR = "error"
+    NOT_OBSERVED = "not-observed"
+    KNOWN_DIVERGENCE = "known-divergence"
+    KEPT = "kept"
+    NOT_ASKED = "not-asked"
+    NOT_APPLICABLE = "not-applicable"
+
+
 class Outcome(StrEnum):
-    """The outcome of the whole run."""
+    """The outcome of the whole run.
+
+    CONFORMANT: every mandatory requirement that applies was observed and kept.
+    CONFORMANT_AS_ASKED: nothing was broken and nothing that was asked is open, but not all was
+    asked, or something is known not to be kept.
+    """
 
     CONFORMANT = "conformant"
+    CONFORMANT_AS_ASKED = "conformant-as-far-as-asked"
     NOT_CONFORMANT = "not-conformant"
     INCONCLUSIVE = "inconclusive"
     INTERRUPTED = "interrupted"
@@ -77,8 +97,11 @@ class Run:
     """One run of the tool.
 
     Attributes:
+        tool_version: of the tool that recorded it, with its commit where that is known.
         started, finished: UTC, ISO 8601.
         seconds: duration on the wall clock.
+        command: the command line; empty where it was not recorded.
+        judged_by: version of the tool that judged it.
     """
 
     id: str
@@ -86,6 +109,76 @@ class Run:
     started: str
     finished: str
     seconds: float
+    command: str = ""
+    judged_by: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a matrix was asked.
+
+    Attributes:
+        keyword: the expression of ``-k``; empty without one.
+        tests: the tests that were named, where those were not all.
+        shape: of the cluster that was made for the run; empty for one that was there.
+        left_out: cases and scenarios of the matrix that were not selected.
+    """
+
+    keyword: str = ""
+    tests: tuple[str, ...] = ()
+    shape: str = ""
+    left_out: int = 0
+
+    @property
+    def partial(self) -> bool:
+        """Whether this is not the whole of its matrix."""
+        return bool(self.keyword or self.tests or self.left_out)
+
+
+@dataclass(frozen=True)
+class Software:
+    """What runs on one node; empty where it is not known.
+
+    Attributes:
+        runtime: such as ``containerd://1.7.24``.
+    """
+
+    kubelet: str = ""
+    runtime: str = ""
+    kernel: str = ""
+    os_image: str = ""
+    architecture: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What of the cluster rightly changes what must be seen, as it was read before the first case.
+
+    Attributes:
+        kubernetes, kubevirt: versions; empty where they were not read.
+        served: versions of the API kubevirt.io; None where they were not read.
+        gates, disabled_gates: feature gates that the KubeVirt CR lists; None where none was read.
+        even_parity: whether every isolated emulator gets an even number of CPUs.
+        support: resources by type of container that the CR sets (``supportContainerResources``).
+        max_cpu_sockets: ``maxCpuSockets`` of the CR.
+        nodes: by name.
+        libvirt: versions of libvirt, QEMU and machine types that the evidence shows.
+        unread: why a part could not be read, by part.
+        remarks: what of it is newer than this tool knows.
+    """
+
+    kubernetes: str = ""
+    kubevirt: str = ""
+    served: tuple[str, ...] | None = None
+    gates: tuple[str, ...] | None = None
+    disabled_gates: tuple[str, ...] = ()
+    even_parity: bool = False
+    support: Mapping[str, str] = field(default_factory=dict)
+    max_cpu_sockets: int | None = None
+    nodes: Mapping[str, Software] = field(default_factory=dict)
+    libvirt: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,11 +202,20 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The verdict on the whole run: one sentence why, and the exit code that goes with it."""
+    """The verdict on the whole run: why, in a few sentences, and the exit code that goes with it.
+
+    Attributes:
+        kept: mandatory requirements that were observed and kept.
+        known: those that are known not to be kept.
+        applying: those that apply to the cluster, whether they were asked or not.
+    """
 
     outcome: Outcome
     reason: str
     exit_code: int
+    kept: int = 0
+    known: int = 0
+    applying: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +228,8 @@ class Requirement:
         sources: where it comes from: document and section.
         verdict: the worst of its findings; see `worst`.
         counts: of its findings; see `count`.
+        standing: what the run says of it.
+        why: the reason of a standing that needs one.
     """
 
     id: str
@@ -136,6 +240,8 @@ class Requirement:
     sources: tuple[str, ...]
     verdict: Verdict
     counts: Counts
+    standing: Standing
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +289,7 @@ class Finding:
         compared: the values, in the order of the message.
         case, scenario: ids; empty where it is about the whole cluster.
         evidence: the recording that it was judged on, a path relative to the report.
+        notes: remarks beside it, which change no verdict.
     """
 
     requirement: str
@@ -194,6 +301,7 @@ class Finding:
     moment: str = ""
     node: str = ""
     evidence: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +397,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Capability:
-    """Something that requirements may need of a cluster, whether it has it, and why."""
+    """Something that requirements may need of a cluster, whether it has it, and why.
+
+    Attributes:
+        present: None where that could not be read.
+    """
 
     name: str
-    present: bool
+    present: bool | None
     reason: str
 
 
@@ -312,6 +424,7 @@ class Document:
         profile: the API generation judged, such as ``v1``.
         matrix: which cases, such as ``smoke``.
         counts: of all findings; see `count`.
+        setting: of the cluster; None in a report of a former version.
     """
 
     run: Run
@@ -328,6 +441,8 @@ class Document:
     faults: tuple[Fault, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     timings: Timings = field(default_factory=Timings)
+    setting: Setting | None = None
+    selection: Selection = field(default_factory=Selection)
     version: int = VERSION
 
 
@@ -343,65 +458,3 @@ def worst(findings: Iterable[Finding]) -> Verdict:
     """The worst verdict. Of nothing it is NOT_OBSERVED: no evidence never counts as kept."""
     seen = {finding.verdict for finding in findings}
     return next((verdict for verdict in WORST_FIRST if verdict in seen), Verdict.NOT_OBSERVED)
-
-
-@cache
-def schema() -> Mapping[str, Any]:
-    """The published JSON schema of the document."""
-    text = resources.files("reports").joinpath("report.schema.json").read_text(encoding="utf-8")
-    loaded: Mapping[str, Any] = json.loads(text)
-    return loaded
-
-
-def dump(document: Document) -> str:
-    """The document as JSON text, as `load` reads it: one finding, case or node a line."""
-    members = ",\n".join(
-        f"{json.dumps(each.name)}: {_member(getattr(document, each.name))}"
-        for each in fields(document)
-    )
-    return f"{{\n{members}\n}}\n"
-
-
-def _member(value: object) -> str:
-    if isinstance(value, tuple):
-        lines = ",\n ".join(map(_json, value))
-        return f"[\n {lines}\n]" if lines else "[]"
-    return _json(value)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, default=_fields, ensure_ascii=False, allow_nan=False)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """A dataclass one level deep; json asks for what is inside, without copying it all."""
-    return {each.name: getattr(value, each.name) for each in fields(value)}
-
-
-def load(text: str) -> Document:
-    """Reads what `dump` wrote.
-
-    Raises:
-        DocumentError: the text is not JSON, comes from another version of the document's
-            form, or does not match the schema.
-    """
-    # Both are needed only to read a report, never to make one.
-    import cattrs
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DocumentError(f"not a report document: not JSON: {error}") from error
-    version = data.get("version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version != VERSION:
-        raise DocumentError(
-            f"the report document has version {version} and this tool reads version {VERSION}; "
-            "use the tool that wrote it (run.tool_version names it)"
-        )
-    mismatch = best_match(Draft202012Validator(schema()).iter_errors(data))
-    if mismatch is not None:
-        message = shorten(mismatch.message, 200, placeholder=" ...")
-        raise DocumentError(f"not a report document: at {mismatch.json_path}: {message}")
-    return cattrs.structure(data, Document)

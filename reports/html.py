@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,15 +23,18 @@ from reports.cpu_map import Layout, lay_out
 from reports.document import WORST_FIRST, Case, CpuMap, Document, Finding, Node, Verdict, worst
 from reports.wording import (
     BROKEN,
-    HEADLINES,
     SIGNS,
     SIMULATION,
+    STANDINGS,
     Alike,
     alike,
     broken,
+    coverage,
     duration,
     faults_met,
+    headline,
     printable,
+    setting_facts,
     words,
     worst_first,
 )
@@ -121,7 +124,11 @@ def _view(document: Document) -> Mapping[str, Any]:
     compared_all = len(document.findings) <= _COMPARED
     return {
         "document": document,
-        "headline": HEADLINES[document.conclusion.outcome],
+        "headline": headline(document.conclusion),
+        "coverage": coverage(document.requirements),
+        "standings": STANDINGS,
+        "setting": list(setting_facts(document)),
+        "notes": _notes(document.findings),
         "simulation": SIMULATION,
         "order": WORST_FIRST,
         "broken": _sections(broken(document)),
@@ -139,6 +146,15 @@ def _view(document: Document) -> Mapping[str, Any]:
         "compared_all": compared_all,
         "slowest": sorted(document.timings.cases.items(), key=lambda item: -item[1]),
     }
+
+
+def _notes(findings: Iterable[Finding]) -> Mapping[str, Sequence[Finding]]:
+    """The findings that have a note, by note."""
+    notes: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        for note in finding.notes:
+            notes[note].append(finding)
+    return notes
 
 
 def _sections(findings: Sequence[Finding]) -> list[tuple[Verdict, list[Alike]]]:

@@ -2,7 +2,8 @@
 
 A test suite is a case, a test is a requirement judged on it. A requirement that was not
 observed is an error, not a skip: it must never look harmless. A known divergence is skipped,
-since the catalogue expects it, and its message says so.
+since the catalogue expects it, and its message says so. The first suite has no tests: its
+properties say what was judged and what the verdict covers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from reports.document import Document, Finding, Problem, Requirement, Verdict, worst
-from reports.wording import one_line, place, printable, words, worst_first
+from reports.wording import (
+    STANDINGS,
+    coverage,
+    headline,
+    one_line,
+    place,
+    printable,
+    setting_facts,
+    shortened,
+    words,
+    worst_first,
+)
 
 _RESULT = {
     Verdict.FAIL: "failure",
@@ -33,6 +45,7 @@ def render(document: Document) -> str:
     titles = {requirement.id: requirement.title for requirement in document.requirements}
 
     root = ET.Element("testsuites", name="cpu-conformance")
+    _run(root, document)
     for group, by_requirement in groups.items():
         suite = _suite(root, document, group, document.timings.cases.get(group))
         for name, findings in by_requirement.items():
@@ -53,6 +66,20 @@ def render(document: Document) -> str:
         _count(suite)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _run(root: ET.Element, document: Document) -> None:
+    suite = _suite(root, document, "the run", document.run.seconds)
+    properties = suite.find("properties")
+    assert properties is not None
+    facts = [
+        ("conclusion", headline(document.conclusion)),
+        ("reason", document.conclusion.reason),
+        *((STANDINGS[s], which) for s, _number, which in coverage(document.requirements)),
+        *setting_facts(document),
+    ]
+    for name, value in facts:
+        ET.SubElement(properties, "property", name=one_line(name), value=one_line(value))
 
 
 def _suite(root: ET.Element, document: Document, name: str, seconds: float | None) -> ET.Element:
@@ -89,7 +116,8 @@ def _judged(test: ET.Element, findings: Sequence[Finding]) -> None:
 
 def _unjudged(test: ET.Element, requirement: Requirement) -> None:
     if requirement.verdict is not Verdict.PASS:
-        message = f"{words(requirement.verdict)}: no case judged it"
+        why = requirement.why or "no case judged it"
+        message = f"{STANDINGS[requirement.standing]}: {why}"
         _result(test, requirement.verdict, message, requirement.text)
 
 
@@ -99,7 +127,7 @@ def _broke(test: ET.Element, problem: Problem) -> None:
 
 
 def _result(test: ET.Element, verdict: Verdict, message: str, text: str) -> None:
-    result = ET.SubElement(test, _RESULT[verdict], type=verdict.value, message=one_line(message))
+    result = ET.SubElement(test, _RESULT[verdict], type=verdict.value, message=shortened(message))
     result.text = printable(text)
 
 
@@ -107,6 +135,7 @@ def _text(finding: Finding) -> str:
     lines = [f"{words(finding.verdict)} ({place(finding)}): {finding.message}"]
     width = max((len(compared.what) for compared in finding.compared), default=0)
     lines += [f"  {c.what:<{width}}  {c.value}  [{c.source}]" for c in finding.compared]
+    lines += [f"  note: {note}" for note in finding.notes]
     if finding.evidence:
         lines.append(f"  evidence: {finding.evidence}")
     return "\n".join(lines)

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Sequence
 
 from reports.document import Document, Requirement, Verdict
 from reports.wording import (
-    HEADLINES,
     SIGNS,
     SIMULATION,
+    STANDINGS,
     Alike,
     alike,
     broken,
+    coverage,
     duration,
     faults_met,
-    one_line,
+    headline,
+    setting_facts,
+    shortened,
     some,
     words,
 )
@@ -23,22 +26,38 @@ from reports.wording import (
 _FINDINGS = 20
 _FAULTS = 20
 _NAMES = 5
+_NOTES = 20
+_COMPARED = 30
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
+_LINK = re.compile(r"[^\s`|\\<>&]*(?:://|www\.|@)[^\s`|\\<>&]*", re.IGNORECASE)
+"""What GitHub makes a link or a mention of by itself: only code is safe from that."""
+_MARKER = re.compile(r"^(\d*)([-+=.)])(?=[-+=\s]|$)")
+"""What begins a list or underlines a heading at the beginning of a line."""
 
 
 def render(document: Document) -> str:
     """The document as the text of a ``summary.md``."""
-    blocks = [f"# CPU conformance: {HEADLINES[document.conclusion.outcome].lower()}"]
+    blocks = [f"# CPU conformance: {headline(document.conclusion).lower()}"]
     if document.cluster.simulation:
         blocks.append(f"> **{_text(SIMULATION)}**")
     blocks.append(_text(document.conclusion.reason))
+    blocks += _coverage(document.requirements)
     blocks.append(_facts(document))
     blocks.append(_counts(document))
     blocks += _problems(document)
     blocks += _faults(document)
     blocks += _broken(document)
+    blocks += _notes(document)
     blocks += _requirements(document.requirements)
     return "\n\n".join(blocks) + "\n"
+
+
+def _coverage(requirements: Sequence[Requirement]) -> list[str]:
+    rows = [
+        (number, STANDINGS[standing] if number else "", which)
+        for standing, number, which in coverage(requirements)
+    ]
+    return [_table(("number", "requirements", "which"), rows)] if rows else []
 
 
 def _facts(document: Document) -> str:
@@ -53,7 +72,8 @@ def _facts(document: Document) -> str:
         "Run": f"{run.id}, {run.started}, {duration(run.seconds)}",
         "Exit code": str(document.conclusion.exit_code),
     }
-    return _table(("", ""), [(name, value) for name, value in facts.items() if value])
+    rows = [(name, value) for name, value in facts.items() if value]
+    return _table(("", ""), [*rows, *setting_facts(document)])
 
 
 def _counts(document: Document) -> str:
@@ -94,13 +114,23 @@ def _broken(document: Document) -> list[str]:
     return blocks
 
 
+def _notes(document: Document) -> list[str]:
+    notes = list(dict.fromkeys(note for each in document.findings for note in each.notes))
+    if not notes:
+        return []
+    more = [f"… and {len(notes) - _NOTES} more."] if len(notes) > _NOTES else []
+    return ["## Notes", "Remarks that change no verdict.", *map(_text, notes[:_NOTES]), *more]
+
+
 def _finding(group: Alike) -> list[str]:
     finding = group.finding
     verdict = f"{SIGNS[finding.verdict]} {words(finding.verdict)}"
     head = f"**{_text(verdict)}: {_text(some(group.requirements, _NAMES))}**"
     blocks = [f"{head} ({_text(some(group.places, _NAMES, '; '))})", _text(finding.message)]
     if finding.compared:
-        rows = [(c.what, c.value, c.source) for c in finding.compared]
+        rows = [(c.what, c.value, c.source) for c in finding.compared[:_COMPARED]]
+        if len(finding.compared) > _COMPARED:
+            rows.append((f"… and {len(finding.compared) - _COMPARED} more", "", ""))
         blocks.append(_table(("compared", "value", "source"), rows))
     return blocks
 
@@ -129,4 +159,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\&", "&amp;")
+    """A text as Markdown that shows it as it is: nothing of it is markup, a link, or HTML."""
+    line = shortened(text)
+    parts, end = [], 0
+    for link in _LINK.finditer(line):
+        parts += [_escaped(line[end : link.start()]), f"`{link[0]}`"]
+        end = link.end()
+    return _MARKER.sub(r"\1\\\2", "".join([*parts, _escaped(line[end:])]), count=1)
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text).replace("\\<", "&lt;").replace("\\&", "&amp;")

@@ -1,11 +1,12 @@
-"""The report on a terminal: requirements, the first failures, the verdict, the files.
+"""The report on a terminal: requirements, the first failures, setting, verdict, files.
 
-Nothing is said by colour alone, and nothing needs more than 80 columns or ASCII.
+Nothing is said by colour alone, and nothing needs more than 80 columns or ASCII. Texts of a
+cluster steer no terminal, and long ones are cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import shorten
 
@@ -15,22 +16,27 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reports.document import Document, Outcome, Verdict
+from reports.document import Document, Finding, Outcome, Verdict
 from reports.wording import (
-    HEADLINES,
     SIMULATION,
+    STANDINGS,
     Alike,
     alike,
     broken,
+    coverage,
     duration,
     faults_met,
-    one_line,
+    headline,
+    setting_facts,
+    shortened,
     some,
     words,
 )
 
 _FINDINGS = 5
 _NAMES = 4
+_NOTES = 5
+_COMPARED = 20
 _OTHER_COLUMNS = 37
 """Columns of the table that neither an id nor a title takes, with four-digit counts."""
 _SHORT = {
@@ -51,6 +57,7 @@ _STYLES = {
 }
 _OUTCOMES = {
     Outcome.CONFORMANT: "bold green",
+    Outcome.CONFORMANT_AS_ASKED: "bold green",
     Outcome.NOT_CONFORMANT: "bold red",
     Outcome.INCONCLUSIVE: "bold yellow",
     Outcome.INTERRUPTED: "bold yellow",
@@ -74,6 +81,7 @@ def show(
     if len(groups) > _FINDINGS:
         _line(console, f"... and {len(groups) - _FINDINGS} more in the report.")
         console.print()
+    _notes(document.findings, console)
     for problem in document.problems:
         where = ", ".join(part for part in (problem.case, problem.node) if part)
         where = f" ({where})" if where else ""
@@ -131,11 +139,33 @@ def _finding(group: Alike, console: Console) -> None:
         table.add_column(overflow="fold")
         table.add_column(overflow="fold", style="bold")
         table.add_column(overflow="fold", style="dim")
-        for compared in finding.compared:
+        for compared in finding.compared[:_COMPARED]:
             cells = (compared.what, compared.value, compared.source)
             table.add_row(*(_text(cell, console) for cell in cells))
         console.print(Padding(table, (0, 0, 0, 4)))
+        if len(finding.compared) > _COMPARED:
+            _line(console, f"    ... and {len(finding.compared) - _COMPARED} more values")
     console.print()
+
+
+def _notes(findings: Iterable[Finding], console: Console) -> None:
+    """Remarks that change no verdict, each once."""
+    notes = list(dict.fromkeys(note for finding in findings for note in finding.notes))
+    for note in notes[:_NOTES]:
+        _line(console, f"note: {note}")
+    if len(notes) > _NOTES:
+        _line(console, f"... and {len(notes) - _NOTES} more notes in the report.")
+    if notes:
+        console.print()
+
+
+def _facts(rows: Iterable[tuple[str, str]], console: Console) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold", style="dim")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(cell, console) for cell in row))
+    console.print(Padding(table, (0, 0, 0, 2)))
 
 
 def _verdict(document: Document, console: Console) -> None:
@@ -149,11 +179,17 @@ def _verdict(document: Document, console: Console) -> None:
         f"{document.matrix}; {len(document.cases)} cases, {len(document.findings)} findings "
         f"in {duration(document.run.seconds)}",
     )
+    _facts(setting_facts(document), console)
     conclusion = document.conclusion
-    line = _text(HEADLINES[conclusion.outcome].upper(), console, _OUTCOMES[conclusion.outcome])
-    line.append(": ")
+    line = _text(headline(conclusion).upper(), console, _OUTCOMES[conclusion.outcome])
+    line.append(". " if conclusion.outcome is Outcome.CONFORMANT_AS_ASKED else ": ")
     line.append_text(_text(f"{conclusion.reason} (exit code {conclusion.exit_code})", console))
     console.print(line)
+    rows = [
+        (f"{number} {STANDINGS[standing]}" if number else "", which)
+        for standing, number, which in coverage(document.requirements)
+    ]
+    _facts(rows, console)
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
@@ -161,7 +197,7 @@ def _line(console: Console, text: str, style: str = "") -> None:
 
 
 def _text(text: str, console: Console, style: str = "") -> Text:
-    text = one_line(text)
+    text = shortened(text)
     if console.options.ascii_only:
         text = text.encode("ascii", "backslashreplace").decode("ascii")
     return Text(text, style=style)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.document import WORST_FIRST, Document, Fault, Finding, Outcome, Verdict
+from reports.document import (
+    WORST_FIRST,
+    Conclusion,
+    Document,
+    Fault,
+    Finding,
+    Outcome,
+    Requirement,
+    Setting,
+    Standing,
+    Verdict,
+)
 
 SIGNS: Mapping[Verdict, str] = {
     Verdict.FAIL: "✗",
@@ -20,6 +30,7 @@ SIGNS: Mapping[Verdict, str] = {
 
 HEADLINES: Mapping[Outcome, str] = {
     Outcome.CONFORMANT: "Conformant",
+    Outcome.CONFORMANT_AS_ASKED: "Conformant as far as asked",
     Outcome.NOT_CONFORMANT: "Not conformant",
     Outcome.INCONCLUSIVE: "Inconclusive",
     Outcome.INTERRUPTED: "Interrupted",
@@ -33,7 +44,19 @@ SIMULATION = (
 BROKEN = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_OBSERVED)
 """What keeps a run from being conformant, the worst first."""
 
-_CONTROL = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+STANDINGS: Mapping[Standing, str] = {
+    Standing.BROKEN: "broken",
+    Standing.ERROR: "went wrong in this tool",
+    Standing.NOT_OBSERVED: "not observed",
+    Standing.KNOWN_DIVERGENCE: "known not to be kept",
+    Standing.KEPT: "kept",
+    Standing.NOT_ASKED: "not asked",
+    Standing.NOT_APPLICABLE: "not applicable",
+}
+"""What is said of the requirements of a standing."""
+
+LONGEST = 1_000
+"""Characters of one text on a terminal or a summary; report.json and report.html have them all."""
 
 
 def words(verdict: Verdict) -> str:
@@ -42,18 +65,116 @@ def words(verdict: Verdict) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters made visible, such as ``\x1b``.
+    r"""The text with everything visible that is no visible character, such as ``\x1b``.
 
-    What is left may stand in XML 1.0 and does nothing to a terminal.
+    Control characters, those that turn the direction of writing, those without a width, halves
+    of surrogate pairs and what Unicode does not define do nothing to a terminal or a browser
+    any more, and what is left may stand in XML 1.0.
     """
-    if text.isascii() and text.isprintable():  # nearly all are; a report has thousands
+    if text.isprintable():  # nearly all are; a report has thousands
         return text
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return "".join(
+        letter if letter.isprintable() or letter in "\t\n" else _escaped(letter) for letter in text
+    )
+
+
+def _escaped(letter: str) -> str:
+    number = ord(letter)
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def one_line(text: str) -> str:
     """The text, printable and without line breaks."""
     return " ".join(printable(text).split())
+
+
+def shortened(text: str, limit: int = LONGEST) -> str:
+    """The text in one line; of a long one its beginning, and how much more there is."""
+    line = one_line(text[: 8 * limit])
+    if len(line) <= limit and len(text) <= 8 * limit:
+        return line
+    return f"{line[:limit]} … (cut, of {len(text)} characters; report.json has them all)"
+
+
+def headline(conclusion: Conclusion) -> str:
+    """The verdict in a few words: what it covers belongs to it."""
+    words = HEADLINES[conclusion.outcome]
+    if conclusion.outcome is not Outcome.CONFORMANT_AS_ASKED:
+        return words
+    known = f", {conclusion.known} known not to be kept" if conclusion.known else ""
+    return f"{words}: {conclusion.kept} of {conclusion.applying} requirements{known}"
+
+
+def coverage(requirements: Iterable[Requirement]) -> list[tuple[Standing, str, str]]:
+    """What the run says of each requirement, in lines: standing, their number, which and why.
+
+    The worst come first. Those with the same reason share a line, and only the first line of a
+    standing has the number.
+    """
+    groups: dict[Standing, dict[str, list[str]]] = {standing: {} for standing in Standing}
+    for each in requirements:
+        groups[each.standing].setdefault(each.why, []).append(each.id)
+    lines = []
+    for standing, found in groups.items():
+        number = str(sum(map(len, found.values())))
+        for why, ids in found.items():
+            lines.append((standing, number, ", ".join(ids) + (f" ({why})" if why else "")))
+            number = ""
+    return lines
+
+
+def setting_facts(document: Document) -> Iterator[tuple[str, str]]:
+    """What was judged and how, as names and texts; what is not known is left out or said so."""
+    if document.setting is not None:
+        yield from _of_cluster(document.setting)
+    selection, run = document.selection, document.run
+    if selection.shape:
+        yield "Shape", selection.shape
+    if selection.partial:
+        parts = (
+            f"-k {selection.keyword!r}" if selection.keyword else "",
+            ", ".join(selection.tests),
+            f"{selection.left_out} cases and scenarios of the matrix left out",
+        )
+        yield "Selection", "; ".join(filter(None, parts))
+    if run.command:
+        yield "Command", run.command
+    judged = run.judged_by if run.judged_by != run.tool_version else ""
+    yield "Tool", run.tool_version + (f", judged by {judged}" if judged else "")
+
+
+def _of_cluster(setting: Setting) -> Iterator[tuple[str, str]]:
+    facts = {
+        "Kubernetes": setting.kubernetes or _unread(setting.unread, "kubernetes"),
+        "KubeVirt": setting.kubevirt or _unread(setting.unread, "kubevirt"),
+        "API versions served": _listed(setting.served),
+        "Feature gates": _listed(setting.gates),
+        "Feature gates off": ", ".join(setting.disabled_gates),
+        "Emulator threads": "their CPUs are completed to an even number (AlignCPUs)"
+        if setting.even_parity
+        else "",
+        "supportContainerResources": ", ".join(
+            f"{name} {text}" for name, text in setting.support.items()
+        ),
+        "maxCpuSockets": str(setting.max_cpu_sockets or ""),
+        "libvirt": "; ".join(setting.libvirt),
+    }
+    yield from ((name, text) for name, text in facts.items() if text)
+    for name, node in setting.nodes.items():
+        about = (node.kubelet, node.runtime, node.kernel, node.os_image, node.architecture)
+        yield f"Node {name}", ", ".join(filter(None, about)) or "nothing was read"
+    yield from ((f"Not read: {part}", why) for part, why in setting.unread.items())
+    yield from (("Remark", remark) for remark in setting.remarks)
+
+
+def _listed(names: Sequence[str] | None) -> str:
+    return "" if names is None else ", ".join(names) or "none"
+
+
+def _unread(unread: Mapping[str, str], part: str) -> str:
+    return "not known" if part in unread or "setting" in unread else "none was found"
 
 
 def faults_met(faults: Iterable[Fault]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reports import html, junit, markdown
-from reports.document import Document, dump
+from reports.document import Document
+from reports.form import dump
 
 _FILES = {
     "report.html": html.render,
@@ -39,7 +40,8 @@ def write_all(document: Document, directory: Path) -> Mapping[str, Path]:
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        # Evidence may hold halves of a surrogate pair: so they are escaped as JSON has them.
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

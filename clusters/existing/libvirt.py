@@ -22,6 +22,9 @@ CONNECTIONS: tuple[tuple[str, ...], ...] = (("-c", f"qemu+unix:///session?socket
 
 _ROW = re.compile(r" *(?P<id>\d+):? +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
 _EMULATOR_ROW = re.compile(r" *\*: +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
+_VERSION = re.compile(
+    r"^(Using library|Running hypervisor): (?:libvirt )?((?:QEMU )?[\d.]+)$", re.MULTILINE
+)
 _RULE = re.compile(r"-+")
 _NO_IOTHREADS = "No IOThreads found for the domain"
 
@@ -38,6 +41,7 @@ class VirshLibvirt:
         self._exec = container_exec
         self._launcher = launcher
         self._connections = CONNECTIONS
+        self._versions: str | None = None
 
     def view(self, namespace: str, vmi: str) -> LibvirtView:
         """As `Libvirt.view`; the pins of vCPUs that are not enabled are left out."""
@@ -60,7 +64,18 @@ class VirshLibvirt:
             emulator_pin=emulator_pin(ask("emulatorpin")),
             iothread_pins=iothread_pins(ask("iothreadinfo")),
             source=f"{shlex.join(('virsh', *connection))} in {namespace}/{pod}",
+            versions=self._asked_versions(namespace, pod, connection),
         )
+
+    def _asked_versions(self, namespace: str, pod: str, connection: tuple[str, ...]) -> str:
+        """Asked for once: launchers of a cluster are alike, and nothing is judged by it."""
+        if self._versions is None:
+            try:
+                result = self._virsh(namespace, pod, (*connection, "version"))
+            except AccessError:
+                return ""
+            self._versions = "" if result.returncode else versions(result.stdout)
+        return self._versions
 
     def _dump(self, namespace: str, pod: str, domain: str) -> tuple[tuple[str, ...], str]:
         failures = []
@@ -119,6 +134,13 @@ def emulator_pin(text: str) -> frozenset[int]:
     if found is None:
         raise AccessError(f"not the answer of virsh emulatorpin: {text!r}")
     return _cpus(found["cpus"])
+
+
+def versions(text: str) -> str:
+    """What ``virsh version`` prints, in short; empty when that is not known."""
+    found = dict(_VERSION.findall(text))
+    parts = (f"libvirt {found.get('Using library', '')}", found.get("Running hypervisor", ""))
+    return ", ".join(parts) if len(found) == len(parts) else ""
 
 
 def _table(text: str, columns: tuple[str, str]) -> Mapping[int, frozenset[int]]:

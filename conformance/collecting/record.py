@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ from clusters.access import ClusterAccess
 from conformance.collecting.api import Api
 from conformance.collecting.setting import read_setting
 from conformance.collecting.snapshot import utc_now
+from conformance.version import version
 from reports import document as report
 
 Record = dict[str, Any]
@@ -25,6 +25,8 @@ def record(
     cases: Iterable[tuple[str, str, Mapping[str, Any]]],
     scenarios: Sequence[str] = (),
     moments: Sequence[str] = ("running", "refused", "deleted"),
+    command: str = "",
+    selection: report.Selection | None = None,
 ) -> Record:
     """A record that begins now, of a cluster that is not up yet.
 
@@ -36,13 +38,16 @@ def record(
         cases: id, title and manifest of everything that was planned.
         scenarios: ids of those that are to be told.
         moments: at which evidence is taken; requirements of other moments are not judged.
+        command: the command line.
+        selection: what of the matrix is asked.
     """
     began = utc_now()
     return {
-        "run": asdict(report.Run(run_id, _version(), began, began, 0.0)),
+        "run": asdict(report.Run(run_id, version(), began, began, 0.0, command)),
         "cluster": asdict(report.Cluster(provider, "a cluster that did not come up", False)),
         "profile": profile,
         "matrix": matrix,
+        "selection": asdict(selection or report.Selection()),
         "moments": list(moments),
         "capabilities": {},
         "setting": None,
@@ -68,10 +73,3 @@ def describe(record: Record, access: ClusterAccess, api: Api) -> None:
         )
     )
     record["capabilities"] = {name: asdict(item) for name, item in access.capabilities().items()}
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("cpu-conformance")
-    except importlib.metadata.PackageNotFoundError:
-        return "development"

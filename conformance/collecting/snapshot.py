@@ -198,6 +198,7 @@ class Collector:
             emulator_pin=_cpus(view.emulator_pin),
             iothread_pins={str(thread): _cpus(pins) for thread, pins in view.iothread_pins.items()},
             source=view.source,
+            versions=view.versions,
         )
 
     def _identity_changed(self, raw: RawSnapshot, namespace: str) -> str | None:

@@ -1,56 +1,128 @@
-"""The verdict on a whole run, from its findings."""
+"""The verdict on a whole run, from what it says of each requirement.
+
+Only a finding ``fail`` of a mandatory requirement makes a run NOT CONFORMANT. An exception of this
+tool, a problem of the run or a mandatory requirement that was asked and not observed leaves it
+INCONCLUSIVE, however much was kept. CONFORMANT stands alone when every mandatory requirement that
+applies was kept; short of that, and of the whole of a matrix, the verdict says how much was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from conformance.exits import Exit
-from conformance.judging.terms import Terms
-from reports import document as report
+from conformance.exits import Exit, Insist
+from conformance.judging.coverage import Covered
+from reports.document import Conclusion, Outcome, Problem, Standing
+from reports.wording import shortened
+
+_PROBLEM = 400
+"""Characters of a problem in the conclusion; the report has it in full."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a run came.
+
+    Attributes:
+        judgements: findings that are not ``not-applicable``.
+        planned: cases and scenarios that were selected.
+        seen: those that left evidence.
+        partial: whether the selection is not the whole of its matrix.
+        interrupted: whether somebody stopped it.
+    """
+
+    judgements: int
+    planned: int
+    seen: int
+    partial: bool = False
+    interrupted: bool = False
 
 
 def conclude(
-    terms: Terms,
-    findings: Sequence[report.Finding],
-    problems: Sequence[report.Problem],
-    *,
-    interrupted: bool,
-) -> report.Conclusion:
-    """What all findings together say; a problem of the run is never a failure of the cluster."""
-    mandatory = {each.id for each in terms.requirements() if each.mandatory}
-    hard = [finding for finding in findings if finding.requirement in mandatory]
+    covered: Sequence[Covered],
+    problems: Sequence[Problem],
+    extent: Extent,
+    insist: Insist | None = None,
+) -> Conclusion:
+    """What the whole run says; a problem of the run is never a failure of the cluster."""
+    mandatory = [each for each in covered if each.requirement.mandatory]
 
-    def of(*verdicts: report.Verdict) -> list[str]:
-        return sorted({f.requirement for f in hard if f.verdict in verdicts})
+    def of(standing: Standing) -> list[str]:
+        return [each.requirement.id for each in mandatory if each.standing is standing]
 
-    failed = of(report.Verdict.FAIL)
-    unseen = of(report.Verdict.NOT_OBSERVED, report.Verdict.ERROR)
-    if interrupted:
-        return report.Conclusion(
-            report.Outcome.INTERRUPTED,
-            f"The run was interrupted; {len(failed)} requirements had failed so far.",
+    applying = len(mandatory) - len(of(Standing.NOT_APPLICABLE))
+    broken, kept = of(Standing.BROKEN), of(Standing.KEPT)
+    open_ = _open(of(Standing.ERROR), of(Standing.NOT_OBSERVED), problems)
+    said = f"{len(kept)} of {applying} mandatory requirements that apply were observed and kept"
+
+    def conclusion(outcome: Outcome, code: Exit, *sentences: str) -> Conclusion:
+        reason = " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences if text)
+        known = len(of(Standing.KNOWN_DIVERGENCE))
+        return Conclusion(outcome, reason, code, len(kept), known, applying)
+
+    if extent.interrupted:
+        return conclusion(
+            Outcome.INTERRUPTED,
             Exit.INTERRUPTED,
+            f"the run was interrupted: {extent.seen} of {extent.planned} cases and scenarios left "
+            "evidence",
+            f"broken so far: {', '.join(broken)}" if broken else "nothing was broken so far",
+            f"so far {said}" if kept else "",
         )
-    if failed:
-        return report.Conclusion(
-            report.Outcome.NOT_CONFORMANT,
-            f"Mandatory requirements were broken: {', '.join(failed)}.",
+    if broken:
+        return conclusion(
+            Outcome.NOT_CONFORMANT,
             Exit.NOT_CONFORMANT,
+            f"mandatory requirements were broken: {', '.join(broken)}",
+            f"beside that, {open_}" if open_ else "",
         )
-    # What does not apply is no evidence of anything.
-    judged = [finding for finding in hard if finding.verdict is not report.Verdict.NOT_APPLICABLE]
-    if unseen or problems or not judged:
-        reasons = [
-            f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
-            f"{problems[0].during} failed: {problems[0].message}" if problems else "",
-            "" if judged else "nothing mandatory was judged",
-        ]
-        text = "; ".join(filter(None, reasons)).rstrip(".")
-        return report.Conclusion(
-            report.Outcome.INCONCLUSIVE, text[0].upper() + text[1:] + ".", Exit.INCONCLUSIVE
+    if open_ or not kept:
+        nothing = "no mandatory requirement was seen to be kept"
+        return conclusion(
+            Outcome.INCONCLUSIVE,
+            Exit.INCONCLUSIVE,
+            "; ".join(filter(None, (open_, "" if kept else nothing))),
         )
-    return report.Conclusion(
-        report.Outcome.CONFORMANT,
-        f"Every mandatory requirement was observed and kept, in {len(hard)} judgements.",
-        Exit.CONFORMANT,
+    unasked = _unasked(of(Standing.NOT_ASKED), extent)
+    known = _known(of(Standing.KNOWN_DIVERGENCE))
+    if not unasked and not known:
+        return conclusion(
+            Outcome.CONFORMANT,
+            Exit.CONFORMANT,
+            f"every one of the {applying} mandatory requirements that apply was observed and kept, "
+            f"in {extent.judgements} judgements",
+        )
+    missing = {None: "", Insist.ASKED: unasked, Insist.KEPT: unasked or known}[insist]
+    found = conclusion(Outcome.CONFORMANT_AS_ASKED, Exit.CONFORMANT, said, known, unasked)
+    if missing:
+        return replace(
+            found,
+            outcome=Outcome.INCONCLUSIVE,
+            exit_code=Exit.INCONCLUSIVE,
+            reason=f"Nothing was broken, and the whole was insisted on. {found.reason}",
+        )
+    return found
+
+
+def _open(errors: Sequence[str], unseen: Sequence[str], problems: Sequence[Problem]) -> str:
+    """What keeps a run from a verdict, or nothing."""
+    parts = (
+        f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
+        f"this tool itself failed while it judged {', '.join(errors)}" if errors else "",
+        f"{problems[0].during} failed: {shortened(problems[0].message, _PROBLEM)}"
+        if problems
+        else "",
+        f"and {len(problems) - 1} more problems" if len(problems) > 1 else "",
     )
+    return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def _known(ids: Sequence[str]) -> str:
+    return f"known not to be kept by this release: {', '.join(ids)}" if ids else ""
+
+
+def _unasked(ids: Sequence[str], extent: Extent) -> str:
+    if ids:
+        return f"not asked: {', '.join(ids)}"
+    return "only a part of the matrix was selected" if extent.partial else ""

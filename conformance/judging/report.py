@@ -10,37 +10,45 @@ import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from conformance.collecting.bundle import Bundle
 from conformance.editions import labels
-from conformance.judging.conclude import conclude
+from conformance.exits import Insist
+from conformance.judging.conclude import Extent, conclude
+from conformance.judging.coverage import Covered, cover
 from conformance.judging.decide import decide, judge_story
 from conformance.judging.maps import Maps
+from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.terms import Lack, Terms, terms_of
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing.assemble import assemble
+from conformance.version import version
 from reports import document as report
 
 DETAILED_CASES = 2000
 """Cases above which the values compared by passing findings are left to the evidence: the report
 of a hundred thousand VMIs would not fit into memory with them."""
 
+Recorded = TypeVar("Recorded", report.Run, report.Cluster, report.Selection)
+
 _MATTERS = (report.Verdict.FAIL, report.Verdict.ERROR, report.Verdict.NOT_OBSERVED)
 """Verdicts of cases whose maps are kept before those of others."""
 
 
 def _cluster(recorded: Mapping[str, Any], nodes: Mapping[str, str]) -> report.Cluster:
-    """What was judged, with what the evidence tells of its nodes.
-
-    Former versions recorded more of a cluster, which is passed over.
-    """
-    known = {field.name for field in fields(report.Cluster)}
-    cluster = report.Cluster(**{key: recorded[key] for key in known & recorded.keys()})
+    """What was judged, with what the evidence tells of its nodes."""
+    cluster = _known(report.Cluster, recorded)
     return replace(cluster, nodes={**cluster.nodes, **nodes})
+
+
+def _known(kind: type[Recorded], recorded: Mapping[str, Any]) -> Recorded:
+    """What was recorded of one; former versions recorded more, or less, which is passed over."""
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: recorded[name] for name in names & recorded.keys()})
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,17 @@ class _Judged:
     lacking: Lack | None = None
 
 
-def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
+def judge(
+    bundle: Bundle, *, interrupted: bool = False, insist: Insist | None = None
+) -> report.Document:
     """The report of a run. Cases that were planned and left no evidence are not observed.
 
     One case is read at a time, and only what the report says of it is kept.
+
+    Args:
+        bundle: the evidence.
+        interrupted: somebody stopped the run.
+        insist: what a gate insists on, beside what decides anyway.
 
     Raises:
         BundleError: a file is missing or is not what was written.
@@ -70,6 +85,7 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
     cases: list[report.Case] = []
     findings: list[report.Finding] = []
     maps = Maps()
+    libvirt: dict[str, None] = {}
     with _no_search_for_cycles():
         for case in _judged(terms, bundle):
             own = [
@@ -79,22 +95,33 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
             verdict = report.worst(own)
             cases.append(_report_case(case, verdict))
             findings += own
-            for _path, _raw, facts in case.snapshots:
+            for _path, raw, facts in case.snapshots:
                 maps.add(facts, matters=verdict in _MATTERS)
+                libvirt |= dict.fromkeys(libvirt_seen(raw))
     problems = tuple(
         report.Problem(problem.during, problem.message, problem.case, problem.node)
         for problem in bundle.problems
     )
-    requirements = tuple(_requirements(terms, findings))
     run = bundle.run
+    selection = _known(report.Selection, run.get("selection") or {})
+    selection = replace(selection, tests=tuple(selection.tests))
+    covered = cover(terms, findings, selection, str(run["matrix"]))
+    ids = [*(each["id"] for each in planned), *run.get("scenarios", ())]
+    extent = Extent(
+        judgements=sum(f.verdict is not report.Verdict.NOT_APPLICABLE for f in findings),
+        planned=len(ids),
+        seen=sum(each in bundle.snapshots for each in ids),
+        partial=selection.partial,
+        interrupted=interrupted,
+    )
     return report.Document(
-        run=report.Run(**run["run"]),
+        run=replace(_known(report.Run, run["run"]), judged_by=version()),
         cluster=_cluster(run["cluster"], maps.descriptions()),
         profile=run["profile"],
         matrix=run["matrix"],
-        conclusion=conclude(terms, findings, problems, interrupted=interrupted),
+        conclusion=conclude(covered, problems, extent, insist),
         counts=report.count(findings),
-        requirements=requirements,
+        requirements=tuple(_requirements(covered, findings)),
         cases=tuple(cases),
         findings=tuple(findings),
         nodes=maps.nodes(),
@@ -103,10 +130,12 @@ def judge(bundle: Bundle, *, interrupted: bool = False) -> report.Document:
             report.Fault(message, times) for message, times in Counter(bundle.faults).most_common()
         ),
         capabilities=tuple(
-            report.Capability(name, available is True, reason)
+            report.Capability(name, available, reason)
             for name, (available, reason) in sorted(terms.capabilities.items())
         ),
         timings=report.Timings(run.get("phases", {}), run.get("seconds", {})),
+        setting=described(terms.setting, tuple(sorted(libvirt))),
+        selection=selection,
     )
 
 
@@ -193,15 +222,18 @@ def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Findi
         moment=finding.moment,
         node=finding.node,
         evidence=f"evidence/{path}" if path else "",
+        notes=tuple(getattr(finding, "notes", ())),
     )
 
 
-def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[report.Requirement]:
+def _requirements(
+    covered: Iterable[Covered], findings: Sequence[report.Finding]
+) -> Iterator[report.Requirement]:
     by_requirement: dict[str, list[report.Finding]] = defaultdict(list)
     for finding in findings:
         by_requirement[finding.requirement].append(finding)
-    for requirement in terms.requirements():
-        own = by_requirement[requirement.id]
+    for each in covered:
+        requirement, own = each.requirement, by_requirement[each.requirement.id]
         yield report.Requirement(
             id=requirement.id,
             title=requirement.title,
@@ -212,6 +244,8 @@ def _requirements(terms: Terms, findings: Sequence[report.Finding]) -> Iterator[
             # What no planned case is about was not asked, which is no lack of evidence.
             verdict=report.worst(own) if own else report.Verdict.NOT_APPLICABLE,
             counts=report.count(own),
+            standing=each.standing,
+            why=each.why,
         )
 
 

@@ -26,6 +26,7 @@ class RawDomain:
     Attributes:
         vcpu_pins: CPU list text by vCPU id; likewise iothread_pins by IOThread id.
         source: how it was asked.
+        versions: of libvirt and QEMU, in words; empty where they were not asked for.
     """
 
     xml: str
@@ -33,6 +34,7 @@ class RawDomain:
     emulator_pin: str
     iothread_pins: Mapping[str, str]
     source: str
+    versions: str = ""
 
 
 @dataclass(frozen=True)

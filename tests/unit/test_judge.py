@@ -26,6 +26,7 @@ from conformance.matrix.manifests import Wish
 from conformance.model.evidence import RawSnapshot
 from conformance.parsing.assemble import assemble
 from reports import document as report
+from reports.form import dump, load
 from tests.selfproof import mutations as change
 from tests.selfproof import recording as good
 
@@ -84,11 +85,11 @@ def test_good_evidence_is_conformant() -> None:
 
 def test_document_matches_its_schema_and_comes_back_whole() -> None:
     document = judge(everything())
-    assert report.load(report.dump(document)) == document
+    assert load(dump(document)) == document
 
 
 def test_judging_twice_says_the_same() -> None:
-    assert report.dump(judge(everything())) == report.dump(judge(everything()))
+    assert dump(judge(everything())) == dump(judge(everything()))
 
 
 def test_one_broken_requirement_is_named() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,10 @@ from reports.document import (
     Problem,
     Requirement,
     Run,
+    Selection,
+    Setting,
+    Software,
+    Standing,
     Timings,
     Verdict,
     count,
@@ -118,12 +122,24 @@ def cpu_map(on: Node, case: str, vcpus: int, isolate: bool) -> CpuMap:
     return CpuMap(case, "running", workload, tuple(owners))
 
 
+def standing(findings: Sequence[Finding]) -> dict[str, Any]:
+    """As a run whose requirements were all asked says it."""
+    if not findings:
+        return {"standing": Standing.NOT_ASKED, "why": "no case is about it"}
+    said = {Verdict.PASS: "kept", Verdict.FAIL: "broken"}
+    found = Standing(said.get(verdict := worst(findings), verdict.value))
+    why = "it does not apply here" if found is Standing.NOT_APPLICABLE else ""
+    return {"standing": found, "why": why}
+
+
 def finish(document: Document, findings: tuple[Finding, ...]) -> Document:
     """Counts and verdicts that agree with the findings."""
     requirements = []
     for requirement in document.requirements:
         own = [f for f in findings if f.requirement == requirement.id]
-        requirements.append(replace(requirement, counts=count(own), verdict=worst(own)))
+        requirements.append(
+            replace(requirement, counts=count(own), verdict=worst(own), **standing(own))
+        )
     cases = tuple(
         replace(c, verdict=worst(f for f in findings if f.case == c.id)) for c in document.cases
     )
@@ -227,12 +243,19 @@ def passing() -> Document:
             ("dedicated CPU placement, section 2", "isolating the emulator thread, section 1"),
             Verdict.PASS,
             count(()),
+            Standing.KEPT,
         )
         for name, title in REQUIREMENTS.items()
     )
     document = Document(
         run=Run(
-            "20260301-021407-3f9a", "0.1.0", "2026-03-01T02:14:07Z", "2026-03-01T02:17:55Z", 228.4
+            "20260301-021407-3f9a",
+            "0.1.0",
+            "2026-03-01T02:14:07Z",
+            "2026-03-01T02:17:55Z",
+            228.4,
+            "conform run --cluster embedded",
+            "0.1.0",
         ),
         cluster=Cluster(
             provider="embedded",
@@ -260,6 +283,19 @@ def passing() -> Document:
             {"up": 61.2, "cases": 151.9, "judge": 0.4, "down": 3.1},
             {case.id: 20.0 + 3.7 * number for number, case in enumerate(cases)},
         ),
+        setting=Setting(
+            kubernetes="v1.36.2",
+            kubevirt="v1.9.0",
+            served=("v1", "v1alpha3"),
+            gates=("AlignCPUs", "CPUManager"),
+            support={"sidecar": "50m CPU and 33554432 bytes"},
+            nodes={
+                "node-1": Software("v1.36.2", "containerd://2.1.4", "6.12.0", "Debian 13", "amd64")
+            },
+            libvirt=("libvirt 10.5.0, QEMU 9.0.0, machine type pc-q35-9.0",),
+            unread={"served": "GET /apis/kubevirt.io: 403 Forbidden"},
+        ),
+        selection=Selection(shape="default"),
     )
     return finish(document, tuple(findings))
 
@@ -377,7 +413,11 @@ def interrupted() -> Document:
 
 def hostile() -> Document:
     """Text that would be markup, control characters and other alphabets where text may stand."""
-    nasty = "<script>alert('x')</script> & \"quoted\" | [bold]*_`\x1b[31m\x00\nzwölf ]]>"
+    nasty = (
+        "- <script>alert('x')</script> & \"quoted\" | [bold](javascript:x)*_`\x1b[31m\x00\nzwölf ]]>"
+        "\x1b]8;;https://evil.example\x07\x9b2J\u202e\u2066\u2028\u200b\ufeff\ud800\ufffe"
+        " https://evil.example/ www.evil.example @somebody {{ 7 * 7 }}"
+    )
     document = failing()
     first, *rest = document.findings
     finding = replace(
@@ -386,6 +426,7 @@ def hostile() -> Document:
         message=nasty,
         compared=(Compared(nasty, nasty, nasty),),
         moment=nasty,
+        notes=(nasty,),
     )
     case = replace(
         document.cases[0],
@@ -401,8 +442,22 @@ def hostile() -> Document:
             cases=(case, *document.cases[1:]),
             problems=(Problem(nasty, nasty, nasty, nasty),),
             faults=(Fault(nasty, 1),),
-            capabilities=(Capability(nasty, True, nasty),),
+            capabilities=(Capability(nasty, None, nasty),),
             profile=nasty,
+            setting=Setting(
+                kubernetes=nasty,
+                kubevirt=nasty,
+                served=(nasty,),
+                gates=(nasty,),
+                support={nasty: nasty},
+                nodes={nasty: Software(nasty, nasty, nasty, nasty, nasty)},
+                libvirt=(nasty,),
+                unread={nasty: nasty},
+                remarks=(nasty,),
+            ),
+            selection=Selection(nasty, (nasty,), nasty, 3),
+            run=replace(document.run, command=nasty, tool_version=nasty),
+            cluster=replace(document.cluster, stack=nasty, nodes={nasty: nasty}),
         ),
         (finding, *rest),
     )

@@ -14,11 +14,9 @@ from reports.document import (
     OwnerKind,
     Verdict,
     count,
-    dump,
-    load,
-    schema,
     worst,
 )
+from reports.form import dump, load, schema
 
 Example = Callable[[str], Document]
 

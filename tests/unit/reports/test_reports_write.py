@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from reports import write
-from reports.document import Document, load
+from reports.document import Document
+from reports.form import load
 
 Example = Callable[[str], Document]
 
