@@ -210,8 +210,11 @@ def _yaml(case: Case) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """For libyaml, which writes no half of a surrogate pair."""
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value

@@ -414,8 +414,8 @@ def interrupted() -> Document:
 def hostile() -> Document:
     """Text that would be markup, control characters and other alphabets where text may stand."""
     nasty = (
-        "- <script>alert('x')</script> & \"quoted\" | [bold](javascript:x)*_`\x1b[31m\x00\nzwölf ]]>"
-        "\x1b]8;;https://evil.example\x07\x9b2J\u202e\u2066\u2028\u200b\ufeff\ud800\ufffe"
+        "- <script>alert('x')</script> & \"quoted\" | [bold](javascript:x)*_`\x1b[31m\x00"
+        "\nzwölf ]]> \x1b]8;;https://evil.example\x07\x9b2J\u202e\u2066\u2028\u200b\ufeff\ud800\ufffe"
         " https://evil.example/ www.evil.example @somebody {{ 7 * 7 }}"
     )
     document = failing()
