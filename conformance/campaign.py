@@ -1,4 +1,8 @@
-"""Several runs with one verdict: each shape, each profile, every one a run of its own."""
+"""Several runs with one verdict: each shape, each profile, every one a run of its own.
+
+The exit code is the worst of theirs. What the verdict covers is counted together: a requirement
+that one run could not show, another may; one that any run saw broken is broken.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.exits import Exit
+from reports.document import Standing
+from reports.wording import STANDINGS
 
 ALL = "all"
 LOG = "run.log"
@@ -48,11 +54,16 @@ class Leg:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: exit code and a few words from its report."""
+    """How a run ended: exit code and a few words from its report.
+
+    Attributes:
+        standings: what it says of each mandatory requirement, by id; empty without a report.
+    """
 
     leg: Leg
     code: Exit
     words: str
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
 
 def legs(
@@ -94,10 +105,36 @@ def run(planned: Sequence[Leg], *, at_once: int, say: Callable[[str], None]) -> 
             for process in list(running.values()):
                 process.send_signal(signal.SIGINT)
             raise
+    for profile in dict.fromkeys(leg.profile for leg in planned):
+        say(_together(profile, [each for each in results if each.leg.profile == profile]))
     for result in results:
         if result.code is not Exit.CONFORMANT:
             say(f"{result.leg.name}: exit code {result.code:d}; {result.leg.directory}")
     return int(min((result.code for result in results), key=WORST_FIRST.index))
+
+
+def _together(profile: str, results: Sequence[Result]) -> str:
+    """What the runs of a profile say together of its requirements."""
+    found: dict[str, Standing] = {}
+    order = list(Standing)
+    for result in results:
+        for requirement, standing in result.standings.items():
+            worst = min(found.get(requirement, standing), standing, key=order.index)
+            found[requirement] = worst
+    of = {each: [name for name, standing in found.items() if standing is each] for each in order}
+    applying = len(found) - len(of[Standing.NOT_APPLICABLE])
+    kept = f"{len(of[Standing.KEPT])} of {applying} mandatory requirements that apply were kept"
+    silent = sum(not each.standings for each in results)
+    parts = [
+        f"{profile}, {len(results)} runs together: {kept}",
+        f"{silent} runs have no report" if silent else "",
+        *(
+            f"{STANDINGS[standing]}: {', '.join(names)}"
+            for standing, names in of.items()
+            if names and standing is not Standing.KEPT
+        ),
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def _run(leg: Leg, running: dict[Leg, subprocess.Popen[bytes]]) -> Result:
@@ -115,11 +152,22 @@ def _run(leg: Leg, running: dict[Leg, subprocess.Popen[bytes]]) -> Result:
         running[leg] = process
         code = process.wait()
         del running[leg]
+    standings: dict[str, Standing] = {}
     try:
         report = json.loads((leg.directory / REPORT).read_text())
+        standings = {
+            each["id"]: Standing(each["standing"])
+            for each in report["requirements"]
+            if each["level"] == "MUST"
+        }
         counted = ", ".join(f"{n} {verdict}" for verdict, n in report["counts"].items() if n)
-        words = f"{report['conclusion']['outcome']} ({counted}; {report['run']['seconds']:.0f} s)"
-    except (OSError, ValueError, KeyError):
+        said = report["conclusion"]
+        words = (
+            f"{said['outcome']}: {said['kept']} of {said['applying']} requirements ({counted}; "
+            f"{report['run']['seconds']:.0f} s)"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         words = f"no report; see {leg.directory / LOG}"
-    # A run that was killed by a signal has no code of ours, and no verdict.
-    return Result(leg, Exit(code) if code in set(Exit) else Exit.INCONCLUSIVE, words)
+    # A run that was killed by a signal has no code of ours, and one without a report no verdict.
+    known = code in set(Exit) and (standings or code not in (Exit.CONFORMANT, Exit.NOT_CONFORMANT))
+    return Result(leg, Exit(code) if known else Exit.INCONCLUSIVE, words, standings)

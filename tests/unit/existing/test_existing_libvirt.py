@@ -13,6 +13,10 @@ VCPUPIN = " VCPU   CPU Affinity\n----------------------\n 0      2\n 1      3,5-
 OLD_VCPUPIN = "VCPU: CPU Affinity\n----------------------------------\n   0: 2\n   1: 3,5-6\n\n"
 EMULATORPIN = "emulator: CPU Affinity\n----------------------------------\n       *: 4\n\n"
 IOTHREADINFO = " IOThread ID   CPU Affinity\n-----------------------------\n 1             4\n\n"
+VERSION = (
+    "Compiled against library: libvirt 10.10.0\nUsing library: libvirt 10.5.0\n"
+    "Using API: QEMU 10.5.0\nRunning hypervisor: QEMU 9.0.0\n\n"
+)
 XML = (
     "<domain type='kvm'><vcpu current='2'>3</vcpu><vcpus><vcpu id='0' enabled='yes'/>"
     "<vcpu id='1' enabled='yes'/><vcpu id='2' enabled='no'/></vcpus></domain>"
@@ -68,6 +72,8 @@ class Virsh:
         assert (namespace, pod, container, command[0]) == ("ns", "launcher", "compute", "virsh")
         if "-c" in command and not self.socket:
             return ExecResult(1, "", "error: failed to connect to the hypervisor\n")
+        if command[-1] == "version":
+            return ExecResult(0, VERSION, "")
         assert command[-1] == "ns_vm"
         answer = self.answers[command[-2]]
         return ExecResult(int(not answer), answer, "" if answer else "error: no domain\n")
@@ -80,6 +86,12 @@ def test_a_view_leaves_out_vcpus_that_are_not_enabled() -> None:
     assert view.iothread_pins == {1: frozenset({4})}
     assert "virsh -c 'qemu+unix:///session?socket=" in view.source
     assert view.source.endswith("in ns/launcher")
+    assert view.versions == "libvirt 10.5.0, QEMU 9.0.0"
+
+
+@pytest.mark.parametrize("text", ["", "error: no connection\n", VERSION.replace("QEMU 9", "Xen 4")])
+def test_versions_that_are_not_told_cost_nothing(text: str) -> None:
+    assert libvirt.versions(text) == ""
 
 
 def test_a_launcher_that_runs_as_root_has_virshs_own_default() -> None:
