@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from reports.document import Document, Requirement, Verdict
+from reports.document import Document, Requirement, Standing, Verdict
 from reports.wording import (
     SIGNS,
     SIMULATION,
@@ -138,7 +138,9 @@ def _finding(group: Alike) -> list[str]:
 def _requirements(requirements: Sequence[Requirement]) -> list[str]:
     rows = [
         (
-            f"{SIGNS[r.verdict]} {words(r.verdict)}",
+            f"{SIGNS[r.verdict]} {words(r.verdict)}"
+            if r.standing is not Standing.NOT_ASKED
+            else STANDINGS[r.standing],
             r.id,
             r.title,
             r.tier,

@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reports.document import Document, Finding, Outcome, Verdict
+from reports.document import Document, Finding, Outcome, Standing, Verdict
 from reports.wording import (
     SIMULATION,
     STANDINGS,
@@ -116,8 +116,10 @@ def _requirements(document: Document, console: Console) -> Table:
             sum(counts[verdict] for verdict in unclear),
             counts[Verdict.NOT_APPLICABLE],
         )
+        asked = requirement.standing is not Standing.NOT_ASKED
+        short = _SHORT[requirement.verdict] if asked else "unasked"
         table.add_row(
-            Text(_SHORT[requirement.verdict], style=_STYLES[requirement.verdict]),
+            Text(short, style=_STYLES[requirement.verdict]),
             _text(requirement.id, console),
             _text(shorten(requirement.title, room, placeholder=" ..."), console),
             "contract" if requirement.tier == "contract" else "impl.",
@@ -180,16 +182,18 @@ def _verdict(document: Document, console: Console) -> None:
         f"in {duration(document.run.seconds)}",
     )
     _facts(setting_facts(document), console)
-    conclusion = document.conclusion
-    line = _text(headline(conclusion).upper(), console, _OUTCOMES[conclusion.outcome])
-    line.append(". " if conclusion.outcome is Outcome.CONFORMANT_AS_ASKED else ": ")
-    line.append_text(_text(f"{conclusion.reason} (exit code {conclusion.exit_code})", console))
-    console.print(line)
+    console.print()
     rows = [
         (f"{number} {STANDINGS[standing]}" if number else "", which)
         for standing, number, which in coverage(document.requirements)
     ]
     _facts(rows, console)
+    console.print()
+    conclusion = document.conclusion
+    line = _text(headline(conclusion).upper(), console, _OUTCOMES[conclusion.outcome])
+    line.append(". " if conclusion.outcome is Outcome.CONFORMANT_AS_ASKED else ": ")
+    line.append_text(_text(f"{conclusion.reason} (exit code {conclusion.exit_code})", console))
+    console.print(line)
 
 
 def _line(console: Console, text: str, style: str = "") -> None:

@@ -54,7 +54,6 @@ def conclude(
     applying = len(mandatory) - len(of(Standing.NOT_APPLICABLE))
     broken, kept = of(Standing.BROKEN), of(Standing.KEPT)
     open_ = _open(of(Standing.ERROR), of(Standing.NOT_OBSERVED), problems)
-    said = f"{len(kept)} of {applying} mandatory requirements that apply were observed and kept"
 
     def conclusion(outcome: Outcome, code: Exit, *sentences: str) -> Conclusion:
         reason = " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences if text)
@@ -68,7 +67,9 @@ def conclude(
             f"the run was interrupted: {extent.seen} of {extent.planned} cases and scenarios left "
             "evidence",
             f"broken so far: {', '.join(broken)}" if broken else "nothing was broken so far",
-            f"so far {said}" if kept else "",
+            f"kept so far: {len(kept)} of {applying} mandatory requirements that apply"
+            if kept
+            else "",
         )
     if broken:
         return conclusion(
@@ -94,13 +95,19 @@ def conclude(
             f"in {extent.judgements} judgements",
         )
     missing = {None: "", Insist.ASKED: unasked, Insist.KEPT: unasked or known}[insist]
-    found = conclusion(Outcome.CONFORMANT_AS_ASKED, Exit.CONFORMANT, said, known, unasked)
+    found = conclusion(
+        Outcome.CONFORMANT_AS_ASKED,
+        Exit.CONFORMANT,
+        "nothing that was asked was broken or left open",
+        known,
+        unasked,
+    )
     if missing:
         return replace(
             found,
             outcome=Outcome.INCONCLUSIVE,
             exit_code=Exit.INCONCLUSIVE,
-            reason=f"Nothing was broken, and the whole was insisted on. {found.reason}",
+            reason=f"The whole was insisted on. {found.reason}",
         )
     return found
 

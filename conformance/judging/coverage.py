@@ -3,7 +3,8 @@
 - A requirement **applies** when it is of the profile and the cluster is not known to lack what it
   would take: a capability that was read and is absent, a feature that the release does not have.
 - It was **asked** when a case or scenario that was selected could show it, whether or not it did:
-  such a one has a finding. What nobody allowed the run to do (``--disruptive``) was not asked.
+  such a one has a finding. A case that the cluster cannot run shows nothing, and what nobody
+  allowed the run to do (``--disruptive``) was not asked.
 - It was **kept** when every finding about it that applies is a pass. One that is open, or known not
   to be kept, is stronger (`reports.document.Standing`, in its order).
 """
@@ -47,14 +48,28 @@ class Covered:
 
 
 def cover(
-    terms: Terms, findings: Sequence[Finding], selection: Selection, matrix_name: str
+    terms: Terms,
+    findings: Iterable[Finding],
+    selection: Selection,
+    matrix_name: str,
+    barred: Collection[str] = (),
 ) -> tuple[Covered, ...]:
-    """What the findings of a run say of each requirement of its profile, in their order."""
+    """What the findings of a run say of each requirement of its profile, in their order.
+
+    Args:
+        terms: of the run.
+        findings: of the run.
+        selection: what of the matrix was asked.
+        matrix_name: which matrix that is.
+        barred: ids of cases that the cluster cannot run: what does not apply to them may apply
+            to the cluster.
+    """
     by_requirement: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_requirement[finding.requirement].append(finding)
     return tuple(
-        _covered(terms, requirement, by_requirement[requirement.id], selection, matrix_name)
+        _covered(terms, requirement, by_requirement[requirement.id], barred)
+        or _silent(terms, requirement, by_requirement[requirement.id], selection, matrix_name)
         for requirement in terms.requirements()
     )
 
@@ -77,28 +92,44 @@ def left_out(
 
 
 def _covered(
+    terms: Terms, requirement: Requirement, findings: Sequence[Finding], barred: Collection[str]
+) -> Covered | None:
+    """What the findings about a requirement say; None when none says anything."""
+    telling = [
+        finding
+        for finding in findings
+        if not (finding.verdict is Verdict.NOT_APPLICABLE and finding.case in barred)
+    ]
+    standings = {_BY_VERDICT[finding.verdict] for finding in telling}
+    standing = next((each for each in Standing if each in standings), None)
+    if standing is None:
+        return None
+    if standing is not Standing.NOT_APPLICABLE:
+        return Covered(requirement, standing)
+    lack = _lack(terms, requirement)
+    if lack is not None and lack.name in LEAVE:
+        return None
+    reasons = list(dict.fromkeys(finding.message for finding in telling))
+    more = f"; and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
+    return Covered(requirement, standing, shortened(reasons[0], _REASON) + more)
+
+
+def _silent(
     terms: Terms,
     requirement: Requirement,
     findings: Sequence[Finding],
     selection: Selection,
     matrix_name: str,
 ) -> Covered:
-    verdicts = {finding.verdict for finding in findings}
-    standing = next((s for s in Standing if s in {_BY_VERDICT[v] for v in verdicts}), None)
-    if standing in (None, Standing.NOT_APPLICABLE):
-        lack = _lack(terms, requirement)
-        if lack is not None and lack.name in LEAVE:
-            return Covered(requirement, Standing.NOT_ASKED, shortened(str(lack), _REASON))
-        if lack is not None and not findings:
-            return Covered(requirement, Standing.NOT_APPLICABLE, shortened(str(lack), _REASON))
-    if standing is None:
+    """What is said of a requirement of which no finding says anything."""
+    if lack := _lack(terms, requirement):
+        standing = Standing.NOT_ASKED if lack.name in LEAVE else Standing.NOT_APPLICABLE
+        return Covered(requirement, standing, shortened(str(lack), _REASON))
+    if findings:
+        why = shortened(findings[0].message, _REASON)
+    else:
         why = _left_out(terms, requirement, selection, matrix_name)
-        return Covered(requirement, Standing.NOT_ASKED, why)
-    if standing is Standing.NOT_APPLICABLE:
-        reasons = list(dict.fromkeys(finding.message for finding in findings))
-        more = f"; and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-        return Covered(requirement, standing, shortened(reasons[0], _REASON) + more)
-    return Covered(requirement, standing)
+    return Covered(requirement, Standing.NOT_ASKED, why)
 
 
 def _lack(terms: Terms, requirement: Requirement) -> Lack | None:

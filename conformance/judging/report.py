@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
+from conformance.checks.alignment import turned_away
 from conformance.collecting.bundle import Bundle
 from conformance.editions import labels
 from conformance.exits import Insist
@@ -53,7 +54,12 @@ def _known(kind: type[Recorded], recorded: Mapping[str, Any]) -> Recorded:
 
 @dataclass(frozen=True)
 class _Judged:
-    """One case of the run with all that was made of it."""
+    """One case of the run with all that was made of it.
+
+    Attributes:
+        lacking: why the cluster cannot have it.
+        barred: whether the cluster cannot run it, for that or another good reason.
+    """
 
     id: str
     title: str
@@ -63,6 +69,7 @@ class _Judged:
     findings: Sequence[tuple[str, Finding]]
     scenario: str = ""
     lacking: Lack | None = None
+    barred: bool = False
 
 
 def judge(
@@ -86,6 +93,7 @@ def judge(
     findings: list[report.Finding] = []
     maps = Maps()
     libvirt: dict[str, None] = {}
+    barred: set[str] = set()
     with _no_search_for_cycles():
         for case in _judged(terms, bundle):
             own = [
@@ -94,6 +102,7 @@ def judge(
             ]
             verdict = report.worst(own)
             cases.append(_report_case(case, verdict))
+            barred |= {case.id} if case.barred else set()
             findings += own
             for _path, raw, facts in case.snapshots:
                 maps.add(facts, matters=verdict in _MATTERS)
@@ -105,7 +114,7 @@ def judge(
     run = bundle.run
     selection = _known(report.Selection, run.get("selection") or {})
     selection = replace(selection, tests=tuple(selection.tests))
-    covered = cover(terms, findings, selection, str(run["matrix"]))
+    covered = cover(terms, findings, selection, str(run["matrix"]), barred)
     ids = [*(each["id"] for each in planned), *run.get("scenarios", ())]
     extent = Extent(
         judgements=sum(f.verdict is not report.Verdict.NOT_APPLICABLE for f in findings),
@@ -173,6 +182,7 @@ def _judge_case(
         )
         path = taken[index][0] if taken else ""
         findings.append((path, finding if taken else replace(finding, case=planned["id"])))
+    lacking = terms.lacks(expectation)
     return _Judged(
         planned["id"],
         planned["title"],
@@ -180,7 +190,9 @@ def _judge_case(
         summary(expectation),
         snapshots,
         findings,
-        lacking=terms.lacks(expectation),
+        lacking=lacking,
+        barred=lacking is not None
+        or any(turned_away(facts, expectation) for _path, _raw, facts in snapshots),
     )
 
 

@@ -279,7 +279,7 @@ def test_an_interrupted_run_says_how_far_it_came_and_what_was_broken() -> None:
     assert "Broken so far: PIN-XML" in broken.reason
     good = concluded(said(QOS_POD=Verdict.NOT_OBSERVED), extent=extent)
     assert "Nothing was broken so far" in good.reason
-    assert f"So far {len(IDS) - 1} of {len(IDS)}" in good.reason
+    assert f"Kept so far: {len(IDS) - 1} of {len(IDS)}" in good.reason
 
 
 @pytest.mark.parametrize("profile", ["v1", "v1alpha2"])

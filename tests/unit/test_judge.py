@@ -124,6 +124,9 @@ def test_what_cannot_be_created_is_not_applicable(lacking: tuple[str, ...]) -> N
     assert document.conclusion.exit_code == Exit.INCONCLUSIVE
     if lacking:
         assert document.conclusion.reason == ("No mandatory requirement was seen to be kept.")
+        standing = {each.id: each.standing for each in document.requirements}
+        assert standing["NUMA-MAPPED"] is report.Standing.NOT_APPLICABLE
+        assert standing["QOS-POD"] is report.Standing.NOT_ASKED
         assert document.cases[0].outcome == "not created: the cluster lacks hugepages: why"
 
 
