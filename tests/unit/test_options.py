@@ -25,6 +25,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
         ["--break", "qos_broken", "--break", "vcpus_not_pinned"],
         ["--disruptive", "--kubeconfig", "a b", "--keep", "always"],
         ["--matrix", "mine.yaml", "--report-dir", "else where"],
+        ["--insist", "asked"],
     ],
 )
 def test_what_is_handed_on_says_the_same(words: list[str]) -> None:
@@ -61,3 +62,19 @@ def test_patience_is_a_number_above_0(text: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         parsed(["--patience", text])
     assert "is no number above 0" in capsys.readouterr().err
+
+
+def test_the_command_line_is_recorded_without_secrets() -> None:
+    given = {
+        **vars(parsed(["--node-ssh", "sshpass -p hunter2 ssh {address}", "--insist", "kept"])),
+        "cluster": "existing",
+    }
+    said = options.command_line(given.__getitem__, keyword="a or b", at_once=3)
+    assert said == "conform run --cluster existing --node-ssh ... --insist kept -n 3 -k 'a or b'"
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("text", ["all", "ASKED", ""])
+def test_a_gate_insists_on_what_is_known(text: str) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["--insist", text])

@@ -12,6 +12,7 @@ from reports.document import (
     DocumentError,
     Finding,
     OwnerKind,
+    Standing,
     Verdict,
     count,
     worst,
@@ -114,3 +115,40 @@ def test_every_verdict_is_counted() -> None:
     counts = count([finding(Verdict.PASS), finding(Verdict.PASS), finding(Verdict.FAIL)])
     assert set(counts) == set(Verdict)
     assert (counts[Verdict.PASS], counts[Verdict.FAIL], counts[Verdict.ERROR]) == (2, 1, 0)
+
+
+def as_version_3(text: str) -> str:
+    """What a former version of the tool would have written."""
+
+    def former(data: dict[str, Any]) -> None:
+        data["version"] = 3
+        del data["setting"], data["selection"]
+        for name in ("command", "judged_by"):
+            del data["run"][name]
+        for name in ("kept", "known", "applying"):
+            del data["conclusion"][name]
+        for requirement in data["requirements"]:
+            del requirement["standing"], requirement["why"]
+        for each in data["findings"]:
+            del each["notes"]
+
+    return changed(text, former)
+
+
+@pytest.mark.parametrize("name", ["passing", "failing", "inconclusive", "interrupted"])
+def test_the_version_before_is_read(example: Example, name: str) -> None:
+    document = example(name)
+    former = load(as_version_3(dump(document)))
+    assert former.version == document.version
+    assert former.setting is None
+    assert former.conclusion.reason == document.conclusion.reason
+    assert [each.standing for each in former.requirements] == [
+        each.standing for each in document.requirements
+    ]
+    kept = sum(each.standing is Standing.KEPT for each in document.requirements)
+    assert former.conclusion.kept == kept
+
+
+def test_a_broken_document_of_the_version_before_is_refused() -> None:
+    with pytest.raises(DocumentError, match="not a report document"):
+        load('{"version": 3, "requirements": [1]}')

@@ -170,3 +170,46 @@ def test_a_huge_run_leaves_cases_out_and_says_so_but_not_those_that_broke(
     assert 0 < len(shown) < 3_001
     assert [case.get("data-verdict") for case in shown].count("fail") == 1
     assert "more cases are in report.json" in text(root)
+
+
+@pytest.mark.parametrize(
+    "letter", ["\x1b", "\x9b", "\u202e", "\u2066", "\u2028", "\u200b", "\ufeff", "\ud800"]
+)
+def test_no_text_steers_the_page(example: Example, letter: str) -> None:
+    assert letter not in html.render(example("hostile"))
+
+
+def test_no_text_is_a_link_or_an_expression(example: Example) -> None:
+    root = page(example("hostile"))
+    assert not [href for href in root.xpath("//@href") if "evil" in str(href)]
+    assert "{{ 7 * 7 }}" in text(root)
+    assert not root.xpath("//img | //iframe | //object | //form[@action]")
+
+
+def test_it_says_what_the_verdict_covers_and_what_was_judged(example: Example) -> None:
+    document = example("passing")
+    root = page(document)
+    (covered,) = root.xpath("//section[@id='coverage']")
+    for requirement in document.requirements:
+        assert requirement.id in text(covered)
+    (setting,) = root.xpath("//dl[@id='setting']")
+    for part in ("v1.9.0", "containerd://2.1.4", "AlignCPUs", "QEMU 9.0.0", "403 Forbidden"):
+        assert part in text(setting)
+
+
+def test_notes_change_no_verdict_and_are_shown(example: Example) -> None:
+    document = example("passing")
+    first, *rest = document.findings
+    noted = replace(first, notes=("qemu-ga of the host runs on pCPU 3",))
+    root = page(replace(document, findings=(noted, *rest)))
+    (notes,) = root.xpath("//section[@id='notes']")
+    assert "qemu-ga of the host runs on pCPU 3" in text(notes)
+    assert not page(document).xpath("//section[@id='notes']")
+
+
+def test_a_capability_that_could_not_be_read_is_told_apart(example: Example) -> None:
+    document = example("passing")
+    first, *rest = document.capabilities
+    root = page(replace(document, capabilities=(replace(first, present=None), *rest)))
+    assert "? not known" in text(root)
+    assert "? not known" not in text(page(document))

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 from lxml import etree
 
 from reports import junit
-from reports.document import Document, Verdict
+from reports.document import Document, Standing, Verdict
 
 Example = Callable[[str], Document]
 
@@ -70,3 +70,25 @@ def test_a_run_that_saw_nothing_has_errors_only(example: Example) -> None:
     document = example("interrupted")
     root = rendered(document)
     assert total(root, "errors") == total(root, "tests") == len(document.requirements)
+
+
+def test_the_run_says_what_it_covers_and_what_was_judged(example: Example) -> None:
+    document = example("failing")
+    run = rendered(document)[0]
+    said = {each.get("name"): each.get("value") for each in run.iter("property")}
+    assert said["conclusion"] == "Not conformant"
+    assert said["broken"] == "PIN-THREADS, EMU-ISOLATED"
+    assert said["KubeVirt"] == "v1.9.0"
+    assert said["Command"] == "conform run --cluster embedded"
+
+
+def test_what_was_not_asked_is_skipped_and_says_why(example: Example) -> None:
+    document = example("passing")
+    first, *rest = document.requirements
+    unasked = replace(
+        first, verdict=Verdict.NOT_APPLICABLE, standing=Standing.NOT_ASKED, why="left out by -k 'x'"
+    )
+    findings = tuple(f for f in document.findings if f.requirement != first.id)
+    root = rendered(replace(document, requirements=(unasked, *rest), findings=findings))
+    (skipped,) = root.findall("testsuite[@name='requirements that no case judged']//skipped")
+    assert skipped.get("message") == "not asked: left out by -k 'x'"

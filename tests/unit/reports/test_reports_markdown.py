@@ -1,5 +1,8 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from reports import markdown
 from reports.document import Document, Finding, Verdict
@@ -45,3 +48,49 @@ def test_thousands_of_failures_stay_a_summary(example: Example) -> None:
     text = markdown.render(replace(example("failing"), findings=findings))
     assert len(text) < 100_000
     assert "and 4980 more" in text
+
+
+def test_no_text_is_a_link_or_a_mention(example: Example) -> None:
+    unescaped = markdown.render(example("hostile")).replace("\\`", "")
+    bare = re.sub(r"`[^`]*`", "", unescaped)
+    for part in ("://", "www.", "@"):
+        assert part not in bare
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("- item", "\\- item"),
+        ("1. item", "1\\. item"),
+        ("---", "\\---"),
+        ("2-5", "2-5"),
+        ("0.5 s", "0.5 s"),
+        ("# head", "\\# head"),
+        ("> quote", "\\> quote"),
+        ("see https://evil.example/a_b|c", "see `https://evil.example/a_b`\\|c"),
+        ("[a](b)", "\\[a\\](b)"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_a_text_is_shown_as_it_is(example: Example, text: str, shown: str) -> None:
+    document = example("passing")
+    reason = replace(document.conclusion, reason=text)
+    rendered = markdown.render(replace(document, conclusion=reason))
+    assert rendered.split("\n\n")[1] == shown
+
+
+def test_a_long_message_is_cut_and_says_so(example: Example) -> None:
+    long = Finding("PIN-THREADS", Verdict.FAIL, "x" * 100_000)
+    rendered = markdown.render(replace(example("failing"), findings=(long,)))
+    assert len(rendered) < 20_000
+    assert "of 100000 characters" in rendered
+
+
+def test_it_says_what_the_verdict_covers_and_what_was_judged(example: Example) -> None:
+    document = example("passing")
+    rendered = markdown.render(document)
+    head = rendered[: rendered.index("**Findings:**")]
+    for requirement in document.requirements:
+        assert requirement.id in head
+    assert "containerd" in head
+    assert "conform run --cluster embedded" in head

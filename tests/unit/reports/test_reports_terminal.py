@@ -1,12 +1,13 @@
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from reports import terminal
-from reports.document import Document
+from reports.document import Compared, Document, Finding, Verdict
 
 Example = Callable[[str], Document]
 
@@ -32,7 +33,8 @@ def test_it_needs_only_ascii(any_document: Document) -> None:
 
 
 def test_nothing_in_the_document_steers_the_terminal(example: Example) -> None:
-    assert "\x1b" not in shown(example("hostile"))
+    text = shown(example("hostile"))
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
     assert "[bold]" in shown(example("hostile"))
 
 
@@ -66,3 +68,26 @@ def test_problems_are_shown(example: Example) -> None:
 def test_faults_of_the_api_are_counted(example: Example) -> None:
     assert "The API failed 3 times" in shown(example("inconclusive"))
     assert "The API failed" not in shown(example("passing"))
+
+
+def test_a_long_message_is_cut_and_says_so(example: Example) -> None:
+    document = example("failing")
+    values = tuple(Compared(f"value {number}", "x" * 50_000, "a file") for number in range(100))
+    long = Finding("PIN-THREADS", Verdict.FAIL, "y" * 100_000, values)
+    text = shown(replace(document, findings=(long,)))
+    assert len(text) < 60_000
+    assert "of 100000" in " ".join(text.split())
+    assert "and 80 more values" in text
+
+
+def test_it_says_what_the_verdict_covers_and_what_was_judged(example: Example) -> None:
+    text = shown(example("failing"), width=120)
+    for part in ("2 broken", "kept", "KubeVirt", "v1.9.0", "conform run", "Tool"):
+        assert part in text
+    assert text.index("v1.9.0") < text.index("NOT CONFORMANT")
+
+
+def test_notes_are_told_once(example: Example) -> None:
+    document = example("passing")
+    findings = tuple(replace(each, notes=("sshd runs on pCPU 3",)) for each in document.findings)
+    assert shown(replace(document, findings=findings)).count("note: sshd runs on pCPU 3") == 1
