@@ -106,14 +106,14 @@ def run(planned: Sequence[Leg], *, at_once: int, say: Callable[[str], None]) -> 
                 process.send_signal(signal.SIGINT)
             raise
     for profile in dict.fromkeys(leg.profile for leg in planned):
-        say(_together(profile, [each for each in results if each.leg.profile == profile]))
+        say(together(profile, [each for each in results if each.leg.profile == profile]))
     for result in results:
         if result.code is not Exit.CONFORMANT:
             say(f"{result.leg.name}: exit code {result.code:d}; {result.leg.directory}")
     return int(min((result.code for result in results), key=WORST_FIRST.index))
 
 
-def _together(profile: str, results: Sequence[Result]) -> str:
+def together(profile: str, results: Sequence[Result]) -> str:
     """What the runs of a profile say together of its requirements."""
     found: dict[str, Standing] = {}
     order = list(Standing)

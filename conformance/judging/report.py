@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from conformance.checks.alignment import turned_away
-from conformance.collecting.bundle import Bundle
+from conformance.collecting.bundle import Bundle, BundleError
 from conformance.editions import labels
 from conformance.exits import Insist
 from conformance.judging.conclude import Extent, conclude
@@ -44,6 +44,17 @@ def _cluster(recorded: Mapping[str, Any], nodes: Mapping[str, str]) -> report.Cl
     """What was judged, with what the evidence tells of its nodes."""
     cluster = _known(report.Cluster, recorded)
     return replace(cluster, nodes={**cluster.nodes, **nodes})
+
+
+def _selection(recorded: Any) -> report.Selection:
+    """What of the matrix was asked; former versions did not record it. Raises BundleError."""
+    if recorded is None:
+        return report.Selection()
+    match recorded:
+        case {"keyword": str(), "tests": list(tests), "shape": str(), "left_out": int(left_out)}:
+            if left_out >= 0 and all(isinstance(each, str) for each in tests):
+                return replace(_known(report.Selection, recorded), tests=tuple(tests))
+    raise BundleError(f"run.json: selection is not what was written: {recorded!r:.200}")
 
 
 def _known(kind: type[Recorded], recorded: Mapping[str, Any]) -> Recorded:
@@ -112,8 +123,7 @@ def judge(
         for problem in bundle.problems
     )
     run = bundle.run
-    selection = _known(report.Selection, run.get("selection") or {})
-    selection = replace(selection, tests=tuple(selection.tests))
+    selection = _selection(run.get("selection"))
     covered = cover(terms, findings, selection, str(run["matrix"]), barred)
     ids = [*(each["id"] for each in planned), *run.get("scenarios", ())]
     extent = Extent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from conformance import campaign
-from conformance.campaign import legs
+from conformance.campaign import Result, legs
 from conformance.exits import Exit
+from reports.document import Standing
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,8 +56,52 @@ def test_the_worst_of_the_runs_is_the_verdict(
     )
     assert run.returncode == code, run.stdout + run.stderr
     for profile in ("v1", "v1alpha2"):
-        assert (tmp_path / "out" / f"default.{profile}" / "report.json").exists()
+        report = json.loads((tmp_path / "out" / f"default.{profile}" / "report.json").read_text())
+        assert report["selection"]["keyword"] == "cores-2"
+        assert report["selection"]["left_out"] > 10
+        assert report["run"]["command"].startswith("conform run --cluster simulated ")
+        assert report["run"]["command"].endswith(" -k cores-2")
         assert f"default {profile}" in run.stderr
+        assert f"{profile}, 1 runs together: " in run.stderr
+        # One case of a matrix is no reason to say "every", nor to say "conformant" alone.
+        assert report["conclusion"]["outcome"] != "conformant"
+        assert "every" not in report["conclusion"]["reason"].lower()
+
+
+def standings(**found: str) -> dict[str, Standing]:
+    return {name: Standing(standing) for name, standing in found.items()}
+
+
+def test_what_runs_cover_is_counted_together() -> None:
+    both = legs(["default", "no-smt"], ["v1"], [], Path("out"))
+    results = [
+        Result(leg, Exit.CONFORMANT, "", said)
+        for leg, said in zip(
+            both,
+            (
+                standings(A="kept", B="not-applicable", C="kept", D="not-asked", E="kept"),
+                standings(A="kept", B="kept", C="broken", D="not-asked", E="known-divergence"),
+            ),
+            strict=True,
+        )
+    ]
+    assert campaign.together("v1", results) == (
+        "v1, 2 runs together: 2 of 5 mandatory requirements that apply were kept; broken: C; "
+        "known not to be kept: E; not asked: D"
+    )
+    silent = [*results, Result(both[0], Exit.INCONCLUSIVE, "no report")]
+    assert "1 runs have no report" in campaign.together("v1", silent)
+
+
+def test_a_code_without_a_report_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = tmp_path / "python"
+    crashed.write_text("#!/bin/sh\nexit 1\n")
+    crashed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(crashed))
+    planned = legs(["default"], ["v1"], [], tmp_path)
+    assert campaign.run(planned, at_once=1, say=lambda _: None) == Exit.INCONCLUSIVE
 
 
 def test_a_run_that_dies_has_no_verdict_whatever_an_earlier_one_said(

@@ -27,6 +27,7 @@ from conformance.model.evidence import RawSnapshot
 from conformance.parsing.assemble import assemble
 from reports import document as report
 from reports.form import dump, load
+from reports.write import write_all
 from tests.selfproof import mutations as change
 from tests.selfproof import recording as good
 
@@ -87,6 +88,47 @@ def test_good_evidence_is_conformant() -> None:
 def test_document_matches_its_schema_and_comes_back_whole() -> None:
     document = judge(everything())
     assert load(dump(document)) == document
+
+
+def test_what_was_asked_is_told_and_a_part_of_a_matrix_is_no_whole() -> None:
+    selection = {"keyword": "demo", "tests": [], "shape": "default", "left_out": 20}
+    whole = everything()
+    asked = judge(replace(whole, run={**whole.run, "selection": selection}))
+    assert (asked.selection.keyword, asked.selection.left_out) == ("demo", 20)
+    by_id = {each.id: each for each in asked.requirements}
+    assert by_id["LIFE-RESTART"].standing is report.Standing.NOT_ASKED
+    assert by_id["LIFE-RESTART"].why == "left out by -k 'demo'"
+    assert asked.conclusion.applying == judge(whole).conclusion.applying
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        3,
+        {},
+        [],
+        {"keyword": 1, "tests": [], "shape": "", "left_out": 0},
+        {"keyword": "", "tests": [{}], "shape": "", "left_out": 0},
+        {"keyword": "", "tests": [], "shape": "", "left_out": -1},
+    ],
+)
+def test_a_selection_of_another_form_is_refused(selection: Any) -> None:
+    whole = everything()
+    with pytest.raises(BundleError, match="selection is not what was written"):
+        judge(replace(whole, run={**whole.run, "selection": selection}))
+
+
+def test_texts_of_evidence_break_no_report(tmp_path: Path) -> None:
+    nasty = "</script>\x1b[2J\ud800\u2028|`<img src=x onerror=alert(1)>\x00" + "y" * 100_000
+    whole = everything(lambda raw: replace(raw, torn=nasty))
+    run = {**whole.run, "matrix": nasty, "cluster": {**whole.run["cluster"], "stack": nasty}}
+    problem = Problem(nasty, nasty, nasty, nasty)
+    document = judge(replace(whole, run=run, problems=(problem,), faults=(nasty,)))
+    for path in write_all(document, tmp_path).values():
+        text = path.read_text(encoding="utf-8")
+        assert "\x1b" not in text
+        assert path.name == "report.json" or "<img" not in text
+    assert load((tmp_path / "report.json").read_text()) == document
 
 
 def test_judging_twice_says_the_same() -> None:
