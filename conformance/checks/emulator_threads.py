@@ -123,7 +123,7 @@ def only_vcpus_stay_in_the_root(
         ", ".join(f"{t.name} ({t.tid})" for t in stayed) or "none",
         f"{root}/cgroup.threads",
     )
-    if stayed:
+    if stayed and found.vcpus:
         names = ", ".join(f"{thread.name!r} ({thread.tid})" for thread in stayed[:5])
         seen.wrong(
             f"{len(stayed)} threads that are no vCPUs sit in the root of compute's cgroup, such "

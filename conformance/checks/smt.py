@@ -112,13 +112,16 @@ def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Compari
     # CPUs that are reserved by number are some of the pool, each on a core of its own at worst.
     possible = min(wanted, len(cores) - number)
     seen.saw("free cores", " and ".join(str(core) for core in sorted(cores, key=min)), state.path)
-    if whole < possible:
-        seen.wrong(
-            f"compute was given {owned} with {whole} whole cores, although "
-            f"{' and '.join(str(core) for core in sorted(cores, key=min))} were free by the shared "
-            f"pool {state.default} of the same {state.path}",
-            doubt=unconfigured(kubelet) or _since(snapshot),
-        )
+    if whole >= possible:
+        return
+    clause = (
+        f"compute was given {owned} with {whole} whole cores, although "
+        f"{' and '.join(str(core) for core in sorted(cores, key=min))} were free by the shared "
+        f"pool {state.default} of the same {state.path}"
+    )
+    if doubt := unconfigured(kubelet) or _since(snapshot):
+        raise Unobserved(f"{clause}; but {doubt}")
+    seen.wrong(clause)
 
 
 def _since(snapshot: Snapshot) -> str | None:

@@ -102,12 +102,15 @@ def _strangers(container: Container, qemus: set[int]) -> tuple[set[int], set[int
     helpers = {pid for pid, t in mains.items() if t.name.startswith(_KERNEL_HELPERS)}
     outside = {pid for pid, t in mains.items() if t.parent is not None and t.parent not in mains}
     outside -= helpers
-    order = sorted(outside, key=lambda pid: (mains[pid].inner_pid or pid, pid))
-    first = set(order[:1])
-    roots = outside - qemus - first
-    if not any(t.inner_pid for t in mains.values()):
+    if any(t.inner_pid for t in mains.values()):
+        first = {pid for pid in outside if mains[pid].inner_pid == 1}
+        if not first:
+            return set(), _descended(outside - qemus, mains, qemus)
+        roots = outside - qemus - first
+    else:
         # Nothing tells who is number 1: every process that the runtime started looks alike.
-        roots = {pid for pid in roots if not _LAUNCHER.match(mains[pid].name)}
+        first = set(sorted(outside)[:1])
+        roots = {p for p in outside - qemus - first if not _LAUNCHER.match(mains[p].name)}
     strangers = _descended(roots, mains, qemus)
     left = {
         pid

@@ -78,6 +78,8 @@ class NodeReader:
         }
         files = {path: text for path, text in first.files.items() if path in self._kubelet}
         unreadable = dict(first.unreadable)
+        if ":cpuset:" in first.files.get(f"/proc/{_INIT}/cgroup", ""):
+            unreadable[MOUNT] = "the node has cgroup v1, and only version 2 is read"
         # A reader in a cgroup namespace of its own sees paths that begin there.
         absolute = {pid: path for pid, path in where.items() if path}
         if any(path.startswith("/..") for path in absolute.values()):

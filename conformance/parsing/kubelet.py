@@ -47,7 +47,7 @@ def checkpoint(text: str, path: str) -> Checkpoint:
     if not isinstance(data, str):
         raise ParseError("the state as text in data", text, path)
     found = _state(_object(data, f"{path} {_DATA}"), data, f"{path} {_DATA}")
-    said, right = written.get(_DATA_CHECKSUM), _fnv(f"(string){data}")
+    said, right = written.get(_DATA_CHECKSUM), fnv(f"(string){data}")
     remarks = []
     if said != right:
         remarks.append(f"{path}: {_DATA_CHECKSUM} is {said}, and that of its {_DATA} is {right}")
@@ -123,12 +123,12 @@ def _unfit(state: Mapping[str, Any], path: str) -> Iterator[str]:
         f"Entries:(map[string]map[string]string)map[{entries}] Checksum:(checksum.Checksum)0}}"
     )
     names = ("CPUManagerCheckpoint", "CPUManagerCheckpointV2")
-    right = [_fnv(f"(*state.{name}){printed}") for name in names]
+    right = [fnv(f"(*state.{name}){printed}") for name in names]
     if said not in right:
         yield f"{path}: checksum is {said}, and that of its content is {right[0]}"
 
 
-def _fnv(text: str) -> int:
+def fnv(text: str) -> int:
     """FNV-1a of 32 bits."""
     value = 0x811C9DC5
     for byte in text.encode():
