@@ -368,6 +368,7 @@ class Kernel:
 
 
 _SETTINGS = {
+    "cpuset.cpus.partition": "member",
     "cpu.max": "max 100000",
     "cpu.weight": "100",
     "memory.max": "max",
@@ -433,6 +434,7 @@ _CGROUP_FILES: dict[str, Callable[[Kernel, Cgroup], str]] = {
     "cgroup.events": _events,
     "cpuset.cpus": _cpus,
     "cpuset.cpus.effective": _effective,
+    "cpu.stat": lambda _, __: "usage_usec 0\nnr_periods 0\nnr_throttled 0\n",
     **{name: _setting(name) for name in _SETTINGS},
 }
 

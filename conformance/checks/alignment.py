@@ -1,7 +1,7 @@
 """Nodes that give whole cores only: the policy option full-pcpus-only.
 
 Source of the rule: Kubernetes, CPU management policies, full-pcpus-only; kubernetes
-pkg/kubelet/cm/cpumanager/policy_static.go, SMTAlignmentError.
+pkg/kubelet/cm/cpumanager/policy_static.go, SMTAlignmentError, and topology.go, CPUsPerCore.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def turned_away(snapshot: Snapshot, expectation: Expectation) -> str | None:
     found, pod = snapshot.node, snapshot.pod
     if found is None or pod is None or found.kubelet is None or found.topology is None:
         return None
-    threads = found.topology.threads_per_core
-    if not _enabled(found.kubelet.options) or expectation.compute_cpus % threads == 0:
+    threads = found.topology.cpus_per_core
+    if not found.kubelet.enables(OPTION) or not threads or expectation.compute_cpus % threads == 0:
         return None
     if pod.phase != "Failed" or REASON not in (pod.reason or ""):
         return None
@@ -51,12 +51,12 @@ def only_whole_cores_are_given(
     if kubelet is None:
         why = "the kubelet's configuration was not read"
         raise Unobserved(snapshot.not_observed.get("kubelet", why))
-    if not _enabled(kubelet.options):
+    if not kubelet.enables(OPTION):
         raise NotApplicable(f"{kubelet.source} does not enable {OPTION}")
-    threads, wanted = host.threads_per_core, expectation.compute_cpus
+    threads, wanted = host.cpus_per_core, expectation.compute_cpus
     seen.saw(OPTION, "true", f"{kubelet.source} cpuManagerPolicyOptions")
     seen.saw("CPUs asked for", wanted, "the spec")
-    seen.saw("threads of a core", threads, "/sys/devices/system/cpu/*/topology")
+    seen.saw("CPUs of a core", threads, "/sys/devices/system/cpu/*/topology, all by all")
     seen.saw("pod", f"{pod.phase}, {pod.reason or 'no reason'}", f"pod {pod.name} .status")
     if wanted % threads:
         if pod.phase != "Failed" or REASON not in (pod.reason or ""):
@@ -68,11 +68,12 @@ def only_whole_cores_are_given(
     own = saw_entry(snapshot, seen)
     if not own:
         raise Unobserved(f"pod {pod.name} owns no CPUs: it is {pod.phase}")
+    if not host.uniform:
+        raise NotApplicable(
+            f"cores have different numbers of threads, which the kubelet counts as {threads}: "
+            f"{OPTION} does not say which are given together"
+        )
     whole = CpuSet.union_of(host.whole_cores(own))
     if own - whole:
         seen.wrong(f"{own - whole} of {own} belongs to a core that {pod.name} does not own whole")
     return f"{own} is whole cores"
-
-
-def _enabled(options: object) -> bool:
-    return isinstance(options, dict) and str(options.get(OPTION, "")).lower() == "true"

@@ -14,6 +14,8 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     node_labels,
     numa,
     qos,
+    quota,
+    reservation,
     restarts,
     shared_pool,
     sidecars,

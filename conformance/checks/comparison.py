@@ -20,6 +20,7 @@ class Comparison:
         self._compared: list[Compared] = []
         self._wrong: list[str] = []
         self._missing: list[str] = []
+        self._notes: list[str] = []
         self._diverges = True
         self._final = False
 
@@ -55,6 +56,16 @@ class Comparison:
         """Something that had to be compared and was not seen."""
         self._missing.append(clause)
 
+    def note(self, clause: str) -> None:
+        """Something to be told whatever the verdict is: nobody promised otherwise."""
+        if clause not in self._notes:
+            self._notes.append(clause)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noted so far."""
+        return tuple(self._notes)
+
     def finding(self, requirement: str, kept: str, look: str) -> Finding:
         """The finding; a check that compared nothing has observed nothing.
 
@@ -73,4 +84,11 @@ class Comparison:
             verdict, message = Verdict.NOT_OBSERVED, "there was nothing to compare"
         else:
             verdict, message = Verdict.PASS, kept
-        return Finding(requirement, verdict, message, tuple(self._compared), final=self._final)
+        return Finding(
+            requirement,
+            verdict,
+            message,
+            tuple(self._compared),
+            final=self._final,
+            notes=self.notes,
+        )

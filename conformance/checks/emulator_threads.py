@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import check, isolated
-from conformance.checks.vcpu_pinning import refuse_swept
+from conformance.checks.threads import Threads, threads
+from conformance.checks.vcpu_pinning import refuse_swept, unknown_vcpus
 from conformance.checks.witnesses import (
     CGROUPS,
     compute,
@@ -13,7 +14,7 @@ from conformance.checks.witnesses import (
     live,
     saw_cpuset,
     thread_source,
-    threads,
+    unread,
 )
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -52,6 +53,7 @@ def emulator_has_its_own_pcpu(
     if not emulator <= allowed:
         seen.wrong(f"the emulator is pinned to {emulator}, outside of compute's cpuset {allowed}")
     found = threads(snapshot)
+    _all_is_known(found, snapshot, seen)
     if not found.emulator:
         seen.missing("no thread of QEMU besides vCPUs and IOThreads was seen")
     for thread in found.emulator:
@@ -84,7 +86,14 @@ def only_vcpus_stay_in_the_root(
     root = f"{CGROUPS}{container.cgroup}"
     seen.saw("emulator", pins.emulator_pin, f"emulatorpin, {pins.source}")
     cpus = container.children.get(HOUSEKEEPING)
-    if cpus is None:
+    hidden = [
+        why
+        for why in unread(snapshot, container)
+        if container.unplaced or f"/{HOUSEKEEPING}/" in why
+    ]
+    if cpus is None and hidden:
+        seen.missing(f"{HOUSEKEEPING} was not read: {hidden[0]}")
+    elif cpus is None:
         names = ", ".join(sorted(container.children)) or "none"
         seen.saw("children of the container's cgroup", names, root)
         seen.wrong(f"{root} has no child {HOUSEKEEPING}; its children: {names}")
@@ -97,8 +106,16 @@ def only_vcpus_stay_in_the_root(
                 f"{pins.emulator_pin}"
             )
     refuse_swept(found, snapshot, expectation)
+    _all_is_known(found, snapshot, seen)
     if not found.vcpus:
         seen.missing("no vCPU thread was seen, so that nothing says who belongs in the root")
+    for thread in found.orphans:
+        if thread.cgroup == container.cgroup:
+            seen.missing(
+                f"{thread.name!r} ({thread.tid}) sits in the root of compute's cgroup, and whether "
+                "the launcher started it or somebody's exec is not known: its parent is the "
+                "container's first process"
+            )
     rest = [*found.iothreads.values(), *found.emulator, *found.others]
     stayed = [thread for thread in rest if thread.cgroup == container.cgroup]
     seen.saw(
@@ -106,13 +123,24 @@ def only_vcpus_stay_in_the_root(
         ", ".join(f"{t.name} ({t.tid})" for t in stayed) or "none",
         f"{root}/cgroup.threads",
     )
-    if stayed:
+    if stayed and found.vcpus:
         names = ", ".join(f"{thread.name!r} ({thread.tid})" for thread in stayed[:5])
         seen.wrong(
             f"{len(stayed)} threads that are no vCPUs sit in the root of compute's cgroup, such "
             f"as {names} ({root}/cgroup.threads)"
         )
+    for thread in found.observers:
+        if thread.tid == thread.pid:
+            seen.note(f"{thread.name} ({thread.pid}) was started in compute from outside")
     swept = sorted(v for v, t in found.vcpus.items() if t.cgroup != container.cgroup)
     if swept:
         seen.wrong(f"the threads of vCPUs {swept} were moved out of the root ({root})")
     return f"only {len(found.vcpus)} vCPU threads are in the root, {HOUSEKEEPING} has {cpus}"
+
+
+def _all_is_known(found: Threads, snapshot: Snapshot, seen: Comparison) -> None:
+    """Notes what may be a thread of the emulator, or of a vCPU, and cannot be told."""
+    if found.unknown:
+        seen.missing(unknown_vcpus(found))
+    for why in unread(snapshot, compute(snapshot)):
+        seen.missing(f"not all of compute was read: {why}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from conformance.checks.comparison import Comparison, NotApplicable
+from conformance.checks.comparison import Comparison
 from conformance.checks.registry import check, dedicated
+from conformance.checks.strangers import called, strangers
 from conformance.checks.witnesses import (
     CGROUPS,
     COMPUTE,
@@ -11,6 +12,8 @@ from conformance.checks.witnesses import (
     compute,
     cpuset_source,
     entry,
+    in_use,
+    incomplete,
     launcher,
     neighbours,
     node,
@@ -18,6 +21,7 @@ from conformance.checks.witnesses import (
     saw_entry,
     thread_source,
     title,
+    untold,
 )
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
@@ -52,7 +56,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     ):
         if len(cpus) != wanted:
             # What the kubelet and the kernel give must be what the limit says, whatever was asked.
-            own = None if len(cpus) * 1000 != limit else doubt
+            own = (doubt if len(cpus) * 1000 == limit else None) or untold(snapshot)
             seen.wrong(f"{name} compute {len(cpus)} pCPUs ({cpus}) instead of {asked}", doubt=own)
     return f"compute owns {wanted} pCPUs ({entry(snapshot)}), as asked"
 
@@ -69,7 +73,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     f"{CGROUPS}/kubepods.slice on the node.",
 )
 def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
-    """The checkpoint's entry is the cpuset, and no other container can reach it."""
+    """The checkpoint's entry is the cpuset, and nobody else below kubepods can reach it."""
     state, pod = checkpoint(snapshot), launcher(snapshot)
     own = saw_entry(snapshot, seen)
     cpuset = saw_cpuset(snapshot, seen)
@@ -78,30 +82,68 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
             f"the kubelet gave compute of pod {pod.name} no exclusive CPUs: {state.path} has no "
             f"entry for {pod.uid} {COMPUTE} under policy {state.policy or 'unknown'}",
             final=True,
+            doubt=untold(snapshot),
         )
     elif own != cpuset:
         seen.wrong(
             f"the kubelet gave compute {own} ({state.path}), but its cgroup has {cpuset} "
             f"({cpuset_source(compute(snapshot))})",
-            final=True,
+            final=not pod.resizing,
+            doubt=untold(snapshot),
         )
     own = own or cpuset
+    _tell(snapshot, own, seen)
     _no_other_entry(snapshot, own, seen)
-    number = _no_other_container(snapshot, own, seen)
+    number = _no_other_container(snapshot, own, seen) + _nobody_unlisted(snapshot, own, seen)
+    for why in incomplete(snapshot):
+        seen.missing(f"somebody else may run there who was not seen: {why}")
     return f"{own} is in the checkpoint and the cpuset of compute and of none of {number} others"
 
 
+def _tell(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
+    """Notes what nobody promised away: an odd checkpoint or partition, processes of the node."""
+    found, state = node(snapshot), checkpoint(snapshot)
+    for remark in state.remarks:
+        seen.note(remark)
+    for cgroup, partition in compute(snapshot).partitions.items():
+        if "invalid" in partition:
+            seen.note(f"{CGROUPS}{cgroup}/cpuset.cpus.partition is {partition}")
+    where = "/proc/PID/status, Cpus_allowed_list"
+    if found.host is None:
+        seen.saw("processes of the node itself", "not looked at", where)
+        return
+    given = state.given | own
+    pinned = [each for each in found.host if each.affinity & own and each.affinity <= given]
+    names = ", ".join(f"{each.name} ({each.pid})" for each in pinned)
+    seen.saw("processes of the node itself that are pinned there", names or "none", where)
+    for each in pinned:
+        seen.note(
+            f"process {each.name} ({each.pid}) of the node itself, in {each.cgroup or 'no cgroup'}"
+            f", is pinned to {each.affinity}, of which {each.affinity & own} is compute's"
+        )
+
+
 def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
-    state, uid = checkpoint(snapshot), launcher(snapshot).uid
-    others = {key: cpus for key, cpus in state.entries.items() if key != (uid, COMPUTE)}
+    state, pod = checkpoint(snapshot), launcher(snapshot)
+    others = {key: cpus for key, cpus in in_use(snapshot).items() if key != (pod.uid, COMPUTE)}
     together = CpuSet.union_of(others.values())
     seen.saw(f"exclusive CPUs of {len(others)} others", together, f"{state.path} entries")
     for (other, name), cpus in sorted(others.items()):
         if not cpus.isdisjoint(own):
             source = f"{state.path} entries.{other}.{name}"
             seen.saw(f"exclusive CPUs of {name} of pod {other}", cpus, source)
+            beside = pod.container(name) if other == pod.uid else None
             seen.wrong(
-                f"pCPU {cpus & own} of compute is also given to {name} ({source})", final=True
+                f"pCPU {cpus & own} of compute is also given to {name} ({source})",
+                # An init container that still runs by the API may have ended since.
+                final=beside is None or beside.role != "init",
+            )
+    for other, cpus in sorted(state.pods.items()):
+        if other != pod.uid and not cpus.isdisjoint(own):
+            source = f"{state.path} podEntries.{other}"
+            seen.saw(f"exclusive CPUs of pod {other}", cpus, source)
+            seen.wrong(
+                f"pCPU {cpus & own} of compute is also given to pod {other} ({source})", final=True
             )
 
 
@@ -145,53 +187,25 @@ def _stays_away(pod: Pod, container: Container, own: CpuSet, seen: Comparison) -
             break
 
 
-@check(
-    "CPU-RESERVED",
-    moment="running",
-    applies=dedicated,
-    look="Look at reservedSystemCPUs in the kubelet's configuration and at its checkpoint.",
-)
-def reserved_is_left_alone(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
-    """No exclusive pCPU is reserved for the system."""
-    kubelet = node(snapshot).kubelet
-    own = saw_entry(snapshot, seen) | saw_cpuset(snapshot, seen)
-    if kubelet is None:
-        why = snapshot.not_observed.get("kubelet", "the kubelet's configuration was not read")
-        seen.missing(why)
-        return ""
-    if kubelet.reserved is None:
-        raise NotApplicable(
-            f"{kubelet.source} names no reservedSystemCPUs: a number of CPUs is reserved, no set"
-        )
-    seen.saw("reserved CPUs", kubelet.reserved, f"{kubelet.source} reservedSystemCPUs")
-    if own & kubelet.reserved:
-        seen.wrong(
-            f"pCPU {own & kubelet.reserved} of compute ({own}) is reserved for the system: "
-            f"reservedSystemCPUs {kubelet.reserved} ({kubelet.source})"
-        )
-    return f"{own} is disjoint from the reserved {kubelet.reserved}"
-
-
-@check(
-    "CPU-QUOTA",
-    moment="running",
-    applies=dedicated,
-    look="Look at cpu.max of the container and at the kubelet's version and cpuCFSQuota.",
-)
-def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
-    """``cpu.max`` of the compute container is ``max``."""
-    container = compute(snapshot)
-    if container.cpu_max is None:
-        why = snapshot.not_observed.get("cgroups", "its cgroup was not found")
-        seen.missing(f"cpu.max of compute was not read: {why}")
-        return ""
-    source = f"{CGROUPS}{container.cgroup}/cpu.max"
-    seen.saw("quota of compute", container.cpu_max, source)
-    if container.cpu_max.split()[:1] != ["max"]:
-        version = node(snapshot).kubelet_version
-        seen.wrong(
-            f"compute owns its CPUs and is throttled all the same: cpu.max is "
-            f"{container.cpu_max} instead of max ({source}, kubelet {version or 'unknown'})",
-            known=True,
-        )
-    return f"compute has no quota (cpu.max {container.cpu_max})"
+def _nobody_unlisted(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> int:
+    """Objects to whoever runs below kubepods without the API's knowledge; their number."""
+    number = 0
+    doubt = None
+    if "pods" in snapshot.not_observed:
+        doubt = f"the pods of the node are not all known: {snapshot.not_observed['pods']}"
+    for each in strangers(snapshot):
+        number += 1
+        name = called(each)
+        if each.cpuset is None:
+            seen.missing(f"the cpuset of {name} was not read, so that it may share pCPUs")
+        reach = CpuSet.union_of((each.cpuset or (), *(t.affinity for t in each.threads)))
+        if reach & own:
+            source = f"{CGROUPS}{each.cgroup}/cpuset.cpus.effective; /proc, Cpus_allowed_list"
+            seen.saw(f"where {name} may run", reach, source)
+            seen.wrong(
+                f"pCPU {reach & own} of compute is open to {name} too, which the API does not "
+                f"show: it may run on {reach}",
+                doubt=doubt,
+            )
+    seen.saw("others that the API does not show", number, f"{CGROUPS}, cgroup.threads")
+    return number

@@ -42,7 +42,8 @@ def guest_sees_its_topology(snapshot: Snapshot, expectation: Expectation, seen: 
     cpus = report.topology
     wanted = (expectation.sockets, expectation.cores, expectation.threads)
     said = (report.sockets, report.cores_per_socket, report.threads_per_core)
-    cores = len({(cpu.socket, cpu.core) for cpu in cpus.cpus})
+    # By siblings: the ids of cores are unique within a die only.
+    cores = len(cpus.cores)
     sockets = len(cpus.sockets)
     counted = (sockets, cores / max(sockets, 1), len(cpus.online) / max(cores, 1))
     seen.saw("topology asked for", _shape(wanted), "the VMI's spec")
@@ -53,11 +54,15 @@ def guest_sees_its_topology(snapshot: Snapshot, expectation: Expectation, seen: 
     if counted != wanted:
         seen.wrong(f"the guest's CPUs make {_shape(counted)} instead of {_shape(wanted)}")
     for cpu in cpus.cpus:
-        mates = CpuSet(c.id for c in cpus.cpus if (c.socket, c.core) == (cpu.socket, cpu.core))
+        mates = CpuSet(other.id for other in cpus.cpus if other.siblings == cpu.siblings)
         if cpu.siblings != mates:
             seen.wrong(
-                f"CPU {cpu.id} of the guest has siblings {cpu.siblings}, but socket {cpu.socket} "
-                f"core {cpu.core} holds {mates}"
+                f"CPU {cpu.id} of the guest has siblings {cpu.siblings}, and only {mates} say so"
+            )
+        places = {(each.socket, each.core) for each in cpus.cpus if each.id in cpu.siblings}
+        if len(places) > 1:
+            seen.wrong(
+                f"siblings {cpu.siblings} of the guest are on {len(places)} cores by their ids"
             )
     return f"the guest sees {_shape(said)}, and its siblings agree"
 

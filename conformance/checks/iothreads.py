@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import check, dedicated_vmi, isolated
+from conformance.checks.threads import threads
 from conformance.checks.witnesses import (
     domain,
     exclusive_pins,
     live,
     saw_cpuset,
     thread_source,
-    threads,
 )
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot

@@ -26,6 +26,9 @@ def nothing_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str
     for layer in ("pod", "pods", "cgroups"):
         if layer in snapshot.not_observed:
             seen.missing(f"{layer}: {snapshot.not_observed[layer]}")
+    for why in snapshot.unreadable.items():
+        if former.pod_uid in why[0] or former.pod_uid.replace("-", "_") in why[0]:
+            seen.missing(": ".join(why))
     there = next((pod for pod in snapshot.pods if pod.uid == former.pod_uid), snapshot.pod)
     seen.saw("pod", there.phase or "present" if there else "none", f"API, pod {name}")
     if there is not None:
@@ -42,14 +45,20 @@ def _cpus_are_back(snapshot: Snapshot, former: Former, seen: Comparison) -> None
     state = checkpoint(snapshot)
     own = {n: c for (uid, n), c in state.entries.items() if uid == former.pod_uid}
     others = CpuSet.union_of(
-        cpus for (uid, _name), cpus in state.entries.items() if uid != former.pod_uid
+        (
+            *(cpus for (uid, _name), cpus in state.entries.items() if uid != former.pod_uid),
+            *state.pods.values(),
+        )
     )
     source = f"{state.path} entries.{former.pod_uid}"
     seen.saw("checkpoint entries", ", ".join(f"{n} {c}" for n, c in own.items()) or "none", source)
     for name, cpus in own.items():
         seen.wrong(f"the checkpoint still gives {cpus} to {name} ({source})")
     if former.exclusive:
-        had = CpuSet.parse(former.exclusive)
+        try:
+            had = CpuSet.parse(former.exclusive)
+        except ValueError as error:
+            raise Unobserved(f"what it had before is not known: {error}") from error
         lost = had - state.default - others
         seen.saw("its former CPUs", had, "checkpoint before the deletion")
         seen.saw("shared pool", state.default, f"{state.path} defaultCpuSet")

@@ -7,7 +7,7 @@ from itertools import combinations
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import told
 from conformance.checks.storytelling import all_at, at, nodes_at, owned, reach
-from conformance.checks.witnesses import checkpoint, title
+from conformance.checks.witnesses import checkpoint, in_use, title
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
 
@@ -59,7 +59,7 @@ def nothing_is_owned_twice(story: Story, seen: Comparison) -> str:
     crowded = 0
     for sample in samples:
         state = checkpoint(sample)
-        owners = {f"{name} of pod {uid}": cpus for (uid, name), cpus in state.entries.items()}
+        owners = {f"{name} of pod {uid}": cpus for (uid, name), cpus in in_use(sample).items()}
         crowded += len(owners) > 1
         _apart(owners, f"{state.path} at {sample.began}", seen)
         shared = CpuSet.union_of(owners.values()) & state.default
@@ -83,7 +83,7 @@ def _apart(owners: dict[str, CpuSet], where: str, seen: Comparison) -> None:
 
 
 def _owning_cgroups(sample: Snapshot) -> dict[str, CpuSet]:
-    entries = checkpoint(sample).entries
+    entries = in_use(sample)
     return {
         title(pod, container): container.cpuset
         for pod in sample.pods

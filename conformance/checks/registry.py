@@ -78,7 +78,8 @@ def _finding(requirement: str, look: str, compare: Callable[[Comparison], str]) 
         kept = compare(comparison)
     except NotApplicable as reason:
         if not comparison.objected:
-            return Finding(requirement, Verdict.NOT_APPLICABLE, str(reason))
+            notes = comparison.notes
+            return Finding(requirement, Verdict.NOT_APPLICABLE, str(reason), notes=notes)
         kept = ""
     except Unobserved as reason:
         comparison.missing(str(reason))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
 from conformance.checks.registry import admitted, check
+from conformance.checks.reservation import STRICT, reserved_number, unconfigured
 from conformance.checks.witnesses import (
     CGROUPS,
     checkpoint,
+    claimed,
     cpuset_source,
     held,
+    incomplete,
     node,
     residents,
     title,
@@ -17,9 +20,6 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
-
-STRICT = "strict-cpu-reservation"
-"""Policy option that keeps the reserved CPUs out of the shared pool."""
 
 
 @check(
@@ -35,50 +35,63 @@ def pool_holds_what_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison
     state = checkpoint(snapshot)
     if state.policy != "static":
         raise NotApplicable(f"{state.path} says policy {state.policy}: there is no shared pool")
-    _divides(snapshot, state, seen)
-    number = _confined(snapshot, state, seen)
+    kept = _kept_out(snapshot, state)
+    _divides(snapshot, state, kept, seen)
+    number = _confined(snapshot, state, kept, seen)
     if not number:
         seen.missing("no container without exclusive CPUs was seen on the node")
+    for remark in state.remarks:
+        seen.note(remark)
+    for why in incomplete(snapshot):
+        seen.missing(f"there may be containers that were not seen: {why}")
     return f"{number} containers without exclusive CPUs live within the shared pool {state.default}"
 
 
-def _divides(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> None:
-    online = topology(snapshot).online
-    given = CpuSet.union_of(state.entries.values())
+def _divides(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Comparison) -> None:
+    online, given = topology(snapshot).online, state.given
     pool = f"{state.path} defaultCpuSet"
     seen.saw("shared pool", state.default, pool)
     seen.saw("all exclusive CPUs", given, f"{state.path} entries")
     seen.saw("online CPUs", online, "/sys/devices/system/cpu/online")
     if state.default & given:
         seen.wrong(f"pCPU {state.default & given} is in the shared pool ({pool}) and given away")
-    outside = _kept_out(snapshot)
-    lost = online - state.default - given - outside
+    lost = online - state.default - given - kept
     if lost:
         seen.wrong(
             f"online pCPU {lost} is neither in the shared pool {state.default} nor given to "
-            f"anybody ({given}): it has leaked ({state.path})"
+            f"anybody ({given}): it has leaked ({state.path})",
+            # A strict kubelet keeps the reserved CPUs out.
+            doubt=unconfigured(node(snapshot).kubelet),
         )
     strange = (state.default | given) - online
     if strange:
         seen.wrong(f"pCPU {strange} is in {state.path} and not online ({online})")
 
 
-def _kept_out(snapshot: Snapshot) -> CpuSet:
-    """Reserved CPUs that a policy option keeps out of the pool."""
-    kubelet = node(snapshot).kubelet
-    if kubelet is None or kubelet.options.get(STRICT, "").lower() != "true":
+def _kept_out(snapshot: Snapshot, state: Checkpoint) -> CpuSet:
+    """Reserved CPUs that a policy option keeps out of the pool: a set, or as many as a number."""
+    found = node(snapshot)
+    if found.kubelet is None or not found.kubelet.enables(STRICT):
         return CpuSet()
-    return kubelet.reserved or CpuSet()
+    if found.kubelet.reserved is not None:
+        return found.kubelet.reserved
+    outside = topology(snapshot).online - state.default - state.given
+    number, _source = reserved_number(found)
+    return outside if number is None or len(outside) <= number else CpuSet()
 
 
-def _confined(snapshot: Snapshot, state: Checkpoint, seen: Comparison) -> int:
+def _confined(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Comparison) -> int:
     """Objects to whoever leaves the pool; the number of containers that live in it."""
     number = 0
     # Where somebody without exclusive CPUs may be: a pCPU whose new owner has not started
     # yet is being cleared.
-    allowed = topology(snapshot).online - held(snapshot) - _kept_out(snapshot)
+    allowed = topology(snapshot).online - held(snapshot) - kept
     for cpus, containers in residents(snapshot).items():
-        others = [each for each in containers if (each[0].uid, each[1].name) not in state.entries]
+        others = [
+            (pod, container)
+            for pod, container in containers
+            if (pod.uid, container.name) not in state.entries and pod.uid not in state.pods
+        ]
         if cpus is not None and cpus <= allowed:
             number += len(others)
         else:
@@ -101,6 +114,7 @@ def _stays_in(
         seen.saw(f"cpuset of {container.name} of {pod.name}", container.cpuset, source)
         seen.wrong(
             f"{name} may run on {container.cpuset - allowed}, outside of the shared pool "
-            f"{pool}: its cpuset is {container.cpuset} ({source})"
+            f"{pool}: its cpuset is {container.cpuset} ({source})",
+            doubt=claimed(pod),
         )
     return True

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.qos import saw_resources, unequal
 from conformance.checks.registry import admitted, check, dedicated, dedicated_vmi
-from conformance.checks.witnesses import checkpoint, cpuset_source, held, launcher, thread_source
+from conformance.checks.witnesses import (
+    checkpoint,
+    cpuset_source,
+    held,
+    launcher,
+    thread_source,
+    unread,
+)
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation, Sidecar
@@ -84,6 +91,10 @@ def sidecars_live_in_the_shared_pool(
     if not sidecars:
         raise Unobserved(f"pod {pod.name} has none of the expected sidecars")
     seen.saw("shared pool", state.default, f"{state.path} defaultCpuSet")
+    # The promise is about fractions: a whole number that somebody configured is pinned.
+    sidecars = [each for each in sidecars if not _whole(pod, each)]
+    if not sidecars:
+        raise NotApplicable("every sidecar requests a whole number of CPUs, which is pinned")
     for sidecar in sidecars:
         name = f"sidecar {sidecar.name} of pod {pod.name}"
         entry = state.entries.get((pod.uid, sidecar.name))
@@ -92,9 +103,16 @@ def sidecars_live_in_the_shared_pool(
         if entry:
             seen.wrong(f"{name} was given exclusive CPUs {entry} ({source})")
         if sidecar.running:
+            for why in unread(snapshot, sidecar):
+                seen.missing(f"not all of {name} was read: {why}")
             _lives_in_the_pool(sidecar, name, state.default, given, seen)
     names = ", ".join(sidecar.name for sidecar in sidecars)
     return f"{names} have no exclusive CPUs and live in the shared pool {state.default}"
+
+
+def _whole(pod: Pod, sidecar: Container) -> bool:
+    milli = sidecar.requests.cpu_milli
+    return pod.qos_class == "Guaranteed" and bool(milli) and (milli or 0) % 1000 == 0
 
 
 def _lives_in_the_pool(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from conformance.checks.comparison import Comparison, NotApplicable
+from datetime import datetime
+
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated_vmi
-from conformance.checks.witnesses import compute_cpuset, guest, live, topology
+from conformance.checks.reservation import reserved_number, unconfigured
+from conformance.checks.witnesses import (
+    checkpoint,
+    compute,
+    compute_cpuset,
+    guest,
+    live,
+    node,
+    topology,
+)
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -37,6 +48,9 @@ def siblings_are_siblings(snapshot: Snapshot, _: Expectation, seen: Comparison) 
         seen.wrong("the guest sees no core with two threads, although the VMI asks for them")
         return ""
     whole = [core for core in host.whole_cores(owned) if len(core) > 1]
+    wanted = min(len(pairs), len(owned) // host.threads_per_core)
+    if len(whole) < wanted and host.uniform:
+        _none_was_free(snapshot, owned, wanted, seen)
     required = min(len(pairs), len(whole))
     if not required:
         raise NotApplicable(f"the allocation {owned} holds no whole host core to sit on")
@@ -59,3 +73,75 @@ def siblings_are_siblings(snapshot: Snapshot, _: Expectation, seen: Comparison) 
             f"although {owned} holds {len(whole)} whole cores: vCPUs {apart}"
         )
     return f"{len(seated)} of {len(pairs)} pairs of guest siblings are siblings of the host"
+
+
+_SPREAD = (
+    "distribute-cpus-across-cores",
+    "distribute-cpus-across-numa",
+    "prefer-align-cpus-by-uncorecache",
+)
+"""Policy options under which something else may be preferred to whole cores."""
+_FRESH_SECONDS = 3600
+"""How long ago a container may have started for the shared pool of now to tell what was free:
+others come and go."""
+
+
+def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Comparison) -> None:
+    """Objects when the node gave single threads although it had whole cores to give.
+
+    The static policy takes whole cores first (kubernetes
+    pkg/kubelet/cm/cpumanager/cpu_assignment.go, takeFullCores). What was free then is what is in
+    the shared pool now, without what is reserved, and what the container has itself.
+    """
+    found, state, host = node(snapshot), checkpoint(snapshot), topology(snapshot)
+    kubelet = found.kubelet
+    if kubelet is None:
+        why = snapshot.not_observed.get("kubelet", "the kubelet's configuration was not read")
+        raise Unobserved(f"whether the node had whole cores to give is not known: {why}")
+    if any(map(kubelet.enables, _SPREAD)):
+        return
+    number = 0 if kubelet.reserved is not None else reserved_number(found)[0]
+    if number is None:
+        raise Unobserved("whether the node had whole cores to give is not known: what is reserved?")
+    free = state.default - (kubelet.reserved or CpuSet()) | owned
+    if kubelet.topology_policy not in (None, "none"):
+        # Then only the NUMA nodes that it was given CPUs of are known to have been asked.
+        nodes = {cpu.node for cpu in host.cpus if cpu.id in owned}
+        free = free & CpuSet(cpu.id for cpu in host.cpus if cpu.node in nodes)
+    whole, cores = len(host.whole_cores(owned)), host.whole_cores(free)
+    # CPUs that are reserved by number are some of the pool, each on a core of its own at worst.
+    possible = min(wanted, len(cores) - number)
+    seen.saw("free cores", " and ".join(str(core) for core in sorted(cores, key=min)), state.path)
+    if whole >= possible:
+        return
+    clause = (
+        f"compute was given {owned} with {whole} whole cores, although "
+        f"{' and '.join(str(core) for core in sorted(cores, key=min))} were free by the shared "
+        f"pool {state.default} of the same {state.path}"
+    )
+    if doubt := unconfigured(kubelet) or _since(snapshot):
+        raise Unobserved(f"{clause}; but {doubt}")
+    seen.wrong(clause)
+
+
+def _since(snapshot: Snapshot) -> str | None:
+    """Why the pool may have been another one when compute started; None when nothing says so."""
+    started = compute(snapshot).started
+    for pod in snapshot.pods:
+        if pod.leaving:
+            return f"pod {pod.name} is going, and what it had when compute started is not known"
+        for container in pod.containers:
+            late = started and container.ended and container.ended > started
+            if late and container.role != "init":
+                return f"container {container.name} of pod {pod.name} has ended since then"
+    if started and _seconds(started, snapshot.began) > _FRESH_SECONDS:
+        return f"compute runs since {started}, and others may have come and gone"
+    return None
+
+
+def _seconds(since: str, until: str) -> float:
+    try:
+        begin, end = (datetime.fromisoformat(each) for each in (since, until))
+        return (end - begin).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated_vmi
+from conformance.checks.threads import Threads, threads
 from conformance.checks.witnesses import (
     CGROUPS,
-    Threads,
     compute,
     compute_cpuset,
     cpuset_source,
@@ -16,7 +16,7 @@ from conformance.checks.witnesses import (
     live,
     saw_cpuset,
     thread_source,
-    threads,
+    unread,
 )
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Thread
@@ -137,7 +137,8 @@ def threads_stay_on_their_pcpu(
     if len(found) != expectation.vcpus:
         seen.wrong(
             f"QEMU has {len(found)} vCPU threads (of vCPUs {CpuSet(found)}) instead of "
-            f"{expectation.vcpus}"
+            f"{expectation.vcpus}",
+            doubt=_unseen(snapshot),
         )
     for vcpu, thread in sorted(found.items()):
         cpus, source = thread.affinity, thread_source(thread)
@@ -162,12 +163,35 @@ def threads_stay_on_their_pcpu(
 
 
 def vcpu_threads(snapshot: Snapshot, expectation: Expectation) -> Mapping[int, Thread]:
-    """The vCPU threads; raises NotApplicable where emulation makes them meaningless."""
+    """The vCPU threads, known by their names.
+
+    Raises NotApplicable where emulation makes them meaningless, and Unobserved where QEMU has
+    none of a name that is known: it may not have come so far, or have another accelerator.
+    """
     found = threads(snapshot)
     refuse_swept(found, snapshot, expectation)
+    if found.unknown:
+        raise Unobserved(unknown_vcpus(found))
     if not found.vcpus:
         domain(snapshot)
+        names = sorted({thread.name for thread in (*found.emulator, *found.others)})
+        raise Unobserved(
+            "no thread of compute has the name of a vCPU, CPU n/KVM or CPU n/TCG; seen: "
+            f"{', '.join(names[:10]) or 'none'}"
+        )
     return found.vcpus
+
+
+def unknown_vcpus(found: Threads) -> str:
+    """Why threads that may be vCPUs are not judged."""
+    names = ", ".join(f"{thread.name} ({thread.tid})" for thread in found.unknown[:5])
+    return f"vCPU threads of an accelerator that is not known: {names}"
+
+
+def _unseen(snapshot: Snapshot) -> str | None:
+    """Why threads may be missing that are there; None when all were read."""
+    reasons = unread(snapshot, compute(snapshot))
+    return f"not all of compute was read: {reasons[0]}" if reasons else None
 
 
 def refuse_swept(found: Threads, snapshot: Snapshot, expectation: Expectation) -> None:
@@ -202,7 +226,8 @@ def threads_sit_in_the_containers_cgroup(
     if len(found) != expectation.vcpus:
         seen.wrong(
             f"the cgroup {container.cgroup} of compute holds {len(found)} vCPU threads (of vCPUs "
-            f"{CpuSet(found)}) instead of {expectation.vcpus}"
+            f"{CpuSet(found)}) instead of {expectation.vcpus}",
+            doubt=_unseen(snapshot),
         )
     for vcpu, thread in sorted(found.items()):
         child = thread.cgroup[len(container.cgroup or "") + 1 :]

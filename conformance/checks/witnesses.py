@@ -5,9 +5,7 @@ Each function returns what was observed, or raises `Unobserved`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from conformance.checks.comparison import Comparison, Unobserved
@@ -29,15 +27,10 @@ from conformance.model.topology import Topology
 
 CGROUPS = "/sys/fs/cgroup"
 COMPUTE = "compute"
-_VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
-_IOTHREAD = re.compile(r"IO iothread(\d+)")
-_KERNEL_HELPERS = ("vhost-", "kvm-")
-"""Kernel threads that work for a QEMU; before Linux 6.4 they are processes of their own."""
-_LAUNCHER = ("virt-launcher", "virtqemud", "virtlogd", "qemu")
-"""Processes that belong in a compute container, by the beginning of their names."""
 
 
-def _silent(snapshot: Snapshot, *layers: str, default: str) -> Unobserved:
+def silent(snapshot: Snapshot, *layers: str, default: str) -> Unobserved:
+    """The reason why one of these layers shows nothing, or the default."""
     reasons = [snapshot.not_observed[layer] for layer in layers if layer in snapshot.not_observed]
     return Unobserved(reasons[0] if reasons else default)
 
@@ -45,7 +38,7 @@ def _silent(snapshot: Snapshot, *layers: str, default: str) -> Unobserved:
 def vmi(snapshot: Snapshot) -> Vmi:
     """The VMI."""
     if snapshot.vmi is None:
-        raise _silent(snapshot, "vmi", default=_absent(snapshot))
+        raise silent(snapshot, "vmi", default=_absent(snapshot))
     return snapshot.vmi
 
 
@@ -60,7 +53,7 @@ def launcher(snapshot: Snapshot) -> Pod:
     """The launcher pod."""
     if snapshot.pod is None:
         default = _absent(snapshot) if snapshot.vmi is None else "the VMI has no launcher pod"
-        raise _silent(snapshot, "pod", "vmi", default=default)
+        raise silent(snapshot, "pod", "vmi", default=default)
     return snapshot.pod
 
 
@@ -79,7 +72,7 @@ def compute_cpuset(snapshot: Snapshot) -> CpuSet:
     container = compute(snapshot)
     if container.cpuset is None:
         where = container.cgroup or f"of container {container.id or 'without an id'}"
-        raise _silent(
+        raise silent(
             snapshot, "cgroups", default=f"no cpuset.cpus.effective was read in the cgroup {where}"
         )
     return container.cpuset
@@ -93,7 +86,7 @@ def cpuset_source(container: Container) -> str:
 def node(snapshot: Snapshot) -> Node:
     """The node."""
     if snapshot.node is None:
-        raise _silent(snapshot, "node", default="the node was not read")
+        raise silent(snapshot, "node", default="the node was not read")
     return snapshot.node
 
 
@@ -101,7 +94,7 @@ def topology(snapshot: Snapshot) -> Topology:
     """The topology of the node."""
     found = node(snapshot).topology
     if found is None or not found.cpus:
-        raise _silent(snapshot, "topology", default="the node's topology was not read")
+        raise silent(snapshot, "topology", default="the node's topology was not read")
     return found
 
 
@@ -109,7 +102,7 @@ def checkpoint(snapshot: Snapshot) -> Checkpoint:
     """The checkpoint of the kubelet's CPU manager."""
     found = node(snapshot).checkpoint
     if found is None:
-        raise _silent(snapshot, "checkpoint", default="the kubelet's checkpoint was not read")
+        raise silent(snapshot, "checkpoint", default="the kubelet's checkpoint was not read")
     return found
 
 
@@ -137,27 +130,129 @@ def _held(shared: Same[tuple[Pod, ...], Checkpoint]) -> CpuSet:
         for container in pod.containers
         if container.cgroup is not None
     }
-    return CpuSet.union_of(cpus for key, cpus in state.entries.items() if key in started)
+    holders = {uid for uid, _name in started}
+    return CpuSet.union_of(
+        (
+            *(cpus for key, cpus in state.entries.items() if key in started),
+            *(cpus for uid, cpus in state.pods.items() if uid in holders),
+        )
+    )
+
+
+def in_use(snapshot: Snapshot) -> Mapping[tuple[str, str], CpuSet]:
+    """Entries of the checkpoint without those of init containers that do not run.
+
+    Containers of a pod that start after an init container may have its CPUs, which the
+    checkpoint goes on to list for both (kubernetes policy_static.go, cpusToReuse).
+    """
+    return _in_use(Same(snapshot.pods, checkpoint(snapshot)))
+
+
+@lru_cache(maxsize=8)
+def _in_use(
+    shared: Same[tuple[Pod, ...], Checkpoint],
+) -> Mapping[tuple[str, str], CpuSet]:
+    pods, state = shared.values
+    over = {
+        (pod.uid, each.name)
+        for pod in pods
+        for each in pod.containers
+        if each.role == "init" and not each.running and not each.threads
+    }
+    return {key: cpus for key, cpus in state.entries.items() if key not in over}
+
+
+def claimed(pod: Pod) -> str | None:
+    """Why the checkpoint need not be the witness of a pod's CPUs; None where it is."""
+    if not pod.claims:
+        return None
+    return (
+        f"pod {pod.name} has resourceClaims ({', '.join(pod.claims)}): a driver of DRA may have "
+        "given it CPUs, and the kubelet's checkpoint does not say which"
+    )
+
+
+def untold(snapshot: Snapshot) -> str | None:
+    """Why compute may have exclusive CPUs of which the checkpoint says nothing; None if not."""
+    state = checkpoint(snapshot)
+    if state.unknown and not state.given:
+        return f"{state.path} has keys that are not known: {', '.join(state.unknown)}"
+    return claimed(launcher(snapshot))
+
+
+def below_kubepods(cgroup: str) -> bool:
+    """Whether a cgroup is kubepods or in it: what the kubelet makes for pods."""
+    return "kubepods" in cgroup
+
+
+def unread(snapshot: Snapshot, container: Container) -> list[str]:
+    """Why not all of a container was seen: threads of it, or its cgroups.
+
+    A thread that began while it was looked at is in no list either; a main thread is older.
+    """
+    found = [
+        f"{thread.name} ({thread.tid}) is in none of the cgroups that were read"
+        for thread in container.unplaced
+        if thread.tid == thread.pid or thread.name.startswith("CPU ")
+    ]
+    if not snapshot.unreadable:
+        return found
+    threads = tuple(f"/task/{tid}/status" for tid in container.unseen)
+    inside = f"{CGROUPS}{container.cgroup}/"
+    return found + [
+        f"{path}: {why}"
+        for path, why in sorted(snapshot.unreadable.items())
+        if (threads and path.endswith(threads))
+        or (container.cgroup and path.startswith(inside) and _matters(path, why))
+    ]
+
+
+def incomplete(snapshot: Snapshot) -> list[str]:
+    """Why there may be others on the node than those who were seen, a few reasons of all."""
+    layers = ("pods", "files", "cgroups", "threads")
+    found = [
+        f"{layer}: {snapshot.not_observed[layer]}"
+        for layer in layers
+        if layer in snapshot.not_observed
+    ]
+    files = [
+        f"{path}: {why}" for path, why in sorted(snapshot.unreadable.items()) if _matters(path, why)
+    ]
+    return found + files[:3]
+
+
+def _matters(path: str, why: str) -> bool:
+    """Whether a file that was not read may hide somebody who runs.
+
+    A cgroup of a kind that can hold nobody has no list of threads to read.
+    """
+    if path.startswith("/proc/"):
+        return True
+    name = path.rpartition("/")[2]
+    return path.startswith(CGROUPS) and (
+        name == "cpuset.cpus.effective"
+        or (name == "cgroup.threads" and "supported" not in why.lower())
+    )
 
 
 def domain(snapshot: Snapshot) -> Domain:
     """The domain XML."""
     if snapshot.domain is None:
-        raise _silent(snapshot, "domain", default="the domain XML was not read")
+        raise silent(snapshot, "domain", default="the domain XML was not read")
     return snapshot.domain
 
 
 def live(snapshot: Snapshot) -> LivePins:
     """The live answers of libvirt."""
     if snapshot.live is None:
-        raise _silent(snapshot, "live", "domain", default="libvirt was not asked")
+        raise silent(snapshot, "live", "domain", default="libvirt was not asked")
     return snapshot.live
 
 
 def guest(snapshot: Snapshot) -> Guest:
     """The guest's own report."""
     if snapshot.guest is None:
-        raise _silent(snapshot, "guest", "console", default="the guest has not reported")
+        raise silent(snapshot, "guest", "console", default="the guest has not reported")
     return snapshot.guest
 
 
@@ -166,97 +261,27 @@ def exclusive_pins(pins: Mapping[int, CpuSet]) -> CpuSet:
     return CpuSet.union_of(pins.values())
 
 
-@dataclass(frozen=True)
-class Threads:
-    """The threads of a compute container, sorted.
-
-    Attributes:
-        vcpus: by number of the vCPU.
-        iothreads: by number of the IOThread.
-        emulator: every other thread of QEMU, and kernel threads that work for it.
-        others: of the launcher itself.
-        observers: of processes that somebody started in the container from outside
-            (exec, probes): whoever looks must not see himself.
-        emulated: the vCPUs are threads of a software emulation.
-    """
-
-    vcpus: Mapping[int, Thread]
-    iothreads: Mapping[int, Thread]
-    emulator: tuple[Thread, ...]
-    others: tuple[Thread, ...]
-    observers: tuple[Thread, ...]
-    emulated: bool
-
-
-def threads(snapshot: Snapshot) -> Threads:
-    """The real threads of the compute container."""
-    container = compute(snapshot)
-    if not container.threads:
-        raise _silent(
-            snapshot, "threads", "cgroups", default="no thread of the compute container was read"
-        )
-    return _threads(Same(container))
-
-
-@lru_cache(maxsize=8)
-def _threads(shared: Same[Container]) -> Threads:
-    """Sorted once for all checks that ask."""
-    (container,) = shared.values
-    found = container.threads
-    vcpus = {int(m[1]): t for t in found if (m := _VCPU.match(t.name))}
-    qemus = {thread.pid for thread in vcpus.values()}
-    iothreads = {int(m[1]): t for t in found if t.pid in qemus and (m := _IOTHREAD.match(t.name))}
-    known = {t.tid for t in (*vcpus.values(), *iothreads.values())}
-    rest = [thread for thread in found if thread.tid not in known]
-    emulator = [t for t in rest if t.pid in qemus or t.name.startswith(_KERNEL_HELPERS)]
-    strangers = _strangers(container, qemus)
-    helpers = {thread.tid for thread in emulator}
-    others = [t for t in rest if t.tid not in helpers]
-    return Threads(
-        vcpus=vcpus,
-        iothreads=iothreads,
-        emulator=tuple(emulator),
-        others=tuple(t for t in others if t.pid not in strangers),
-        observers=tuple(t for t in others if t.pid in strangers),
-        emulated=any("/TCG" in thread.name for thread in vcpus.values()),
-    )
-
-
-def _strangers(container: Container, qemus: set[int]) -> set[int]:
-    """Processes that were not started from inside the container, nor are what it runs.
-
-    The parent of such a process is outside; so is that of the container's first process,
-    which is the oldest of them.
-    """
-    mains = {t.pid: t for t in container.threads if t.tid == t.pid}
-    outside = {pid for pid, t in mains.items() if t.parent is not None and t.parent not in mains}
-    first = [pid for pid in outside if mains[pid].inner_pid == 1] or sorted(outside)[:1]
-    return {
-        pid
-        for pid in outside - qemus - set(first)
-        if not mains[pid].name.startswith(_LAUNCHER + _KERNEL_HELPERS)
-    }
-
-
 def thread_source(thread: Thread) -> str:
     """Where a thread's affinity comes from."""
     return f"/proc/{thread.pid}/task/{thread.tid}/status Cpus_allowed_list"
 
 
 Residents = Mapping[CpuSet | None, Sequence[tuple[Pod, Container]]]
-"""Running containers by every CPU that cpuset and threads may use; None where one was not read."""
+"""Containers that run by every CPU that cpuset and threads may use; None where one was not read.
+
+One that the API calls ended runs as long as there are threads in it."""
 
 
 def neighbours(snapshot: Snapshot) -> Residents:
     """Every running container on the node of the workload, its own among them."""
     own = launcher(snapshot).uid
     if not any(pod.uid == own for pod in snapshot.pods):
-        raise _silent(snapshot, "pods", default="the pods of the node were not listed")
+        raise silent(snapshot, "pods", default="the pods of the node were not listed")
     return residents(snapshot)
 
 
 def residents(snapshot: Snapshot) -> Residents:
-    """Every running container that was listed on the node."""
+    """Every container that runs in a pod which was listed on the node."""
     return _residents(Same(snapshot.pods))
 
 
@@ -267,7 +292,7 @@ def _residents(shared: Same[tuple[Pod, ...]]) -> Residents:
     found: dict[CpuSet | None, list[tuple[Pod, Container]]] = {}
     for pod in pods:
         for container in pod.containers:
-            if container.running:
+            if container.running or container.threads:
                 cpus = None
                 if container.cpuset is not None and container.threads:
                     affinities = {thread.affinity for thread in container.threads}
@@ -278,7 +303,8 @@ def _residents(shared: Same[tuple[Pod, ...]]) -> Residents:
 
 def title(pod: Pod, container: Container) -> str:
     """How a container is called in a finding."""
-    return f"container {container.name} of pod {pod.namespace}/{pod.name}"
+    kind = "ephemeral container" if container.role == "ephemeral" else "container"
+    return f"{kind} {container.name} of pod {pod.namespace}/{pod.name}"
 
 
 def saw_entry(snapshot: Snapshot, seen: Comparison) -> CpuSet:

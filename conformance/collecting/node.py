@@ -1,16 +1,18 @@
 """A node's files: what is read in bulk, in two round trips.
 
-A round trip to an emulated or a distant node costs more than anything it reads.
+A round trip to an emulated or a distant node costs more than anything it reads. The first asks
+where every process of the node is (``/proc/PID/cgroup``), which finds whatever runs below
+kubepods under any prefix and at any depth; the second reads those cgroups, the ones above and
+below them, and every thread in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import product
 
 from clusters.access import NodeShell
-from conformance.parsing import proc
+from conformance.parsing import cgroups, proc
 from conformance.parsing.cgroups import MOUNT
 
 HARDWARE = (
@@ -22,27 +24,21 @@ HARDWARE = (
 )
 KUBELET = ("cpu_manager_state", "config.yaml")
 """Files below the kubelet's root."""
-_POD_CGROUPS = (
-    "kubepods.slice/kubepods-pod*.slice",
-    "kubepods.slice/kubepods-*.slice/kubepods-*-pod*.slice",
-    "kubepods/pod*",
-    "kubepods/*/pod*",
-    # Below a cgroup of the kubelet's own, as in kind (cgroupRoot: /kubelet).
-    "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod*.slice",
-    "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-*.slice/kubelet-kubepods-*-pod*.slice",
+PROCESSES = "/proc/[0-9]*/cgroup"
+HOST_PROCESSES = 512
+"""Processes outside of pods that are looked at, at the most: what they do is only remarked on."""
+_USUAL_ROOTS = (
+    "/kubepods.slice",
+    "/kubepods",
+    # With a cgroup root of the kubelet's own, as in kind and k3s.
+    "/kubelet.slice/kubelet-kubepods.slice",
+    "/kubelet/kubepods",
+    "/k3s/kubepods",
 )
-_CGROUP_FILES = ("cpuset.cpus", "cpuset.cpus.effective", "cpu.max", "cgroup.threads")
-
-
-def _cgroup_patterns() -> Iterator[str]:
-    """Every container's cgroup and its children's; of a pod's own, enough to see it is there."""
-    for pod in _POD_CGROUPS:
-        yield f"{MOUNT}/{pod}/cpuset.cpus.effective"
-        for depth, name in product(("*", "*/*"), _CGROUP_FILES):
-            yield f"{MOUNT}/{pod}/{depth}/{name}"
-
-
-CGROUPS = tuple(_cgroup_patterns())
+"""Where cgroups of pods may be left although nothing runs in them any more."""
+_PODS = ("*pod*", "*/*pod*")
+_DEPTHS = tuple("/*" * depth for depth in range(1, 9))
+_INIT = "1"
 
 
 class NodeReader:
@@ -52,6 +48,8 @@ class NodeReader:
         self._shell = shell
         self._kubelet = tuple(f"{kubelet_root}/{name}" for name in KUBELET)
         self._hardware: Mapping[str, str] | None = None
+        self._roots = set(_USUAL_ROOTS)
+        self._kernel_threads: set[str] = set()
 
     def hardware(self) -> Mapping[str, str]:
         """The files of `HARDWARE`, by path. Raises AccessError."""
@@ -62,29 +60,122 @@ class NodeReader:
     def files(self) -> tuple[dict[str, str], dict[str, str]]:
         """Checkpoint, configuration, cgroups, and the status of every thread in them.
 
+        Of processes outside of pods those are kept that may run elsewhere than the node's
+        first process, and that one, which shows that they were looked at.
+
         Returns:
             Texts by path, and reasons by path for what could not be read. Of a thread's
-            status only the lines that are judged are kept.
+            status and of ``cpu.stat`` only the lines that are judged are kept.
 
         Raises:
             AccessError: the node does not answer.
         """
-        first = self._shell.read((*self._kubelet, *CGROUPS))
-        files, unreadable = dict(first.files), dict(first.unreadable)
-        threads = sorted(
-            {
-                int(line)
-                for path, text in files.items()
-                if path.endswith("/cgroup.threads")
-                for line in text.split()
-                if line.isdecimal()
-            }
+        first = self._shell.read((*self._kubelet, PROCESSES))
+        where = {
+            path.split("/")[2]: cgroups.of_process(text)
+            for path, text in first.files.items()
+            if path.startswith("/proc/")
+        }
+        files = {path: text for path, text in first.files.items() if path in self._kubelet}
+        unreadable = dict(first.unreadable)
+        if ":cpuset:" in first.files.get(f"/proc/{_INIT}/cgroup", ""):
+            unreadable[MOUNT] = "the node has cgroup v1, and only version 2 is read"
+        # A reader in a cgroup namespace of its own sees paths that begin there.
+        absolute = {pid: path for pid, path in where.items() if path}
+        if any(path.startswith("/..") for path in absolute.values()):
+            absolute = {}
+        inside = {pid: path for pid, path in absolute.items() if cgroups.place(path)}
+        self._roots |= {place.root for path in inside.values() if (place := cgroups.place(path))}
+        if absolute:
+            threads = [f"/proc/{pid}/task/*/status" for pid in inside]
+        else:
+            threads = self._found_by_name(files, unreadable)
+        second = self._shell.read(
+            [
+                *_cgroup_files(set(inside.values())),
+                *self._left(),
+                *threads,
+                *self._outside({p: path for p, path in absolute.items() if p not in inside}),
+            ]
         )
-        if threads:
-            second = self._shell.read([f"/proc/{tid}/task/{tid}/status" for tid in threads])
-            files |= {path: _excerpt(text) for path, text in second.files.items()}
-            unreadable |= second.unreadable
+        unreadable |= second.unreadable
+        files |= {path: _kept(path, text) for path, text in second.files.items()}
+        self._only_pinned(files, first.files)
         return files, unreadable
+
+    def _left(self) -> Iterator[str]:
+        for root in sorted(self._roots):
+            for pod in _PODS:
+                yield f"{MOUNT}{root}/{pod}/cpuset.cpus.effective"
+
+    def _found_by_name(self, files: dict[str, str], unreadable: dict[str, str]) -> list[str]:
+        """Reads whatever is below a cgroup that is called kubepods; patterns of its threads."""
+        prefixes = ("", *_DEPTHS[:4])
+        found = self._shell.list([f"{MOUNT}{prefix}/*kubepods*" for prefix in prefixes])
+        paths = [path[len(MOUNT) :] for path in found]
+        self._roots |= {
+            path for path in paths if (place := cgroups.place(path)) and place.root == path
+        }
+        reading = self._shell.read(
+            [
+                f"{MOUNT}{root}{depth}/{name}"
+                for root in sorted(self._roots)
+                for depth in ("", *_DEPTHS)
+                for name in cgroups.FILES
+            ]
+        )
+        files |= {path: _kept(path, text) for path, text in reading.files.items()}
+        unreadable |= reading.unreadable
+        tids = {
+            int(line)
+            for path, text in reading.files.items()
+            if path.endswith("/cgroup.threads")
+            for line in text.split()
+            if line.isdecimal()
+        }
+        return [f"/proc/{tid}/task/{tid}/status" for tid in sorted(tids)]
+
+    def _outside(self, where: Mapping[str, str]) -> Iterator[str]:
+        """Main threads of processes that are in no pod, unless there are too many of them.
+
+        Under systemd nothing but kernel threads stays in the root of all cgroups.
+        """
+        others = [pid for pid in where if pid not in self._kernel_threads]
+        if len(others) > HOST_PROCESSES:
+            others = [pid for pid in others if pid == _INIT or where[pid] != "/"]
+        if len(others) <= HOST_PROCESSES:
+            yield from (f"/proc/{pid}/status" for pid in others)
+
+    def _only_pinned(self, files: dict[str, str], places: Mapping[str, str]) -> None:
+        """Drops processes outside of pods that may run where the first one may."""
+        usual = proc.affinity(files.get(f"/proc/{_INIT}/status", ""))
+        for path in [path for path in files if _is_main_status(path)]:
+            pid = path.split("/")[2]
+            if proc.is_kernel_thread(files[path]):
+                self._kernel_threads.add(pid)
+            elif pid == _INIT or proc.affinity(files[path]) != usual:
+                files[f"/proc/{pid}/cgroup"] = places.get(f"/proc/{pid}/cgroup", "")
+                continue
+            del files[path]
+
+
+def _cgroup_files(paths: Iterable[str]) -> Iterator[str]:
+    """The files of these cgroups, of those above, and of those directly below."""
+    above = {each for path in paths for each in cgroups.path_down(path)}
+    below = {f"{path}/*" for path in above if (place := cgroups.place(path)) and place.container}
+    for path in sorted(above | below):
+        for name in cgroups.FILES:
+            yield f"{MOUNT}{path}/{name}"
+
+
+def _is_main_status(path: str) -> bool:
+    return path.startswith("/proc/") and path.count("/") == 3 and path.endswith("/status")
+
+
+def _kept(path: str, text: str) -> str:
+    if path.startswith("/proc/"):
+        return _excerpt(text)
+    return cgroups.excerpt(path.rpartition("/")[2], text) if path.startswith(MOUNT) else text
 
 
 @lru_cache(maxsize=4096)

@@ -133,18 +133,40 @@ class Thread:
 
 
 @dataclass(frozen=True)
+class CpuLimit:
+    """What limits the CPU time of one cgroup.
+
+    Attributes:
+        cgroup: path below the mount point.
+        cpu_max: text of ``cpu.max``, None where it was not read.
+        throttled: ``nr_throttled`` of ``cpu.stat``: how often that has ever bitten.
+    """
+
+    cgroup: str
+    cpu_max: str | None
+    throttled: int | None
+
+
+@dataclass(frozen=True)
 class Container:
     """One container of a pod: what the API says and, where it was seen, what the node says.
 
     Attributes:
-        role: ``container``, ``init`` or ``restartable-init`` (a sidecar among initContainers).
+        role: ``container``, ``init``, ``restartable-init`` (a sidecar among initContainers) or
+            ``ephemeral`` (``kubectl debug``).
         id: container id without its scheme, None before it has one.
         running: whether the API says that it runs.
-        cgroup: its cgroup v2 path below the mount point; None when it was not found.
+        started, ended: when it did by the API, as it writes times; None without.
+        cgroup: the cgroup v2 path below the mount point that holds its processes; None when it
+            was not found.
         cpuset: ``cpuset.cpus.effective`` of that cgroup; configured: ``cpuset.cpus``.
         children: effective cpuset by child cgroup (name relative to the container's).
-        cpu_max: text of ``cpu.max``.
+        limited: of each cgroup from the node's root down to its own, the outermost first.
+        partitions: text of ``cpuset.cpus.partition`` by cgroup on that way, where it says more
+            than ``member``.
         threads: every thread in it and its children.
+        unseen: ids of threads in it of which no status was recorded.
+        unplaced: threads of its processes that are in none of the cgroups that were read.
     """
 
     name: str
@@ -155,12 +177,45 @@ class Container:
     id: str | None
     running: bool
     restarts: int = 0
+    started: str | None = None
+    ended: str | None = None
     cgroup: str | None = None
     cpuset: CpuSet | None = None
     configured: CpuSet | None = None
     children: Mapping[str, CpuSet] = field(default_factory=dict)
-    cpu_max: str | None = None
+    limited: tuple[CpuLimit, ...] = ()
+    partitions: Mapping[str, str] = field(default_factory=dict)
     threads: tuple[Thread, ...] = ()
+    unseen: tuple[int, ...] = ()
+    unplaced: tuple[Thread, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """What runs below kubepods in a cgroup of no container that the API shows.
+
+    A pod's sandbox is one; a container of a pod that was deleted by force, or an instance that
+    a runtime left running, is another.
+
+    Attributes:
+        cgroup: path below the mount point; container_id: by its name, empty without one.
+        pod_uid: of the pod whose cgroup it is in, empty outside of any.
+        cpuset: ``cpuset.cpus.effective``, None where it was not read; configured:
+            ``cpuset.cpus``, which is empty for what the kubelet has no hand in.
+    """
+
+    cgroup: str
+    pod_uid: str
+    container_id: str
+    cpuset: CpuSet | None
+    threads: tuple[Thread, ...]
+    configured: CpuSet | None = None
+
+    @property
+    def processes(self) -> tuple[Thread, ...]:
+        """The main threads, the first process at the head."""
+        mains = (thread for thread in self.threads if thread.tid == thread.pid)
+        return tuple(sorted(mains, key=lambda each: (each.inner_pid or each.pid, each.pid)))
 
 
 @dataclass(frozen=True)
@@ -170,6 +225,11 @@ class Pod:
     Attributes:
         affinity_labels: labels that every term of its required node affinity asks for, where a
             term asks for one value of them.
+        static_uid: its UID on its node, where that is another one: of a static pod.
+        claims: names of its ``resourceClaims``: devices that a driver of DRA gives, which may
+            be CPUs.
+        resizing: whether its resources are being changed in place.
+        leaving: whether its deletion has begun.
     """
 
     namespace: str
@@ -183,6 +243,10 @@ class Pod:
     node_selector: Mapping[str, str]
     containers: tuple[Container, ...]
     affinity_labels: Mapping[str, str] = field(default_factory=dict)
+    static_uid: str | None = None
+    claims: tuple[str, ...] = ()
+    resizing: bool = False
+    leaving: bool = False
 
     def container(self, name: str) -> Container | None:
         """The container of that name, init containers included."""
@@ -224,12 +288,24 @@ class Checkpoint:
     Attributes:
         entries: exclusive CPUs by (pod UID, container name).
         path: where it was read.
+        pods: exclusive CPUs by pod UID, of which containers have theirs and share the rest
+            (PodLevelResourceManagers).
+        remarks: what is odd about the file although it can be read.
+        unknown: keys of the file that are not known.
     """
 
     policy: str
     default: CpuSet
     entries: Mapping[tuple[str, str], CpuSet]
     path: str
+    pods: Mapping[str, CpuSet] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> CpuSet:
+        """Everything that is exclusive to somebody."""
+        return CpuSet.union_of((*self.entries.values(), *self.pods.values()))
 
 
 @dataclass(frozen=True)
@@ -240,6 +316,8 @@ class Kubelet:
         reserved: explicitly reserved CPUs (``reservedSystemCPUs``), None when the
             configuration names none (it may reserve a number of CPUs instead).
         topology_policy: of the topology manager.
+        reserved_milli: what ``kubeReserved`` and ``systemReserved`` reserve together, in
+            thousandths of a CPU; None when neither names CPU.
     """
 
     policy: str | None
@@ -247,11 +325,27 @@ class Kubelet:
     options: Mapping[str, str]
     source: str
     topology_policy: str | None = None
+    reserved_milli: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is the configuration that it runs with: a file may be overruled by flags."""
+        return self.source.endswith("/configz")
+
+    def enables(self, option: str) -> bool:
+        """Whether a policy option is on."""
+        return self.options.get(option, "").lower() == "true"
 
 
 @dataclass(frozen=True)
 class Node:
-    """The node on which the workload runs."""
+    """The node on which the workload runs.
+
+    Attributes:
+        capacity_cpu_milli: all of its CPUs, of which it keeps what is not allocatable.
+        host: main threads of processes outside of pods that may run elsewhere than the node's
+            first process; None when nobody looked.
+    """
 
     name: str
     labels: Mapping[str, str]
@@ -260,15 +354,23 @@ class Node:
     kubelet: Kubelet | None
     checkpoint: Checkpoint | None
     kubelet_version: str = ""
+    capacity_cpu_milli: int | None = None
+    host: tuple[Thread, ...] | None = None
 
 
 @dataclass(frozen=True)
 class DomainTopology:
-    """``<topology>`` of the domain; None where the domain has no such element."""
+    """``<topology>`` of the domain; None where the domain has no such element.
+
+    Attributes:
+        dies: of a socket; clusters: of a die; cores: of a cluster.
+    """
 
     sockets: int
     cores: int
     threads: int
+    dies: int = 1
+    clusters: int = 1
 
 
 @dataclass(frozen=True)
@@ -361,6 +463,8 @@ class Snapshot:
         events: one line an event, oldest first.
         leftovers: cgroups on the node that belong to the `former` workload; where a node was
             looked at, those of pods that are not on it.
+        unlisted: what runs below kubepods beside the containers of `pods`.
+        unreadable: reason by path of a node file that is there and could not be read.
     """
 
     case: str
@@ -380,6 +484,8 @@ class Snapshot:
     events: tuple[str, ...] = ()
     former: Former | None = None
     leftovers: tuple[str, ...] = ()
+    unlisted: tuple[Unlisted, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
     done: tuple[str, ...] = ()

@@ -46,6 +46,7 @@ class Finding:
         message: one sentence that alone tells what was compared and what is wrong.
         compared: the values, in the order of the message.
         final: what is wrong may never be, not even for a moment: a later look does not mend it.
+        notes: what a reader should know although nobody promised otherwise.
     """
 
     requirement: str
@@ -57,3 +58,4 @@ class Finding:
     moment: str = ""
     node: str = ""
     final: bool = False
+    notes: tuple[str, ...] = ()

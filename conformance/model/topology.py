@@ -65,6 +65,20 @@ class Topology:
         """The largest number of threads of a core; above 1 is SMT."""
         return max((len(core) for core in self.cores), default=0)
 
+    @cached_property
+    def cpus_per_core(self) -> int:
+        """CPUs of a core as the kubelet counts them: all by all, in whole numbers.
+
+        On a node where cores have one thread or two that is 1 (kubernetes
+        pkg/kubelet/cm/cpumanager/topology, CPUsPerCore).
+        """
+        return len(self.cpus) // len(self.cores) if self.cores else 0
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all cores have equally many threads that are online."""
+        return all(len(core) == self.threads_per_core for core in self.cores)
+
     def whole_cores(self, cpus: Iterable[int]) -> frozenset[CpuSet]:
         """The cores of which every thread is among these CPUs."""
         chosen = frozenset(cpus)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TypeVar
 
-from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import (
     Checkpoint,
-    Container,
     Domain,
     Guest,
     Json,
@@ -21,15 +18,14 @@ from conformance.model.evidence import (
     RawSnapshot,
     Snapshot,
     Thread,
+    Unlisted,
 )
 from conformance.model.same import Same
 from conformance.model.topology import Topology
-from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes, proc
-from conformance.parsing.cpulist import cpulist
-from conformance.parsing.errors import ParseError
+from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes
+from conformance.parsing.layers import Layers
+from conformance.parsing.residents import Residents
 from conformance.parsing.topology import topology
-
-T = TypeVar("T")
 
 CHECKPOINT = "cpu_manager_state"
 """Name of the kubelet's checkpoint, below its root."""
@@ -39,31 +35,14 @@ CONFIG = "/config.yaml"
 """How the path of the file that it was configured by ends."""
 
 
-class _Layers:
-    """Runs parsers; what one of them does not understand becomes not observed."""
-
-    def __init__(self, not_observed: Mapping[str, str]) -> None:
-        self.not_observed = dict(not_observed)
-
-    def read(self, layer: str, parse: Callable[[], T]) -> T | None:
-        try:
-            return parse()
-        except ParseError as error:
-            self.not_observed.setdefault(layer, str(error))
-        except (AttributeError, KeyError, TypeError) as error:
-            # Evidence may come from anywhere; an object of another shape is no reason to crash.
-            self.not_observed.setdefault(layer, f"{layer} is not what was expected: {error!r}")
-        return None
-
-
 def assemble(raw: RawSnapshot) -> Snapshot:
     """Parses a recording. Pure.
 
     A layer that cannot be parsed is absent from the snapshot, and `Snapshot.not_observed`
     says why, quoting the text: the layers are ``vmi pod pods node topology kubelet
-    checkpoint cgroups threads domain live guest rejection``.
+    checkpoint cgroups threads host domain live guest rejection``.
     """
-    layers = _Layers(raw.not_observed)
+    layers = Layers(raw.not_observed)
     on_node = _on_node(Same(raw.pods, raw.files))
     pod = layers.read("pod", lambda: _own_pod(raw, on_node))
     pods = _pods(raw, pod, on_node, layers)
@@ -91,6 +70,8 @@ def assemble(raw: RawSnapshot) -> Snapshot:
         events=layers.read("events", lambda: kubernetes.events(raw.events)) or (),
         former=raw.former,
         leftovers=_leftovers(raw, on_node),
+        unlisted=_unlisted(pods, on_node),
+        unreadable=raw.unreadable,
         not_observed=layers.not_observed,
         torn=raw.torn,
         done=raw.done,
@@ -102,20 +83,24 @@ class _OnNode:
     """What one look at a node showed: the same for every snapshot that shares it.
 
     Attributes:
-        containers: what the files say of containers, those of other pods included.
+        residents: what the files say of everybody who runs there.
+        unlisted: of them those that belong to no pod of the list.
         listed: each pod of the list, complete; None for one that could not be parsed.
         pods: each of them once.
         not_observed: reason by layer for what of them could not be parsed.
         checkpoints, configurations: paths of the kubelet's files; of its running
             configuration where the API shows it.
+        host: see `Node.host`.
     """
 
-    containers: _Containers
+    residents: Residents
+    unlisted: tuple[Unlisted, ...]
     listed: tuple[Pod | None, ...]
     pods: tuple[Pod, ...]
     not_observed: Mapping[str, str]
     checkpoints: tuple[str, ...]
     configurations: tuple[str, ...]
+    host: tuple[Thread, ...] | None
 
 
 @lru_cache(maxsize=8)
@@ -126,9 +111,9 @@ def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
         shared: `RawSnapshot.pods` and `RawSnapshot.files`, which must not change.
     """
     objects, files = shared.values
-    layers, containers = _Layers({}), _Containers(files)
+    layers, residents = Layers({}), Residents(files)
     listed = tuple(
-        _complete(pod, containers, layers) if pod is not None else None
+        _complete(pod, residents, layers) if pod is not None else None
         for pod in (layers.read("pods", partial(kubernetes.pod, obj)) for obj in objects)
     )
     pods: dict[str, Pod] = {}
@@ -139,18 +124,21 @@ def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
     configurations = [path for path in kubelets if path.endswith(CONFIGZ)] or [
         path for path in kubelets if path.endswith(CONFIG)
     ]
+    ids = {each.id for pod in pods.values() for each in pod.containers if each.id}
     return _OnNode(
-        containers,
+        residents,
+        residents.unlisted(ids, layers),
         listed,
         tuple(pods.values()),
         layers.not_observed,
         tuple(path for path in kubelets if path.endswith("/" + CHECKPOINT)),
         tuple(configurations),
+        layers.read("host", residents.host),
     )
 
 
-def _complete(pod: Pod, containers: _Containers, layers: _Layers) -> Pod:
-    complete = tuple(containers.complete(container, layers) for container in pod.containers)
+def _complete(pod: Pod, residents: Residents, layers: Layers) -> Pod:
+    complete = tuple(residents.complete(container, layers) for container in pod.containers)
     return replace(pod, containers=complete)
 
 
@@ -164,83 +152,18 @@ def _own_pod(raw: RawSnapshot, on_node: _OnNode) -> Pod | None:
     return kubernetes.pod(raw.pod)
 
 
-def _pods(raw: RawSnapshot, own: Pod | None, on_node: _OnNode, layers: _Layers) -> tuple[Pod, ...]:
+def _pods(raw: RawSnapshot, own: Pod | None, on_node: _OnNode, layers: Layers) -> tuple[Pod, ...]:
     """The pods listed, and the snapshot's own one where it is not among them."""
-    if (raw.pods or raw.pod or raw.former) and not on_node.containers.tree.files:
+    if (raw.pods or raw.pod or raw.former) and on_node.residents.empty:
         layers.not_observed.setdefault("cgroups", _why(raw, cgroups.MOUNT))
     for layer, why in on_node.not_observed.items():
         layers.not_observed.setdefault(layer, why)
     if own is None or any(pod.uid == own.uid for pod in on_node.pods):
         return on_node.pods
-    return (*on_node.pods, _complete(own, on_node.containers, layers))
+    return (*on_node.pods, _complete(own, on_node.residents, layers))
 
 
-class _Containers:
-    """What the node's files say of containers."""
-
-    def __init__(self, files: Mapping[str, str]) -> None:
-        self.tree = cgroups.tree(files)
-        self._files = files
-        self._status_paths = {
-            int(parts[4]): path
-            for path in files
-            if path.startswith("/proc/") and len(parts := path.split("/")) == 6
-        }
-
-    def complete(self, container: Container, layers: _Layers) -> Container:
-        """The container with what its cgroup and its threads say."""
-        path = self.tree.containers.get(container.id or "")
-        if path is None:
-            return container
-        files = self.tree.files.get(path, {})
-        children = sorted(self.tree.children.get(container.id or "", ()))
-        threads = layers.read("threads", lambda: tuple(self._threads([path, *children])))
-        return replace(
-            container,
-            cgroup=path,
-            cpuset=self._cpus(path, "cpuset.cpus.effective", layers),
-            configured=self._cpus(path, "cpuset.cpus", layers),
-            children={
-                child[len(path) + 1 :]: cpus
-                for child in children
-                if (cpus := self._cpus(child, "cpuset.cpus.effective", layers)) is not None
-            },
-            cpu_max=files["cpu.max"].strip() if "cpu.max" in files else None,
-            threads=threads or (),
-        )
-
-    def _cpus(self, path: str, name: str, layers: _Layers) -> CpuSet | None:
-        text = self.tree.files.get(path, {}).get(name)
-        if text is None:
-            return None
-        return layers.read("cgroups", lambda: cpulist(text, f"{cgroups.MOUNT}{path}/{name}"))
-
-    def _threads(self, paths: list[str]) -> Iterator[Thread]:
-        """The threads that ``cgroup.threads`` names and whose status was read.
-
-        A thread that ended in between has no status, and is none.
-        """
-        members: dict[int, str] = {}
-        for path in paths:
-            text = self.tree.files.get(path, {}).get("cgroup.threads", "")
-            for tid in proc.ids(text, f"{cgroups.MOUNT}{path}/cgroup.threads"):
-                members[tid] = path
-        for tid, path in sorted(members.items()):
-            source = self._status_paths.get(tid)
-            if source is not None:
-                status = proc.status(self._files[source], source)
-                yield Thread(
-                    pid=status.pid,
-                    tid=status.tid,
-                    name=status.name,
-                    affinity=status.affinity,
-                    cgroup=path,
-                    parent=status.parent,
-                    inner_pid=status.inner_pid,
-                )
-
-
-def _node(raw: RawSnapshot, on_node: _OnNode, layers: _Layers) -> Node | None:
+def _node(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Node | None:
     obj = raw.node
     if obj is None:
         layers.not_observed.setdefault("node", "no node was recorded")
@@ -256,26 +179,41 @@ def _node(raw: RawSnapshot, on_node: _OnNode, layers: _Layers) -> Node | None:
         kubelet=_kubelet(raw, on_node, layers),
         checkpoint=_checkpoint(raw, on_node, layers),
         kubelet_version=node.kubelet_version,
+        capacity_cpu_milli=node.capacity_cpu_milli,
+        host=on_node.host,
     )
 
 
-def _topology(raw: RawSnapshot, layers: _Layers) -> Topology | None:
+def _topology(raw: RawSnapshot, layers: Layers) -> Topology | None:
     if not raw.hardware:
         layers.not_observed.setdefault("topology", _why(raw, "/sys/devices/system/cpu"))
         return None
     return layers.read("topology", lambda: topology(raw.hardware))
 
 
-def _checkpoint(raw: RawSnapshot, on_node: _OnNode, layers: _Layers) -> Checkpoint | None:
+def _checkpoint(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Checkpoint | None:
     paths = on_node.checkpoints
     if len(paths) != 1:
         why = f"{len(paths)} checkpoints were read: {', '.join(paths)}" if paths else ""
         layers.not_observed.setdefault("checkpoint", why or _why(raw, CHECKPOINT))
         return None
-    return layers.read("checkpoint", lambda: kubelet.checkpoint(raw.files[paths[0]], paths[0]))
+    found = layers.read("checkpoint", lambda: kubelet.checkpoint(raw.files[paths[0]], paths[0]))
+    return None if found is None else _by_api_uid(found, on_node)
 
 
-def _kubelet(raw: RawSnapshot, on_node: _OnNode, layers: _Layers) -> Kubelet | None:
+def _by_api_uid(state: Checkpoint, on_node: _OnNode) -> Checkpoint:
+    """A static pod has one UID in the API and another one on its node."""
+    names = {pod.static_uid: pod.uid for pod in on_node.pods if pod.static_uid}
+    if not names.keys() & {*(uid for uid, _name in state.entries), *state.pods}:
+        return state
+    return replace(
+        state,
+        entries={(names.get(uid, uid), name): cpus for (uid, name), cpus in state.entries.items()},
+        pods={names.get(uid, uid): cpus for uid, cpus in state.pods.items()},
+    )
+
+
+def _kubelet(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Kubelet | None:
     paths = on_node.configurations
     if not paths:
         layers.not_observed.setdefault("kubelet", _why(raw, "the kubelet's configuration"))
@@ -291,7 +229,7 @@ def _why(raw: RawSnapshot, wanted: str) -> str:
     return reasons[0] if reasons else f"{wanted} was not found on the node"
 
 
-def _domain(raw: RawSnapshot, layers: _Layers) -> tuple[Domain | None, LivePins | None]:
+def _domain(raw: RawSnapshot, layers: Layers) -> tuple[Domain | None, LivePins | None]:
     recorded = raw.domain
     if recorded is None:
         why = raw.not_observed.get("domain", "libvirt was not asked")
@@ -304,7 +242,7 @@ def _domain(raw: RawSnapshot, layers: _Layers) -> tuple[Domain | None, LivePins 
     )
 
 
-def _guest(raw: RawSnapshot, layers: _Layers) -> Guest | None:
+def _guest(raw: RawSnapshot, layers: Layers) -> Guest | None:
     console = raw.console
     if console is None:
         why = raw.not_observed.get("console", "the guest's console was not read")
@@ -321,20 +259,28 @@ def _guest(raw: RawSnapshot, layers: _Layers) -> Guest | None:
 
 
 def _leftovers(raw: RawSnapshot, on_node: _OnNode) -> tuple[str, ...]:
-    tree = on_node.containers.tree
+    tree = on_node.residents.tree
     if raw.former is not None:
         return cgroups.leftovers(tree, raw.former.pod_uid, raw.former.container_ids)
     return () if raw.manifest else _strays(raw, tree)
 
 
+def _unlisted(pods: Iterable[Pod], on_node: _OnNode) -> tuple[Unlisted, ...]:
+    """Without the containers of a pod that is not in the list of its node."""
+    if len(pods := tuple(pods)) == len(on_node.pods):
+        return on_node.unlisted
+    ids = {each.id for pod in pods for each in pod.containers}
+    return tuple(each for each in on_node.unlisted if each.container_id not in ids)
+
+
 def _strays(raw: RawSnapshot, tree: cgroups.Tree) -> tuple[str, ...]:
     """Cgroups of pods that the API does not know on this node."""
+    if "pods" in raw.not_observed:
+        return ()
     known = set()
     for pod in raw.pods:
         metadata = pod.get("metadata") or {}
-        # A static pod has one UID in the API and another one on its node.
-        static = (metadata.get("annotations") or {}).get("kubernetes.io/config.hash")
-        known |= {metadata.get("uid"), static}
+        known |= {metadata.get("uid"), kubernetes.static_uid(metadata)}
     return tuple(
         sorted(
             f"{cgroups.MOUNT}{path}" for uid in tree.pods.keys() - known for path in tree.pods[uid]

@@ -83,9 +83,11 @@ def _topology(root: ET.Element, source: str) -> DomainTopology | None:
     if element is None:
         return None
     return DomainTopology(
-        sockets=_number(element, "sockets", source) * int(element.get("dies", "1")),
+        sockets=_number(element, "sockets", source),
         cores=_number(element, "cores", source),
         threads=_number(element, "threads", source),
+        dies=_number(element, "dies", source, "1"),
+        clusters=_number(element, "clusters", source, "1"),
     )
 
 
@@ -102,8 +104,8 @@ def _cpuset(element: ET.Element, source: str) -> CpuSet:
     return cpus
 
 
-def _number(element: ET.Element, key: str, source: str) -> int:
-    text = element.get(key, "")
+def _number(element: ET.Element, key: str, source: str, default: str = "") -> int:
+    text = element.get(key, default)
     if not text.isdecimal():
         raise ParseError(f"a number in {key}", ET.tostring(element, "unicode"), source)
     return int(text)

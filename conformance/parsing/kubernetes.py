@@ -10,8 +10,9 @@ from conformance.model.evidence import Container, Json, Pod, Rejection, Resource
 from conformance.parsing.errors import ParseError
 from conformance.parsing.quantity import milli, whole
 
-SCHEMES = ("containerd://", "cri-o://", "docker://")
-"""What container ids of the API begin with."""
+_RESIZES = ("PodResizePending", "PodResizeInProgress")
+_KINDS = (("initContainers", "init"), ("containers", "container"))
+_EPHEMERAL = (("ephemeralContainers", "ephemeral"),)
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class NodeObject:
     name: str
     labels: Mapping[str, str]
     allocatable_cpu_milli: int | None
+    capacity_cpu_milli: int | None
     kubelet_version: str
 
 
@@ -34,12 +36,12 @@ def pod(obj: Json) -> Pod:
     meta, spec, status = _part(obj, "metadata"), _part(obj, "spec"), obj.get("status") or {}
     states = {
         state["name"]: state
-        for kind in ("initContainerStatuses", "containerStatuses")
+        for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
         for state in status.get(kind) or ()
     }
     containers = [
         _container(item, role, states.get(item.get("name"), {}), source)
-        for kind, role in (("initContainers", "init"), ("containers", "container"))
+        for kind, role in (*_KINDS, *_EPHEMERAL)
         for item in spec.get(kind) or ()
     ]
     if not containers:
@@ -56,7 +58,24 @@ def pod(obj: Json) -> Pod:
         node_selector=spec.get("nodeSelector") or {},
         containers=tuple(containers),
         affinity_labels=_affinity_labels(spec),
+        static_uid=static_uid(meta),
+        claims=tuple(claim.get("name", "") for claim in spec.get("resourceClaims") or ()),
+        resizing=bool(status.get("resize"))
+        or any(
+            condition.get("type") in _RESIZES and condition.get("status") == "True"
+            for condition in status.get("conditions") or ()
+        ),
+        leaving=bool(meta.get("deletionTimestamp")),
     )
+
+
+def static_uid(metadata: Json) -> str | None:
+    """The UID that a static pod has on its node; the API shows a mirror with one of its own.
+
+    Source: kubernetes pkg/kubelet/types, ConfigHashAnnotationKey.
+    """
+    value = (metadata.get("annotations") or {}).get("kubernetes.io/config.hash")
+    return str(value) if value else None
 
 
 def _affinity_labels(spec: Json) -> Mapping[str, str]:
@@ -91,10 +110,19 @@ def _pod_reason(status: Mapping[str, Any]) -> str | None:
             waiting = (state.get("state") or {}).get("waiting")
             ended = (state.get("state") or {}).get("terminated")
             if waiting and waiting.get("reason") not in {None, "PodInitializing"}:
-                parts.append(f"container {state['name']} waits: {waiting['reason']}")
+                former = (state.get("lastState") or {}).get("terminated")
+                after = f" after it {_ended(former)}" if former else ""
+                parts.append(f"container {state['name']} waits: {waiting['reason']}{after}")
             elif ended and ended.get("exitCode"):
-                parts.append(f"container {state['name']} ended with {ended['exitCode']}")
+                parts.append(f"container {state['name']} {_ended(ended)}")
     return ": ".join(part for part in parts if part) or None
+
+
+def _ended(state: Json) -> str:
+    """How a container ended: its exit code, the reason that the runtime gives, any message."""
+    reason, message = state.get("reason"), state.get("message")
+    words = f"ended with {state.get('exitCode')}" + (f" ({reason})" if reason else "")
+    return f"{words}: {message.strip()}" if message else words
 
 
 def _container(item: Json, role: str, state: Json, source: str) -> Container:
@@ -103,28 +131,24 @@ def _container(item: Json, role: str, state: Json, source: str) -> Container:
         role = "restartable-init"
     resources = item.get("resources") or {}
     full_id = state.get("containerID") or ""
+    current = state.get("state") or {}
     return Container(
         name=name,
         role=role,
         image=item.get("image", ""),
         requests=_resources(resources.get("requests"), f"{source} {name} requests"),
         limits=_resources(resources.get("limits"), f"{source} {name} limits"),
-        id=container_id(full_id, f"{source} {name} containerID") if full_id else None,
-        running="running" in (state.get("state") or {}),
+        id=container_id(full_id) or None,
+        running="running" in current,
         restarts=state.get("restartCount", 0),
+        started=(current.get("running") or {}).get("startedAt"),
+        ended=(current.get("terminated") or {}).get("finishedAt"),
     )
 
 
-def container_id(text: str, source: str) -> str:
-    """The id without its scheme.
-
-    Raises:
-        ParseError: a runtime that is not known.
-    """
-    for scheme in SCHEMES:
-        if text.startswith(scheme) and len(text) > len(scheme):
-            return text[len(scheme) :]
-    raise ParseError(f"a container id with one of {', '.join(SCHEMES)}", text, source)
+def container_id(text: str) -> str:
+    """The id without its scheme, which is the runtime's name: ``containerd://``, ``cri-o://``."""
+    return text.rpartition("://")[2]
 
 
 def _resources(values: Json | None, source: str) -> Resources:
@@ -140,11 +164,12 @@ def node(obj: Json) -> NodeObject:
     source = f"node {_name(obj)}"
     meta = _part(obj, "metadata")
     status = obj.get("status") or {}
-    cpu = (status.get("allocatable") or {}).get("cpu")
+    cpu, all_cpu = ((status.get(kind) or {}).get("cpu") for kind in ("allocatable", "capacity"))
     return NodeObject(
         name=_text(meta, "name", source),
         labels=meta.get("labels") or {},
         allocatable_cpu_milli=None if cpu is None else milli(cpu, f"{source} allocatable.cpu"),
+        capacity_cpu_milli=None if all_cpu is None else milli(all_cpu, f"{source} capacity.cpu"),
         kubelet_version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
     )
 

@@ -35,6 +35,19 @@ def excerpt(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if line.split(":", 1)[0] in KEPT)
 
 
+def affinity(text: str) -> str:
+    """Where a status file says that the thread may run, as it says it; empty where it does not."""
+    lines = (line.partition(":") for line in text.splitlines())
+    return next((cpus.strip() for key, _, cpus in lines if key == "Cpus_allowed_list"), "")
+
+
+def is_kernel_thread(text: str) -> bool:
+    """Whether a status file is of kthreadd, which is process 2 on any node, or of a child."""
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    numbers = (lines.get("Tgid", "").strip(), lines.get("PPid", "").strip())
+    return numbers == ("2", "0") or numbers[1] == "2"
+
+
 def status(text: str, source: str) -> Status:
     """Reads the status of one thread.
 

@@ -290,7 +290,7 @@ def node_files() -> dict[str, str]:
         "policyName": "static",
         "defaultCpuSet": POOL,
         "entries": {UID: {"compute": "2-4"}, OTHER_UID: {"compute": "6-7"}},
-        "checksum": 1234567,
+        "checksum": 0,
     }
     config = {
         "kubeletconfig": {

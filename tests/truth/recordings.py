@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.selfproof.recording import RECORDED_SETTING
 
 RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
 Json = dict[str, Any]
+_OF_CONTAINER = re.compile(r"(/sys/fs/cgroup/kubepods/(?:[a-z]+/)?pod[^/]+/[0-9a-f]{64})/(.+)")
 
 
 class Recording:
@@ -88,3 +90,28 @@ class Recording:
     def failed(self) -> set[str]:
         """Requirements that fail."""
         return self.by_verdict(Verdict.FAIL)
+
+    def nested(self, below: str) -> int:
+        """Moves what is in each container's cgroup into one below it, as crun does.
+
+        Returns how many containers there were.
+        """
+        moved = 0
+        for path in (self.directory / "nodes").glob("*.json"):
+            pods, files = json.loads(path.read_text())
+            inner: dict[str, str] = {}
+            for name, text in files.items():
+                if found := _OF_CONTAINER.fullmatch(name):
+                    scope, rest = found.groups()
+                    inner[f"{scope}/{below}/{rest}"] = text
+                    inner |= {f"{scope}/cpuset.cpus.effective": "0-11\n"}
+                    inner |= {f"{scope}/cgroup.threads": ""}
+                    moved += rest == "cgroup.threads"
+            kept = {name: t for name, t in files.items() if not _OF_CONTAINER.fullmatch(name)}
+            path.write_text(json.dumps([pods, kept | inner]))
+        return moved
+
+    def verdicts(self, requirement: str) -> set[str]:
+        """What was found of a requirement."""
+        found = self.judged().findings
+        return {str(each.verdict) for each in found if each.requirement == requirement}

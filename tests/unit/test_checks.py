@@ -70,7 +70,7 @@ def test_observer_in_the_root_is_not_counted_and_a_stranger_of_the_launcher_is()
     raw = good.running()
     assert judge("EMU-HOUSEKEEPING", raw).verdict is Verdict.PASS
     path = good.status_path(170, 170)
-    inside = raw.files[path].replace("PPid:\t99", "PPid:\t100")
+    inside = raw.files[path].replace("PPid:\t99", "PPid:\t101")
     finding = judge("EMU-HOUSEKEEPING", change.files({path: inside})(raw))
     assert finding.verdict is Verdict.FAIL
     assert "'cat' (170)" in finding.message

@@ -20,14 +20,38 @@ from tests.selfproof import recording as good
 
 
 class RecordedNode:
-    """A node whose files are those of the good recording; counts round trips."""
+    """A node whose files are those of the good recording; counts round trips.
 
-    def __init__(self) -> None:
+    Args:
+        seen_from: the cgroup namespace of whoever reads: paths of processes begin there.
+    """
+
+    def __init__(self, seen_from: str = "") -> None:
         self.texts = {**good.hardware(), **good.node_files()}
+        self.texts |= {f"{good.CGROUPS}{good.ROOT}/cpu.stat": "usage_usec 7\nnr_throttled 0\n"}
+        self.processes = {"1": "/init.scope", "2": "/"}
+        for path, text in good.node_files().items():
+            if path.endswith("/cgroup.threads"):
+                where = path.removeprefix(good.CGROUPS).rpartition("/")[0]
+                self.processes |= dict.fromkeys(text.split(), where)
+        for pid, where in self.processes.items():
+            self.texts[f"/proc/{pid}/cgroup"] = f"0::{seen_from}{where}\n"
+        self.status("1", "init", "0-11", parent=0)
+        self.status("2", "kthreadd", "0-11", parent=0)
         self.trips = 0
+        self.asked: set[str] = set()
+
+    def status(self, pid: str, name: str, cpus: str, *, parent: int = 1, place: str = "") -> None:
+        self.texts[f"/proc/{pid}/status"] = (
+            f"Name:\t{name}\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t{parent}\n"
+            f"Cpus_allowed_list:\t{cpus}\n"
+        )
+        if place:
+            self.texts[f"/proc/{pid}/cgroup"] = f"0::{place}\n"
 
     def read(self, patterns: Sequence[str]) -> Reading:
         self.trips += 1
+        self.asked = set(patterns)
         found = {
             path: text
             for path, text in self.texts.items()
@@ -36,16 +60,29 @@ class RecordedNode:
         return Reading(found, {})
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        return tuple(sorted(self.read(patterns).files))
+        """Directories as well."""
+        self.trips += 1
+        parts = [path.split("/") for path in self.texts]
+        paths = {"/".join(each[:length]) for each in parts for length in range(2, len(each) + 1)}
+        return tuple(
+            sorted(p for p in paths if any(self._matches(p, pattern) for pattern in patterns))
+        )
 
     def _matches(self, path: str, pattern: str) -> bool:
-        parts = path.split("/")
-        if parts[1] == "proc":
+        parts, wanted = path.split("/"), pattern.split("/")
+        if parts[1] == "proc" and wanted[1] == "proc" and len(parts) == 6:
             # As in Linux, any thread can be reached as if it were a process.
-            path = f"/proc/{parts[4]}/task/{parts[4]}/{parts[5]}"
-            parts = path.split("/")
-        wanted = pattern.split("/")
+            parts[2] = wanted[2] if wanted[2] == parts[4] else parts[2]
         return len(parts) == len(wanted) and all(map(fnmatch, parts, wanted))
+
+
+FIRST = ("/proc/1/status", "/proc/1/cgroup")
+
+
+def as_recorded(files: dict[str, str]) -> dict[str, str]:
+    """Without what shows that the node's own processes were looked at."""
+    kept = {path: text for path, text in files.items() if path not in FIRST}
+    return {**kept, good.CONFIGZ: good.node_files()[good.CONFIGZ]}
 
 
 def test_two_round_trips_show_all_that_is_judged() -> None:
@@ -53,8 +90,62 @@ def test_two_round_trips_show_all_that_is_judged() -> None:
     files, unreadable = NodeReader(shell, "/var/lib/kubelet").files()
     assert shell.trips == 2
     assert not unreadable
-    raw = replace(good.running(), files={**files, good.CONFIGZ: good.node_files()[good.CONFIGZ]})
-    assert assemble(raw) == assemble(good.running())
+    assert files[f"{good.CGROUPS}{good.ROOT}/cpu.stat"] == "nr_throttled 0\n"
+    raw = replace(good.running(), files=as_recorded(files))
+    throttled = {f"{good.CGROUPS}{good.ROOT}/cpu.stat": "nr_throttled 0\n"}
+    plain = replace(good.running(), files={**good.node_files(), **throttled})
+    assert assemble(raw) == assemble(plain)
+
+
+def test_whatever_the_root_is_called_and_however_deep_a_process_sits() -> None:
+    shell = RecordedNode()
+    deep = "/odd.slice/odd-kubepods.slice/odd-kubepods-podu.slice/crio-1.scope/a/b/c/d/e/f/g"
+    shell.texts[f"{good.CGROUPS}{deep}/cgroup.threads"] = "900\n"
+    shell.texts["/proc/900/cgroup"] = f"0::{deep}\n"
+    shell.texts["/proc/900/task/900/status"] = "Name:\tdeep\n"
+    left = "/odd.slice/odd-kubepods.slice/odd-kubepods-podv.slice/cpuset.cpus.effective"
+    shell.texts[f"{good.CGROUPS}{left}"] = "0-11\n"
+    files, _ = NodeReader(shell, "/var/lib/kubelet").files()
+    assert {f"{good.CGROUPS}{deep}/cgroup.threads", f"{good.CGROUPS}{left}"} <= set(files)
+    assert "/proc/900/task/900/status" in files
+
+
+def test_a_reader_in_a_cgroup_namespace_of_its_own_finds_them_by_name() -> None:
+    shell = RecordedNode(seen_from="/../..")
+    files, _ = NodeReader(shell, "/var/lib/kubelet").files()
+    assert assemble(replace(good.running(), files=as_recorded(files))).pod is not None
+    threads = {path for path in good.node_files() if path.startswith("/proc/")}
+    tids = {path.split("/")[4] for path in files if path.startswith("/proc/")}
+    assert {path.split("/")[4] for path in threads} == tids
+    assert "/proc/1/status" not in files
+
+
+def test_of_processes_outside_of_pods_those_are_kept_that_are_pinned() -> None:
+    shell = RecordedNode()
+    shell.status("900", "stress", "3", place="/user.slice")
+    shell.status("901", "sshd", "0-11", place="/system.slice/ssh.service")
+    shell.status("902", "ksoftirqd/3", "3", parent=2, place="/")
+    reader = NodeReader(shell, "/var/lib/kubelet")
+    files, _ = reader.files()
+    assert {path for path in files if path.count("/") == 3 and path.startswith("/proc")} == {
+        *FIRST,
+        "/proc/900/status",
+        "/proc/900/cgroup",
+    }
+    reader.files()
+    assert "/proc/902/status" not in shell.asked, "what is a kernel thread stays one"
+    host = assemble(replace(good.running(), files=as_recorded(files) | files)).node
+    assert host is not None
+    assert host.host is not None
+    assert [each.name for each in host.host] == ["stress"]
+
+
+def test_of_too_many_processes_outside_of_pods_none_is_read() -> None:
+    shell = RecordedNode()
+    for number in range(1000, 2000):
+        shell.status(str(number), "busy", "3", place="/system.slice/busy.service")
+    files, _ = NodeReader(shell, "/var/lib/kubelet").files()
+    assert not any(path.count("/") == 3 for path in files if path.startswith("/proc"))
 
 
 def test_hardware_is_read_once() -> None:

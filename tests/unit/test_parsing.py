@@ -174,7 +174,7 @@ class TestKubelet:
             '{"policyName":"static"}',
             '{"policyName":"static","defaultCpuSet":"0","entries":{"container-id":"1"}}',
             '{"policyName":"static","defaultCpuSet":"0","entries":{"u":{"c":"x"}}}',
-            '{"policyName":"static","defaultCpuSet":"0","podEntries":{}}',
+            '{"policyName":"static","defaultCpuSet":"0","podEntries":{"u":"1"}}',
         ],
     )
     def test_checkpoint_of_another_form_is_refused(self, text: str) -> None:
@@ -211,11 +211,9 @@ class TestKubelet:
 
 
 class TestPods:
-    def test_container_ids_of_known_runtimes(self) -> None:
-        assert kubernetes.container_id("containerd://abc", "here") == "abc"
-        assert kubernetes.container_id("cri-o://abc", "here") == "abc"
-        with pytest.raises(ParseError, match="rkt"):
-            kubernetes.container_id("rkt://abc", "here")
+    def test_container_ids_of_any_runtime(self) -> None:
+        for text in ("containerd://abc", "cri-o://abc", "isulad://abc", "abc"):
+            assert kubernetes.container_id(text) == "abc"
 
     def test_restartable_init_containers_are_told_apart(self) -> None:
         pod = kubernetes.pod(
@@ -399,11 +397,34 @@ class TestCgroups:
             }
         )
         assert tree.containers == {ID: path}
-        assert tree.children == {ID: {f"{path}/housekeeping"}}
+        assert tree.below == {path: [path, f"{path}/housekeeping"]}
         assert set(tree.pods) == {UID}
         assert cgroups.leftovers(tree, UID, ()) == (cgroups.MOUNT + path.rpartition("/")[0],)
 
     def test_nothing_of_anybody_else(self) -> None:
         tree = cgroups.tree({f"{cgroups.MOUNT}/system.slice/ssh.service/cpuset.cpus": "1\n"})
-        assert not tree.files
+        assert not tree.pods
+        assert not tree.loose
         assert cgroups.leftovers(tree, UID, (ID,)) == ()
+
+    @pytest.mark.parametrize(
+        ("path", "place"),
+        [
+            ("/system.slice/ssh.service", None),
+            ("/k3s/kubepods/burstable", ("/k3s/kubepods", "", "")),
+            (f"/a/kubepods/besteffort/pod{UID}", ("/a/kubepods", UID, "")),
+            (f"/kubepods/pod{UID}/{ID}/a/kubepods/podx/{'d' * 64}", ("/kubepods", UID, ID)),
+            (f"/kubepods/pod{UID}/crio-conmon-{ID}.scope", ("/kubepods", UID, "")),
+            (
+                f"/system.slice/kubepods-burstable-pod{SLICE}:cri-containerd:{ID}",
+                (f"/system.slice/kubepods-burstable-pod{SLICE}:cri-containerd:{ID}", UID, ID),
+            ),
+            (
+                rf"/x\x2dy-kubepods.slice/x\x2dy-kubepods-pod{SLICE}",
+                (r"/x\x2dy-kubepods.slice", UID, ""),
+            ),
+        ],
+    )
+    def test_places(self, path: str, place: tuple[str, str, str] | None) -> None:
+        found = cgroups.place(path)
+        assert (found and (found.root, found.pod_uid, found.container_id)) == place

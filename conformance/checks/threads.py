@@ -1,0 +1,127 @@
+"""The threads of a compute container: which are vCPUs, the emulator's, the launcher's, a guest's.
+
+QEMU names its threads (``CPU n/ACCEL``, ``IO iothreadN``); whose another process is, its
+ancestry tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from conformance.checks.witnesses import compute, silent
+from conformance.model.evidence import Container, Snapshot, Thread
+from conformance.model.same import Same
+
+_VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
+_OTHER_VCPU = re.compile(r"(CPU \d+|ALL CPUs)/")
+_IOTHREAD = re.compile(r"IO iothread(\d+)")
+_KERNEL_HELPERS = ("vhost-", "kvm-")
+"""Kernel threads that work for a QEMU; before Linux 6.4 they are processes of their own."""
+_LAUNCHER = re.compile(
+    r"virt-launcher|virt(qemu|log|lock|storage|secret|nodedev|proxy|iofs)d|libvirtd|"
+    r"qemu-(system|kvm)|swtpm|passt"
+)
+"""Processes that belong in a compute container, by the beginning of their names."""
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The threads of a compute container, sorted.
+
+    Attributes:
+        vcpus: by number of the vCPU.
+        iothreads: by number of the IOThread.
+        emulator: every other thread of QEMU, and kernel threads that work for it.
+        others: of the launcher itself.
+        observers: of processes that somebody started in the container from outside
+            (exec, probes), and of their children: whoever looks must not see himself.
+        orphans: of processes that may be such children, left by a parent that has ended.
+        unknown: vCPU threads of an accelerator whose names are not known.
+        emulated: the vCPUs are threads of a software emulation.
+    """
+
+    vcpus: Mapping[int, Thread]
+    iothreads: Mapping[int, Thread]
+    emulator: tuple[Thread, ...]
+    others: tuple[Thread, ...]
+    observers: tuple[Thread, ...]
+    orphans: tuple[Thread, ...]
+    unknown: tuple[Thread, ...]
+    emulated: bool
+
+
+def threads(snapshot: Snapshot) -> Threads:
+    """The real threads of the compute container."""
+    container = compute(snapshot)
+    if not container.threads:
+        raise silent(
+            snapshot, "threads", "cgroups", default="no thread of the compute container was read"
+        )
+    return _threads(Same(container))
+
+
+@lru_cache(maxsize=8)
+def _threads(shared: Same[Container]) -> Threads:
+    """Sorted once for all checks that ask."""
+    (container,) = shared.values
+    found = container.threads
+    vcpus = {int(m[1]): t for t in found if (m := _VCPU.fullmatch(t.name))}
+    numbered = {t.tid for t in vcpus.values()}
+    unknown = [t for t in found if t.tid not in numbered and _OTHER_VCPU.match(t.name)]
+    qemus = {thread.pid for thread in (*vcpus.values(), *unknown)}
+    iothreads = {int(m[1]): t for t in found if t.pid in qemus and (m := _IOTHREAD.match(t.name))}
+    known = {t.tid for t in (*vcpus.values(), *iothreads.values(), *unknown)}
+    rest = [thread for thread in found if thread.tid not in known]
+    emulator = [t for t in rest if t.pid in qemus or t.name.startswith(_KERNEL_HELPERS)]
+    helpers = {thread.tid for thread in emulator}
+    others = [t for t in rest if t.tid not in helpers]
+    strangers, orphans = _strangers(container, qemus)
+    return Threads(
+        vcpus=vcpus,
+        iothreads=iothreads,
+        emulator=tuple(emulator),
+        others=tuple(t for t in others if t.pid not in strangers | orphans),
+        observers=tuple(t for t in others if t.pid in strangers),
+        orphans=tuple(t for t in others if t.pid in orphans),
+        unknown=tuple(unknown),
+        emulated=any(thread.name.endswith("/TCG") for thread in (*vcpus.values(), *unknown)),
+    )
+
+
+def _strangers(container: Container, qemus: set[int]) -> tuple[set[int], set[int]]:
+    """Processes that were not started by the container's first one, and those that may be such.
+
+    The parent of the first kind is outside, as is that of the first process itself, which is
+    number 1 in its PID namespace; their children are of their kind. When a parent ends, its
+    children become those of number 1: then only a name can tell whose they are.
+    """
+    mains = {t.pid: t for t in container.threads if t.tid == t.pid}
+    helpers = {pid for pid, t in mains.items() if t.name.startswith(_KERNEL_HELPERS)}
+    outside = {pid for pid, t in mains.items() if t.parent is not None and t.parent not in mains}
+    outside -= helpers
+    if any(t.inner_pid for t in mains.values()):
+        first = {pid for pid in outside if mains[pid].inner_pid == 1}
+        if not first:
+            return set(), _descended(outside - qemus, mains, qemus)
+        roots = outside - qemus - first
+    else:
+        # Nothing tells who is number 1: every process that the runtime started looks alike.
+        first = set(sorted(outside)[:1])
+        roots = {p for p in outside - qemus - first if not _LAUNCHER.match(mains[p].name)}
+    strangers = _descended(roots, mains, qemus)
+    left = {
+        pid
+        for pid, t in mains.items()
+        if t.parent in first and pid not in qemus | helpers and not _LAUNCHER.match(t.name)
+    }
+    return strangers, _descended(left, mains, qemus) - strangers
+
+
+def _descended(roots: set[int], mains: Mapping[int, Thread], but: set[int]) -> set[int]:
+    found = set(roots)
+    while more := {p for p, t in mains.items() if t.parent in found and p not in found | but}:
+        found |= more
+    return found
