@@ -18,6 +18,8 @@ CPU_MANAGER_GATE = "CPUManager"
 SIDECAR_GATE = "Sidecar"
 NUMA_GATE = "NUMA"
 
+EMULATED_MACHINES = ("q35*", "pc-q35*")
+
 CONFIG_MAP_NAMESPACES = ("kube-system", NAMESPACE)
 
 
@@ -50,6 +52,13 @@ class ClusterConfig:
             return 1
         live = self._configuration.get("liveUpdateConfiguration") or {}
         return int(live.get("maxHotplugRatio") or 4)
+
+    @property
+    def emulated_machines(self) -> list[str]:
+        """Patterns of the machine types that VMIs may have (GetEmulatedMachines)."""
+        amd64 = (self._configuration.get("architectureConfiguration") or {}).get("amd64") or {}
+        configured = self._configuration.get("emulatedMachines") or amd64.get("emulatedMachines")
+        return list(configured or EMULATED_MACHINES)
 
     @property
     def logs_serial_console(self) -> bool:
