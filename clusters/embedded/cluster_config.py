@@ -56,9 +56,16 @@ class ClusterConfig:
     @property
     def emulated_machines(self) -> list[str]:
         """Patterns of the machine types that VMIs may have (GetEmulatedMachines)."""
+        return list(self._of_machines("emulatedMachines") or EMULATED_MACHINES)
+
+    @property
+    def machine_type(self) -> str:
+        """That of a VMI that names none (GetMachineType)."""
+        return str(self._of_machines("machineType") or "q35")
+
+    def _of_machines(self, key: str) -> Any:
         amd64 = (self._configuration.get("architectureConfiguration") or {}).get("amd64") or {}
-        configured = self._configuration.get("emulatedMachines") or amd64.get("emulatedMachines")
-        return list(configured or EMULATED_MACHINES)
+        return self._configuration.get(key) or amd64.get(key)
 
     @property
     def logs_serial_console(self) -> bool:

@@ -18,7 +18,7 @@ def set_defaults(vmi: Object, config: ClusterConfig) -> None:
     domain = spec["domain"]
     spec.setdefault("architecture", "amd64")
     machine = domain.get("machine") or {}
-    domain["machine"] = {**machine, "type": machine.get("type") or "q35"}
+    domain["machine"] = {**machine, "type": machine.get("type") or config.machine_type}
     spec.setdefault("terminationGracePeriodSeconds", 30)
     _resources(vmi)
     _guest_memory(vmi)

@@ -35,7 +35,7 @@ _DOMAIN = "spec.domain"
 _CPU = f"{_DOMAIN}.cpu"
 _DEDICATED = f"{_CPU}.dedicatedCpuPlacement"
 _NUMA = f"{_CPU}.numa.guestMappingPassthrough"
-_UINT32 = 2**32 - 1
+_INT32 = 2**31 - 1
 _MIN_MEMORY = 1_000_000
 _IOTHREADS_POLICIES = ("shared", "auto", "supplementalPool")
 _FEATURE_POLICIES = ("", "force", "require", "optional", "disable", "forbid")
@@ -51,6 +51,8 @@ def causes(vmi: Object, config: ClusterConfig, *, sidecar_gate: bool = True) -> 
     yield from _guest_memory_rules(vmi, config)
     yield from _machine_rules(vmi, config)
     yield from _cpu_amount_rules(vmi)
+    if config.profile == V1ALPHA2:
+        yield from _width_rules(vmi)
     if is_dedicated(vmi):
         yield from _dedicated_rules(vmi, config)
     yield from _numa_rules(vmi, config)
@@ -110,7 +112,10 @@ def _page_rules(vmi: Object) -> Iterator[Cause]:
 
 def _guest_memory_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
     """Where the guest cannot grow, it fits the limit."""
-    guest, limit = (domain_of(vmi).get("memory") or {}).get("guest"), resource_of(vmi, "limits", "memory")
+    guest, limit = (
+        (domain_of(vmi).get("memory") or {}).get("guest"),
+        resource_of(vmi, "limits", "memory"),
+    )
     if config.hotplug_ratio == 1 and 0 < quantity.value(limit) < quantity.value(guest):
         field = f"{_DOMAIN}.memory.guest"
         message = (
@@ -124,9 +129,7 @@ def _machine_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
     machine, supported = domain_of(vmi)["machine"]["type"], config.emulated_machines
     if not any(fnmatchcase(machine, pattern) for pattern in supported):
         field = f"{_DOMAIN}.machine.type"
-        message = (
-            f"{field} is not supported: {machine} (allowed values: [{' '.join(supported)}])"
-        )
+        message = f"{field} is not supported: {machine} (allowed values: [{' '.join(supported)}])"
         yield Cause(INVALID, message, field)
 
 
@@ -140,6 +143,14 @@ def _cpu_amount_rules(vmi: Object) -> Iterator[Cause]:
         path = _path("requests", "cpu")
         message = f"{path} '{request}' is greater than {_path('limits', 'cpu')} '{limit}'"
         yield Cause(INVALID, message, path)
+
+
+def _width_rules(vmi: Object) -> Iterator[Cause]:
+    """Without defaulting, nothing else holds a number of vCPUs against its 32 bits."""
+    for kind in ("requests", "limits"):
+        if quantity.value(resource_of(vmi, kind, "cpu")) > _INT32:
+            path = _path(kind, "cpu")
+            yield Cause(INVALID, f"{path} is more than a number of vCPUs can be", path)
 
 
 def _dedicated_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
@@ -167,9 +178,7 @@ def _dedicated_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
 
 def _vcpu_source_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
     """Where the number of vCPUs comes from, and that all sources agree."""
-    request, limit = (
-        quantity.value(resource_of(vmi, k, "cpu")) for k in ("requests", "limits")
-    )
+    request, limit = (quantity.value(resource_of(vmi, k, "cpu")) for k in ("requests", "limits"))
     vcpus = topology_product(vmi)
     paths = f"{_path('requests', 'cpu')} or {_path('limits', 'cpu')}"
     when = "when DedicatedCPUPlacement is true "
@@ -222,9 +231,7 @@ def _feature_rules(vmi: Object) -> Iterator[Cause]:
     for index, feature in enumerate(cpu_of(vmi).get("features") or ()):
         policy = feature.get("policy") or ""
         if policy not in _FEATURE_POLICIES:
-            message = (
-                f"CPU feature {feature['name']} uses policy {policy} that is not supported."
-            )
+            message = f"CPU feature {feature['name']} uses policy {policy} that is not supported."
             yield Cause(UNSUPPORTED, message, f"{_CPU}.features[{index}].policy")
 
 
@@ -285,11 +292,7 @@ def _mandatory_rules(vmi: Object) -> Iterator[Cause]:
 
 def _sidecar_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
     annotated = (vmi["metadata"].get("annotations") or {}).get(HOOK_SIDECARS)
-    if (
-        config.profile != V1ALPHA2
-        and annotated
-        and not config.enabled(SIDECAR_GATE)
-    ):
+    if config.profile != V1ALPHA2 and annotated and not config.enabled(SIDECAR_GATE):
         message = (
             "sidecar feature gate is not enabled in kubevirt-config, invalid entry "
             f"metadata.annotations.{HOOK_SIDECARS}"

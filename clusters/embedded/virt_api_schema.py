@@ -124,9 +124,7 @@ def _decoded(schema: Schema, value: Any, path: str, unfit: list[str]) -> Any:
             for name, below in sorted(value.items())
         }
     if schema.type == "map" and schema.items is not None:
-        return {
-            name: _decoded(schema.items, below, path, unfit) for name, below in value.items()
-        }
+        return {name: _decoded(schema.items, below, path, unfit) for name, below in value.items()}
     if schema.type == "array" and schema.items is not None:
         return [_decoded(schema.items, below, path, unfit) for below in value]
     return value
