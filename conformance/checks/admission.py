@@ -31,9 +31,9 @@ def consistent_is_admitted(snapshot: Snapshot, expectation: Expectation, seen: C
         return f"the API admitted VMI {found.namespace}/{found.name}"
     told = _saw_refusal(refused, seen)
     _require_kubevirt(refused)
-    named = [*refusals.fields(refused), *refusals.unread_fields(refused)]
-    contradicting = [field for field in named if promised(field)]
-    if not contradicting or refusals.about_an_instance_type(refused):
+    named = (*refusals.fields(refused), *refusals.unread_fields(refused))
+    contradicting = _promised(refused)
+    if not contradicting:
         raise Unobserved(
             "the VMI was refused for something that the promise is not about "
             f"({', '.join(named) or 'no field is named'}), which is the manifest's fault: {told}"
@@ -78,13 +78,21 @@ def inconsistent_is_refused(snapshot: Snapshot, expectation: Expectation, seen: 
     named = refusals.fields(refused)
     if not named.keys() & set(expected.fields):
         unread = _unread(refused, expected)
-        if not unread and not any(map(promised, (*named, *refusals.unread_fields(refused)))):
+        if not unread and not _promised(refused):
             raise Unobserved(
                 f"the VMI was refused for something else than {wanted}, so that nobody knows "
                 f"whether the rule {expected.rule} is kept: {told}"
             )
         seen.wrong(f"no cause of the refusal names {wanted}: {told}", known=unread, doubt=doubt)
     return f"the API refused the VMI with {refused.code} for {', '.join(named)}"
+
+
+def _promised(refused: Rejection) -> list[str]:
+    """The fields that it was refused for and that the promise is about."""
+    if refusals.about_an_instance_type(refused):
+        return []
+    named = (*refusals.fields(refused), *refusals.unread_fields(refused))
+    return [field for field in named if promised(field)]
 
 
 def _unread(refused: Rejection, expected: Refusal) -> bool:

@@ -92,17 +92,20 @@ def conditions(setting: Setting, architecture: str | None) -> Conditions:
     )
 
 
-def others(setting: Setting, assumed: Conditions) -> Iterator[tuple[Conditions, str]]:
-    """What may hold instead, and why that is not known: one at a time."""
+def others(
+    setting: Setting, assumed: Conditions, machine: str | None
+) -> Iterator[tuple[Conditions, str]]:
+    """What may hold instead for a VMI of a machine type, and why that is not known, one by one."""
     if setting.kubevirt_release is None:
         why = "the release of KubeVirt is not known, and others do otherwise"
         yield replace(assumed, fills_memory_request=not assumed.fills_memory_request), why
         yield replace(assumed, virtio_alone=not assumed.virtio_alone), why
-        yield replace(assumed, machine_globs=not assumed.machine_globs), why
+        if machine:
+            yield replace(assumed, machine_globs=not assumed.machine_globs), why
     if setting.kubevirt_release is None or not setting.configured:
         why = f"the rollout strategy of the KubeVirt CR is not known: {setting.unconfigured}"
         yield replace(assumed, guest_may_grow=not assumed.guest_may_grow), why
-    if not setting.configured:
+    if machine and not setting.configured:
         why = f"the machine types of the KubeVirt CR are not known: {setting.unconfigured}"
         yield replace(assumed, machines=("*",), machine_globs=True), why
         yield replace(assumed, machines=()), why

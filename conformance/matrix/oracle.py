@@ -18,7 +18,7 @@ from conformance.matrix.reading import SCHEMA, STAGES, STORED, Placement, read_p
 from conformance.matrix.rules import GENERATIONS, rules
 from conformance.model.evidence import Resources
 from conformance.model.expectation import Expectation, Refusal, Sidecar
-from conformance.model.fields import NUMA_PASSTHROUGH
+from conformance.model.fields import MACHINE, NUMA_PASSTHROUGH
 from conformance.model.setting import UNKNOWN, Setting
 
 SIDECAR_CPU_MILLI = 200
@@ -93,8 +93,8 @@ def _doubted(
     That is the field of a VMI that may be refused after all, or ``admission`` of one that may be
     admitted.
     """
-    doubts = {}
-    for on, why in others(setting, vmi.on):
+    doubts: dict[str, str] = {}
+    for on, why in others(setting, vmi.on, vmi.machine):
         other = _refusal(replace(vmi, on=on), profile)
         if refusal is None:
             doubts |= dict.fromkeys(other.fields if other else (), why)
@@ -103,8 +103,11 @@ def _doubted(
         else:
             fields = dict.fromkeys((*refusal.fields, *other.fields))
             refusal = replace(refusal, fields=tuple(fields))
-    if refusal is None and vmi.numa_passthrough and setting.gates is None:
-        doubts[NUMA_PASSTHROUGH] = f"the feature gates are not known: {setting.unconfigured}"
+    if refusal is None and not setting.configured:
+        why = f"the configuration of KubeVirt is not known: {setting.unconfigured}"
+        doubts |= dict.fromkeys(
+            (NUMA_PASSTHROUGH, MACHINE) if vmi.numa_passthrough else (MACHINE,), why
+        )
     return refusal, doubts
 
 

@@ -340,7 +340,7 @@ def _quantity_rules(name: str, path: str) -> None:
     countable.__doc__ = f"{path} is more than the API can count."
     source = "kubevirt API: the fields of the topology are integers of format int32"
     _rule(f"{prefix}-representable", path, f.SOCKETS, f.DEDICATED, source=source)(representable)
-    source = "kubernetes apimachinery: amounts are counted in thousandths, in 64 bits"
+    source = "kubevirt API, apimachinery: amounts are counted in thousandths, in 64 bits"
     _rule(f"{prefix}-countable", path, f.SOCKETS, f.DEDICATED, source=source)(countable)
 
 
@@ -364,7 +364,8 @@ for _name, _path in (
 )
 def vcpus_given(vmi: Placement) -> bool:
     """Dedicated CPUs are asked for without a number."""
-    return vmi.dedicated and not vmi.has_topology and vmi.resources_cpu is None
+    given = vmi.has_topology or vmi.resources_cpu is not None or bool(vmi.uncounted)
+    return vmi.dedicated and not given
 
 
 @_rule(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from conformance.matrix.cases import Case, case, of_manifest, vmi_name
-from conformance.matrix.manifests import Images, Wish, vmi
+from conformance.matrix.cases import Case, case
+from conformance.matrix.manifests import Images, Wish
 from conformance.matrix.reading import DECODING, SCHEMA
 
 _BASE = Wish(cores=2)
@@ -21,18 +21,16 @@ class Violation:
 
     Attributes:
         id: short name.
-        rule: the rule that it violates, ``schema`` or ``decoding``.
+        rule: the rule that it violates, ``schema`` or ``decoding``. What changes members of the
+            domain for which there is no other wish is tried alone.
         what: what is wrong, as the subject of a sentence.
         change: fields of `Wish`.
-        domain: members of ``spec.domain`` for which there is no wish; None takes one away. Such a
-            violation is tried alone.
     """
 
     id: str
     rule: str
     what: str
     change: Mapping[str, Any]
-    domain: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def wish(self) -> Wish:
@@ -245,30 +243,30 @@ VIOLATIONS: tuple[Violation, ...] = (
         "feature-policy",
         "cpu-features-known",
         "a CPU feature with an unknown policy",
-        {},
-        {"cpu": {"features": [{"name": "aes", "policy": "prefer"}]}},
+        {"domain": {"cpu": {"features": [{"name": "aes", "policy": "prefer"}]}}},
     ),
     Violation(
         "machine-pc",
         "machine-emulated",
         "a machine type that is not emulated",
-        {},
-        {"machine": {"type": "pc-i440fx"}},
+        {"domain": {"machine": {"type": "pc-i440fx"}}},
     ),
     Violation(
         "iothread-sata",
         "iothreads-on-virtio",
         "an IOThread for a disk on sata",
-        {"dedicated_iothread": True},
         {
-            "devices": {
-                "disks": [
-                    {"name": "scratch", "disk": {"bus": "sata"}, "dedicatedIOThread": True},
-                ]
-            }
+            "dedicated_iothread": True,
+            "domain": {
+                "devices": {
+                    "disks": [
+                        {"name": "scratch", "disk": {"bus": "sata"}, "dedicatedIOThread": True},
+                    ]
+                }
+            },
         },
     ),
-    Violation("devices-none", SCHEMA, "no devices", {}, {"devices": None}),
+    Violation("devices-none", SCHEMA, "no devices", {"domain": {"devices": None}}),
     Violation("realtime-numa", "realtime-needs-numa", "realtime without NUMA", {"realtime": True}),
     Violation(
         "realtime-shared",
@@ -355,21 +353,13 @@ def violations(profile: str) -> tuple[Violation, ...]:
 def single(profile: str, images: Images | None = None) -> Iterator[Case]:
     """Each violation alone."""
     for each in violations(profile):
-        name = f"no-{each.id}"
-        manifest = vmi(vmi_name(name), each.wish, profile=profile, images=images)
-        _merge(manifest["spec"]["domain"], each.domain)
-        yield of_manifest(name, f"{each.what} is refused", manifest, profile)
-
-
-def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """As a JSON merge patch does."""
-    for key, value in changes.items():
-        if value is None:
-            del into[key]
-        elif isinstance(value, Mapping):
-            _merge(into.setdefault(key, {}), value)
-        else:
-            into[key] = value
+        yield case(
+            f"no-{each.id}",
+            f"{each.what} is refused",
+            each.wish,
+            profile=profile,
+            images=images,
+        )
 
 
 def paired(profile: str, images: Images | None = None, *, all: bool = False) -> Iterator[Case]:
@@ -383,7 +373,7 @@ def paired(profile: str, images: Images | None = None, *, all: bool = False) -> 
     first = {
         each.rule: each
         for each in reversed(violations(profile))
-        if "+" not in each.rule and not each.domain
+        if "+" not in each.rule and "domain" not in each.change
     }
     examples = [each for each in violations(profile) if first.get(each.rule) is each]
     alone = set(first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 from hypothesis import given, settings
@@ -139,7 +140,7 @@ def test_random_specs_are_judged_alike(
     vmi = manifest(domain, annotations)
     expectation = expect(vmi, "v1", setting(recorded))
     assert not expectation.doubts
-    stack = asked(repr(configuration))
+    stack = asked(json.dumps(configuration))
     answer = stack.answer(vmi)
     finding = judge(answer, expectation)
     allowed = (Verdict.PASS, Verdict.KNOWN_DIVERGENCE)
