@@ -18,6 +18,8 @@ CPU_MANAGER_GATE = "CPUManager"
 SIDECAR_GATE = "Sidecar"
 NUMA_GATE = "NUMA"
 
+EMULATED_MACHINES = ("q35*", "pc-q35*")
+
 CONFIG_MAP_NAMESPACES = ("kube-system", NAMESPACE)
 
 
@@ -50,6 +52,20 @@ class ClusterConfig:
             return 1
         live = self._configuration.get("liveUpdateConfiguration") or {}
         return int(live.get("maxHotplugRatio") or 4)
+
+    @property
+    def emulated_machines(self) -> list[str]:
+        """Patterns of the machine types that VMIs may have (GetEmulatedMachines)."""
+        return list(self._of_machines("emulatedMachines") or EMULATED_MACHINES)
+
+    @property
+    def machine_type(self) -> str:
+        """That of a VMI that names none (GetMachineType)."""
+        return str(self._of_machines("machineType") or "q35")
+
+    def _of_machines(self, key: str) -> Any:
+        amd64 = (self._configuration.get("architectureConfiguration") or {}).get("amd64") or {}
+        return self._configuration.get(key) or amd64.get(key)
 
     @property
     def logs_serial_console(self) -> bool:

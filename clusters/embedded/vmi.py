@@ -62,13 +62,13 @@ def page_size(vmi: Object) -> str | None:
 def topology_product(vmi: Object) -> int:
     """Product of the topology fields that are set, 0 when none is.
 
-    kubevirt pkg/util/hardware GetNumberOfVCPUs.
+    kubevirt pkg/util/hardware GetNumberOfVCPUs, which counts in 32 bits.
     """
     given = [n for n in (cpu_of(vmi).get(k) for k in ("sockets", "cores", "threads")) if n]
     product = 1 if given else 0
     for number in given:
         product *= int(number)
-    return product
+    return product % 2**32
 
 
 def topology(vmi: Object) -> tuple[int, int, int]:

@@ -233,7 +233,7 @@ def _refusal(method: str, path: str, response: Any, body: bytes) -> ApiError | T
         status = json.loads(body)
     except ValueError:
         status = None
-    if not isinstance(status, dict):
+    if not isinstance(status, dict) or status.get("kind") != "Status":
         message = body.decode(errors="replace")[:500]
         status = {"code": response.status, "reason": response.reason, "message": message}
     code = int(response.status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.matrix.reading import EVEN_PARITY, HOOK_SIDECARS
@@ -57,6 +57,7 @@ class Wish:
         hooks: number of hook sidecars.
         container_disk: whether it has one.
         numa_passthrough, realtime, max_sockets: further fields of ``spec.domain.cpu``.
+        domain: what else ``spec.domain`` is to have, as a JSON merge patch: None takes away.
     """
 
     sockets: object = None
@@ -79,6 +80,7 @@ class Wish:
     numa_passthrough: bool = False
     realtime: bool = False
     max_sockets: object = None
+    domain: Mapping[str, Any] = field(default_factory=dict)
 
 
 def vmi(
@@ -118,12 +120,23 @@ def vmi(
         },
         **_given(volumes=volumes),
     }
+    _merge(spec["domain"], wish.domain)
     return {
         "apiVersion": f"kubevirt.io/{profile}",
         "kind": "VirtualMachineInstance",
         "metadata": metadata,
         "spec": spec,
     }
+
+
+def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            into.pop(key, None)
+        elif isinstance(value, Mapping):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value
 
 
 def _given(**fields: object) -> dict[str, Any]:

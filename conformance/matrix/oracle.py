@@ -12,16 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from conformance import editions
+from conformance.matrix.conditions import conditions, others
 from conformance.matrix.pods import expect_pod
-from conformance.matrix.reading import Placement, read_placement
+from conformance.matrix.reading import SCHEMA, STAGES, STORED, Placement, read_placement
 from conformance.matrix.rules import GENERATIONS, rules
 from conformance.model.evidence import Resources
 from conformance.model.expectation import Expectation, Refusal, Sidecar
+from conformance.model.fields import MACHINE, NUMA_PASSTHROUGH
 from conformance.model.setting import UNKNOWN, Setting
-
-SCHEMA = "schema"
-"""Rule id of a refusal for a value that the API's schema cannot hold. It may come from
-decoding, before causes exist: then the message alone names the field."""
 
 SIDECAR_CPU_MILLI = 200
 SIDECAR_MEMORY_BYTES = 64_000_000
@@ -41,8 +39,8 @@ def expect(
 
     Returns:
         A refusal, or what the admitted VMI must show. When several rules are violated at
-        once, the refusal lists the fields of all and joins their ids with ``+``; its
-        fragment is then empty. A manifest that violates the schema is refused for that alone.
+        once, the refusal lists the fields of all and joins their ids with ``+``. A manifest that
+        violates the schema is refused for that alone: it is asked first.
 
     Raises:
         ValueError: the profile does not exist.
@@ -52,12 +50,19 @@ def expect(
     if manifest.get("kind") == "Pod":
         return expect_pod(manifest)
     vmi = read_placement(manifest, profile)
-    refusal = _refusal(vmi, profile)
+    vmi = replace(vmi, on=conditions(setting, vmi.architecture))
+    refusal, doubts = _refusal(vmi, profile), dict[str, str]()
+    if profile != "v1alpha2":
+        refusal, doubts = _doubted(vmi, profile, setting, refusal)
     unsupported = _unsupported(profile, setting)
     if refusal is not None:
-        return Expectation(refusal=refusal, dedicated=vmi.dedicated, unsupported=unsupported)
-    expectation = _admitted(vmi, profile, setting)
-    return expectation if unsupported is None else replace(expectation, unsupported=unsupported)
+        return Expectation(
+            refusal=refusal, dedicated=vmi.dedicated, unsupported=unsupported, doubts=doubts
+        )
+    found = _admitted(vmi, profile, setting)
+    return replace(
+        found, unsupported=unsupported or found.unsupported, doubts={**found.doubts, **doubts}
+    )
 
 
 def _unsupported(profile: str, setting: Setting) -> str | None:
@@ -69,16 +74,41 @@ def _unsupported(profile: str, setting: Setting) -> str | None:
 
 
 def _refusal(vmi: Placement, profile: str) -> Refusal | None:
-    if vmi.misfits:
-        return Refusal(tuple(misfit.path for misfit in vmi.misfits), "", SCHEMA)
-    violated = [rule for rule in rules(profile) if rule.violated(vmi)]
+    for stage in STAGES:
+        if misfits := [misfit for misfit in vmi.misfits if misfit.stage == stage]:
+            rule = SCHEMA if stage == STORED else stage
+            return Refusal(tuple(misfit.path for misfit in misfits), rule)
+    violated = {rule.id: fields for rule in rules(profile) if (fields := rule.at_fault(vmi))}
     if not violated:
         return None
-    return Refusal(
-        fields=tuple(dict.fromkeys(field for rule in violated for field in rule.fields)),
-        fragment=violated[0].fragment if len(violated) == 1 else "",
-        rule="+".join(rule.id for rule in violated),
-    )
+    named = dict.fromkeys(field for fields in violated.values() for field in fields)
+    return Refusal(tuple(named), "+".join(violated))
+
+
+def _doubted(
+    vmi: Placement, profile: str, setting: Setting, refusal: Refusal | None
+) -> tuple[Refusal | None, dict[str, str]]:
+    """The refusal with every field that may be named, and what else may be right, and why.
+
+    That is the field of a VMI that may be refused after all, or ``admission`` of one that may be
+    admitted.
+    """
+    doubts: dict[str, str] = {}
+    for on, why in others(setting, vmi.on, vmi.machine):
+        other = _refusal(replace(vmi, on=on), profile)
+        if refusal is None:
+            doubts |= dict.fromkeys(other.fields if other else (), why)
+        elif other is None:
+            doubts["admission"] = why
+        else:
+            fields = dict.fromkeys((*refusal.fields, *other.fields))
+            refusal = replace(refusal, fields=tuple(fields))
+    if refusal is None and not setting.configured:
+        why = f"the configuration of KubeVirt is not known: {setting.unconfigured}"
+        doubts |= dict.fromkeys(
+            (NUMA_PASSTHROUGH, MACHINE) if vmi.numa_passthrough else (MACHINE,), why
+        )
+    return refusal, doubts
 
 
 def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
@@ -130,7 +160,7 @@ def _iothreads_policy(vmi: Placement) -> str:
     """The policy in force: a disk with an IOThread of its own implies ``shared``."""
     if vmi.iothreads_policy is not None:
         return vmi.iothreads_policy
-    return "shared" if vmi.disks_with_iothread else "none"
+    return "shared" if vmi.iothread_disks else "none"
 
 
 def _features(vmi: Placement) -> tuple[str, ...]:
@@ -138,7 +168,7 @@ def _features(vmi: Placement) -> tuple[str, ...]:
     asked = {
         "supplemental-pool": vmi.iothreads_policy == "supplementalPool",
         "numa": vmi.numa_passthrough,
-        "hook-sidecars": bool(vmi.hook_sidecars),
+        "hook-sidecars": vmi.asks_for_hooks,
         "even-parity": vmi.even_parity and vmi.isolate_emulator,
     }
     return tuple(name for name, is_asked in asked.items() if is_asked)

@@ -2,7 +2,8 @@
 
 Written from the grammar that the Kubernetes API documents for Quantity
 (apimachinery ``pkg/api/resource/quantity.go``): a signed decimal number with a binary,
-decimal or exponent suffix, capped at 2^63-1 and never finer than a billionth.
+decimal or exponent suffix, never finer than a billionth. It also says that a quantity is capped at
+2^63-1; its code caps those with a binary suffix alone, so that others may be larger.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 LARGEST = Fraction(2**63 - 1)
-"""Larger magnitudes are capped to this."""
+"""What 64 bits hold."""
 
 FINEST = Fraction(1, 10**9)
 """Finer values are rounded away from zero to a multiple of this."""
@@ -31,7 +32,7 @@ _SUFFIXES = {
 }
 
 _BEYOND = 64
-"""Decimal places from the point beyond which a value is capped or rounded in any case."""
+"""Decimal places from the point beyond which nobody needs to know the exact value."""
 
 
 class MalformedQuantity(ValueError):  # noqa: N818 - named for what it is
@@ -42,40 +43,42 @@ def parse_quantity(value: object) -> Fraction:
     """The number that a quantity in a manifest stands for.
 
     Args:
-        value: a string, or an integer as YAML and JSON allow. A number with a fraction is
-            malformed, as the API's schema wants an integer or a string there.
+        value: a string, or a number as YAML and JSON allow: the API's schema takes both. Blanks
+            around it are nothing, as the API has it.
 
     Returns:
-        The exact value; capped at `LARGEST`, rounded up to a multiple of `FINEST`.
+        The exact value, rounded away from zero to a multiple of `FINEST`; of magnitudes beyond
+        10^64 just that they are.
 
     Raises:
         MalformedQuantity: the value is anything else.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return max(-LARGEST, min(LARGEST, Fraction(value)))
-    if not isinstance(value, str):
-        raise MalformedQuantity(f"{value!r} is neither an integer nor a quantity in a string")
-    match = _GRAMMAR.fullmatch(value)
-    if match is None or not value.isascii():
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise MalformedQuantity(f"{value!r} is neither a number nor a quantity in a string")
+    text = str(value).strip()
+    match = _GRAMMAR.fullmatch(text)
+    if match is None or not text.isascii():
         raise MalformedQuantity(f"{value!r} is not a Kubernetes quantity")
-    number = Decimal(match["number"])
-    magnitude = _bounded(number, int(match["exponent"] or 0), _SUFFIXES.get(match["suffix"] or ""))
+    suffix = match["suffix"] or ""
+    magnitude = _bounded(
+        Decimal(match["number"]), int(match["exponent"] or 0), _SUFFIXES.get(suffix, Fraction(1))
+    )
+    if suffix.endswith("i"):
+        magnitude = min(magnitude, LARGEST)
     return -magnitude if match["sign"] == "-" else magnitude
 
 
-def _bounded(number: Decimal, exponent: int, unit: Fraction | None) -> Fraction:
+def _bounded(number: Decimal, exponent: int, unit: Fraction) -> Fraction:
     """number x 10^exponent x unit, without ever computing a monstrous power."""
     if number.is_zero():
         return Fraction(0)
     places = number.adjusted() + exponent
     if places > _BEYOND:
-        return LARGEST
+        return Fraction(10) ** _BEYOND
     if places < -_BEYOND:
         return FINEST
-    exact = Fraction(number) * Fraction(10) ** exponent * (unit or 1)
-    return min(LARGEST, Fraction(-(-exact // FINEST)) * FINEST)
+    exact = Fraction(number) * Fraction(10) ** exponent * unit
+    return Fraction(-(-exact // FINEST)) * FINEST
 
 
 def is_whole(value: Fraction) -> bool:

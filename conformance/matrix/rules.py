@@ -13,21 +13,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from conformance.matrix.quantity import is_whole
-from conformance.matrix.reading import UINT32_MAX, Placement
-
-CPU = "spec.domain.cpu"
-DEDICATED = f"{CPU}.dedicatedCpuPlacement"
-ISOLATE = f"{CPU}.isolateEmulatorThread"
-NUMA_PASSTHROUGH = f"{CPU}.numa.guestMappingPassthrough"
-RESOURCES = "spec.domain.resources"
-REQUESTS_CPU = f"{RESOURCES}.requests.cpu"
-LIMITS_CPU = f"{RESOURCES}.limits.cpu"
-REQUESTS_MEMORY = f"{RESOURCES}.requests.memory"
-LIMITS_MEMORY = f"{RESOURCES}.limits.memory"
+from conformance.matrix.reading import INT32_MAX, Placement
+from conformance.model import fields as f
 
 IOTHREADS_POLICIES = ("shared", "auto", "supplementalPool")
+FEATURE_POLICIES = ("", "force", "require", "optional", "disable", "forbid")
+LEAST_MEMORY = 1_000_000
 GENERATIONS = ("v1", "v1alpha2")
 """The profiles: one for each document."""
+
+Fields = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,19 +33,23 @@ class Rule:
         id: short name, such as ``requests-cpu-whole``.
         source: where it is promised.
         fields: JSON paths, one of which the refusal must name.
-        fragment: text that the message must contain; empty when it is not fixed.
-        violated: whether a placement breaks it.
+        violated: whether a placement breaks it; or which fields it breaks it with, where that
+            depends on the placement.
         profiles: generations of the API in which it holds.
         title: what must not be, as a clause.
     """
 
     id: str
     source: str
-    fields: tuple[str, ...]
-    fragment: str
-    violated: Callable[[Placement], bool]
+    fields: Fields
+    violated: Callable[[Placement], bool | Fields]
     profiles: tuple[str, ...]
     title: str
+
+    def at_fault(self, vmi: Placement) -> Fields:
+        """The fields of which a refusal must name one; empty when the rule is kept."""
+        found = self.violated(vmi)
+        return found if isinstance(found, tuple) else self.fields if found else ()
 
 
 _RULES: list[Rule] = []
@@ -65,27 +64,33 @@ def _is_fraction(cpus: Fraction | None) -> bool:
     return cpus is not None and cpus > 0 and not is_whole(cpus)
 
 
+def _or_sockets(vmi: Placement, path: str) -> Fields:
+    """Without a topology the CPUs are the number of sockets, which the API may then name."""
+    return (path,) if vmi.has_number else (path, f.SOCKETS)
+
+
+def _of_number(vmi: Placement, path: str) -> Fields:
+    """Who may be at fault for too many CPUs: what they become may disagree with them, too."""
+    return (*_or_sockets(vmi, path), *((f.DEDICATED,) if vmi.dedicated else ()))
+
+
 def _rule(
     id: str,
     *fields: str,
     source: str,
-    fragment: str = "",
     profiles: tuple[str, ...] = GENERATIONS,
-) -> Callable[[Callable[[Placement], bool]], Callable[[Placement], bool]]:
-    def register(violated: Callable[[Placement], bool]) -> Callable[[Placement], bool]:
+) -> Callable[[Callable[[Placement], bool | Fields]], Callable[[Placement], bool | Fields]]:
+    def register(
+        violated: Callable[[Placement], bool | Fields],
+    ) -> Callable[[Placement], bool | Fields]:
         title = (violated.__doc__ or "").strip().split("\n", maxsplit=1)[0].rstrip(".")
-        _RULES.append(Rule(id, source, fields, fragment, violated, profiles, title))
+        _RULES.append(Rule(id, source, fields, violated, profiles, title))
         return violated
 
     return register
 
 
-@_rule(
-    "isolate-needs-dedicated",
-    ISOLATE,
-    source="ZH-EMU-5",
-    fragment="should be only set in combination with DedicatedCPUPlacement",
-)
+@_rule("isolate-needs-dedicated", f.ISOLATE, source="ZH-EMU-5")
 def isolate_needs_dedicated(vmi: Placement) -> bool:
     """The emulator thread is isolated without dedicated CPUs."""
     return vmi.isolate_emulator and not vmi.dedicated
@@ -93,9 +98,8 @@ def isolate_needs_dedicated(vmi: Placement) -> bool:
 
 @_rule(
     "memory-provided",
-    LIMITS_MEMORY,
+    f.LIMITS_MEMORY,
     source="EN-MGR-4, ZH-MGR-4: every container expresses memory",
-    fragment="should be provided",
 )
 def memory_provided(vmi: Placement) -> bool:
     """No memory is given by requests, limits, hugepages or guest."""
@@ -103,23 +107,13 @@ def memory_provided(vmi: Placement) -> bool:
     return vmi.dedicated and not vmi.hugepages and not any(given)
 
 
-@_rule(
-    "requests-cpu-whole",
-    REQUESTS_CPU,
-    source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4",
-    fragment="CPU requests must be an interger",  # so spelt by KubeVirt
-)
+@_rule("requests-cpu-whole", f.REQUESTS_CPU, source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4")
 def requests_cpu_whole(vmi: Placement) -> bool:
     """The CPU request of dedicated CPUs is not a whole number."""
     return vmi.dedicated and _is_fraction(vmi.requests_cpu)
 
 
-@_rule(
-    "limits-cpu-whole",
-    LIMITS_CPU,
-    source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4",
-    fragment="CPU limits must be an interger",
-)
+@_rule("limits-cpu-whole", f.LIMITS_CPU, source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4")
 def limits_cpu_whole(vmi: Placement) -> bool:
     """The CPU limit of dedicated CPUs is not a whole number."""
     return vmi.dedicated and _is_fraction(vmi.limits_cpu)
@@ -127,27 +121,29 @@ def limits_cpu_whole(vmi: Placement) -> bool:
 
 @_rule(
     "requests-cpu-not-negative",
-    REQUESTS_CPU,
+    f.REQUESTS_CPU,
     source="kubevirt vmi-create-admitter.go: a CPU request is not negative",
 )
-def requests_cpu_not_negative(vmi: Placement) -> bool:
+def requests_cpu_not_negative(vmi: Placement) -> Fields:
     """The CPU request is negative."""
-    return vmi.requests_cpu is not None and vmi.requests_cpu < 0
+    negative = vmi.requests_cpu is not None and vmi.requests_cpu < 0
+    return _or_sockets(vmi, f.REQUESTS_CPU) if negative else ()
 
 
 @_rule(
     "limits-cpu-not-negative",
-    LIMITS_CPU,
+    f.LIMITS_CPU,
     source="kubevirt vmi-create-admitter.go: a CPU limit is not negative",
 )
-def limits_cpu_not_negative(vmi: Placement) -> bool:
+def limits_cpu_not_negative(vmi: Placement) -> Fields:
     """The CPU limit is negative."""
-    return vmi.limits_cpu is not None and vmi.limits_cpu < 0
+    negative = vmi.limits_cpu is not None and vmi.limits_cpu < 0
+    return _or_sockets(vmi, f.LIMITS_CPU) if negative else ()
 
 
 @_rule(
     "requests-memory-not-negative",
-    REQUESTS_MEMORY,
+    f.REQUESTS_MEMORY,
     source="kubevirt vmi-create-admitter.go: a memory request is not negative",
 )
 def requests_memory_not_negative(vmi: Placement) -> bool:
@@ -157,7 +153,7 @@ def requests_memory_not_negative(vmi: Placement) -> bool:
 
 @_rule(
     "limits-memory-not-negative",
-    LIMITS_MEMORY,
+    f.LIMITS_MEMORY,
     source="kubevirt vmi-create-admitter.go: a memory limit is not negative",
 )
 def limits_memory_not_negative(vmi: Placement) -> bool:
@@ -166,10 +162,90 @@ def limits_memory_not_negative(vmi: Placement) -> bool:
 
 
 @_rule(
+    "memory-requested",
+    f.REQUESTS_MEMORY,
+    f.GUEST_MEMORY,
+    f.PAGE_SIZE,
+    source="kubevirt vmi-create-admitter.go: a VMI asks for memory",
+)
+def memory_requested(vmi: Placement) -> bool:
+    """No memory is asked for by a VMI of shared CPUs."""
+    given = bool(vmi.requests_memory or vmi.limits_memory)
+    return not vmi.dedicated and not given and vmi.guest_memory is None and not vmi.hugepages
+
+
+@_rule(
+    "requests-memory-not-tiny",
+    f.REQUESTS_MEMORY,
+    source="kubevirt vmi-create-admitter.go: a memory request is at least 1M",
+)
+def requests_memory_not_tiny(vmi: Placement) -> bool:
+    """The memory request is below 1M."""
+    return 0 < (vmi.asked_memory or 0) < LEAST_MEMORY
+
+
+@_rule(
+    "requests-memory-within-limits",
+    f.REQUESTS_MEMORY,
+    source="kubevirt vmi-create-admitter.go: a memory request does not exceed its limit",
+)
+def requests_memory_within_limits(vmi: Placement) -> bool:
+    """The memory request of shared CPUs exceeds the limit."""
+    return not vmi.dedicated and 0 < (vmi.limits_memory or 0) < (vmi.asked_memory or 0)
+
+
+@_rule(
+    "guest-memory-within-limits",
+    f.GUEST_MEMORY,
+    source="kubevirt vmi-create-admitter.go: a guest that cannot grow does not exceed its limit",
+)
+def guest_memory_within_limits(vmi: Placement) -> bool:
+    """The guest's memory exceeds the limit where VMs are not updated live."""
+    return not vmi.on.guest_may_grow and 0 < (vmi.limits_memory or 0) < (vmi.guest_memory or 0)
+
+
+@_rule(
+    "page-size-known",
+    f.PAGE_SIZE,
+    f.PAGE_SIZE_BEFORE_1_8,
+    source="kubevirt vmi-create-admitter.go: the size of huge pages is a quantity",
+)
+def page_size_known(vmi: Placement) -> bool:
+    """The size of the huge pages is no quantity."""
+    return vmi.hugepages and vmi.page_bytes is None
+
+
+@_rule(
+    "memory-of-a-page",
+    f.REQUESTS_MEMORY,
+    source="kubevirt vmi-create-admitter.go: memory of huge pages is at least one page",
+)
+def memory_of_a_page(vmi: Placement) -> bool:
+    """The memory is smaller than one of the huge pages that it is to be of."""
+    memory, page = _memory_of_pages(vmi), vmi.page_bytes or 0
+    return page > 0 and memory != 0 and memory < page
+
+
+@_rule(
+    "memory-of-whole-pages",
+    f.REQUESTS_MEMORY,
+    source="kubevirt vmi-create-admitter.go: memory of huge pages is a multiple of their size",
+)
+def memory_of_whole_pages(vmi: Placement) -> bool:
+    """The memory is no multiple of the huge pages that it is to be of."""
+    memory, page = _memory_of_pages(vmi), vmi.page_bytes or 0
+    return page > 0 and memory > page and memory % page != 0
+
+
+def _memory_of_pages(vmi: Placement) -> Fraction:
+    """The memory that huge pages are counted of (validateHugepagesMemoryRequests)."""
+    return vmi.asked_memory or vmi.guest_memory or vmi.limits_memory or Fraction(0)
+
+
+@_rule(
     "requests-memory-equals-limits",
-    REQUESTS_MEMORY,
+    f.REQUESTS_MEMORY,
     source="EN-MGR-3, ZH-MGR-3: requests and limits are equal",
-    fragment="must be equal to",
 )
 def requests_memory_equals_limits(vmi: Placement) -> bool:
     """The memory request and the memory limit of dedicated CPUs differ."""
@@ -178,12 +254,7 @@ def requests_memory_equals_limits(vmi: Placement) -> bool:
     return vmi.dedicated and both and request != limit
 
 
-@_rule(
-    "requests-cpu-equals-limits",
-    DEDICATED,
-    source="EN-REQ-6, ZH-REQ-6",
-    fragment="must be equal when DedicatedCPUPlacement is true",
-)
+@_rule("requests-cpu-equals-limits", f.DEDICATED, source="EN-REQ-6, ZH-REQ-6")
 def requests_cpu_equals_limits(vmi: Placement) -> bool:
     """The CPU request and the CPU limit of dedicated CPUs differ."""
     request, limit = vmi.requests_cpu, vmi.limits_cpu
@@ -194,7 +265,7 @@ def requests_cpu_equals_limits(vmi: Placement) -> bool:
 
 @_rule(
     "requests-cpu-within-limits",
-    REQUESTS_CPU,
+    f.REQUESTS_CPU,
     source="kubevirt vmi-create-admitter.go: a CPU request does not exceed its limit",
 )
 def requests_cpu_within_limits(vmi: Placement) -> bool:
@@ -207,9 +278,8 @@ def requests_cpu_within_limits(vmi: Placement) -> bool:
 
 @_rule(
     "topology-agrees-with-resources",
-    DEDICATED,
+    f.DEDICATED,
     source="ZH-REQ-5, ZH-REQ-8",
-    fragment="must not be provided at the same time",
     profiles=("v1",),
 )
 def topology_agrees_with_resources(vmi: Placement) -> bool:
@@ -223,9 +293,8 @@ def topology_agrees_with_resources(vmi: Placement) -> bool:
 
 @_rule(
     "topology-or-resources",
-    DEDICATED,
+    f.DEDICATED,
     source="EN-REQ-5, EN-REQ-7",
-    fragment="must not be provided at the same time",
     profiles=("v1alpha2",),
 )
 def topology_or_resources(vmi: Placement) -> bool:
@@ -240,57 +309,69 @@ def topology_or_resources(vmi: Placement) -> bool:
 
 def _number_rules(name: str, path: str) -> None:
     """The rules of one field that says how many CPUs are asked for."""
+    prefix = name.replace("_", "-")
 
     def positive(vmi: Placement) -> bool:
         return vmi.dedicated and getattr(vmi, name) == 0
 
-    def representable(vmi: Placement) -> bool:
-        return vmi.dedicated and (getattr(vmi, name) or 0) > UINT32_MAX
-
     positive.__doc__ = f"Dedicated CPUs are asked for with zero in {path}."
     _rule(
-        f"{name.replace('_', '-')}-positive",
+        f"{prefix}-positive",
         path,
-        DEDICATED,
+        f.DEDICATED,
         source="EN-REQ-4 (1, 2, etc), ZH-REQ-4 ([1-9]+); KubeVirt API: at least 1",
     )(positive)
-    if path.startswith(RESOURCES):  # the schema itself bounds the topology
-        representable.__doc__ = f"{path} asks for more dedicated CPUs than a topology can hold."
-        _rule(
-            f"{name.replace('_', '-')}-representable",
-            path,
-            DEDICATED,
-            source="kubevirt API: the fields of the topology are 32 bits wide",
-        )(representable)
+
+
+def _quantity_rules(name: str, path: str) -> None:
+    """What a quantity of CPUs may not exceed; the schema itself bounds the topology."""
+    prefix = name.replace("_", "-")
+
+    def representable(vmi: Placement) -> Fields:
+        huge = vmi.dedicated and (getattr(vmi, name) or 0) > INT32_MAX
+        return _of_number(vmi, path) if huge else ()
+
+    def countable(vmi: Placement) -> Fields:
+        becomes_sockets = not vmi.has_number and vmi.resources_cpu == getattr(vmi, name)
+        truncated = not vmi.dedicated and becomes_sockets and (vmi.resources_cpu or 0) > INT32_MAX
+        return _of_number(vmi, path) if truncated or path in vmi.uncounted else ()
+
+    representable.__doc__ = f"{path} asks for more dedicated CPUs than a topology can hold."
+    countable.__doc__ = f"{path} is more than the API can count."
+    source = "kubevirt API: the fields of the topology are integers of format int32"
+    _rule(f"{prefix}-representable", path, f.SOCKETS, f.DEDICATED, source=source)(representable)
+    source = "kubevirt API, apimachinery: amounts are counted in thousandths, in 64 bits"
+    _rule(f"{prefix}-countable", path, f.SOCKETS, f.DEDICATED, source=source)(countable)
 
 
 for _name, _path in (
-    ("sockets", f"{CPU}.sockets"),
-    ("cores", f"{CPU}.cores"),
-    ("threads", f"{CPU}.threads"),
-    ("requests_cpu", REQUESTS_CPU),
-    ("limits_cpu", LIMITS_CPU),
+    ("sockets", f.SOCKETS),
+    ("cores", f.CORES),
+    ("threads", f.THREADS),
+    ("requests_cpu", f.REQUESTS_CPU),
+    ("limits_cpu", f.LIMITS_CPU),
 ):
     _number_rules(_name, _path)
+    if _name.endswith("_cpu"):
+        _quantity_rules(_name, _path)
 
 
 @_rule(
     "vcpus-given",
-    DEDICATED,
+    f.DEDICATED,
     source="EN-REQ-4, EN-REQ-7: the number is expressed by cores, requests or limits",
-    fragment="must be provided when DedicatedCPUPlacement is true",
     profiles=("v1alpha2",),
 )
 def vcpus_given(vmi: Placement) -> bool:
     """Dedicated CPUs are asked for without a number."""
-    return vmi.dedicated and not vmi.has_topology and vmi.resources_cpu is None
+    given = vmi.has_topology or vmi.resources_cpu is not None or bool(vmi.uncounted)
+    return vmi.dedicated and not given
 
 
 @_rule(
     "at-most-two-threads",
-    DEDICATED,
+    f.DEDICATED,
     source="kubevirt vmi-create-admitter.go: a vCPU core has two threads at most",
-    fragment="Not more than two threads",
 )
 def at_most_two_threads(vmi: Placement) -> bool:
     """Dedicated CPUs are asked for with more than two threads a core."""
@@ -299,17 +380,17 @@ def at_most_two_threads(vmi: Placement) -> bool:
 
 @_rule(
     "sockets-within-maximum",
-    f"{CPU}.sockets",
+    f.SOCKETS,
     source="kubevirt vmi-create-admitter.go: sockets do not exceed maxSockets",
 )
 def sockets_within_maximum(vmi: Placement) -> bool:
-    """More sockets are asked for than may ever be plugged in."""
-    return bool(vmi.max_sockets) and (vmi.sockets or 0) > (vmi.max_sockets or 0)
+    """More sockets are asked for, or made of the CPUs asked for, than may ever be plugged in."""
+    return bool(vmi.max_sockets) and (vmi.defaulted_sockets or 0) > (vmi.max_sockets or 0)
 
 
 @_rule(
     "numa-needs-dedicated",
-    NUMA_PASSTHROUGH,
+    f.NUMA_PASSTHROUGH,
     source="kubevirt vmi-create-admitter.go: NUMA mapping needs dedicated CPUs",
 )
 def numa_needs_dedicated(vmi: Placement) -> bool:
@@ -319,7 +400,7 @@ def numa_needs_dedicated(vmi: Placement) -> bool:
 
 @_rule(
     "numa-needs-hugepages",
-    NUMA_PASSTHROUGH,
+    f.NUMA_PASSTHROUGH,
     source="kubevirt vmi-create-admitter.go: NUMA mapping needs huge pages",
 )
 def numa_needs_hugepages(vmi: Placement) -> bool:
@@ -329,9 +410,8 @@ def numa_needs_hugepages(vmi: Placement) -> bool:
 
 @_rule(
     "realtime-needs-dedicated",
-    DEDICATED,
+    f.DEDICATED,
     source="kubevirt vmi-create-admitter.go: realtime needs dedicated CPUs",
-    fragment="must be set to true",
 )
 def realtime_needs_dedicated(vmi: Placement) -> bool:
     """Realtime is asked for without dedicated CPUs."""
@@ -340,9 +420,8 @@ def realtime_needs_dedicated(vmi: Placement) -> bool:
 
 @_rule(
     "realtime-needs-numa",
-    NUMA_PASSTHROUGH,
+    f.NUMA_PASSTHROUGH,
     source="kubevirt vmi-create-admitter.go: realtime needs NUMA mapping",
-    fragment="must be defined",
 )
 def realtime_needs_numa(vmi: Placement) -> bool:
     """Realtime is asked for without NUMA mapping."""
@@ -350,8 +429,32 @@ def realtime_needs_numa(vmi: Placement) -> bool:
 
 
 @_rule(
+    "cpu-features-known",
+    f.FEATURE_POLICY,
+    source="kubevirt vmi-create-admitter.go: force, require, optional, disable or forbid",
+)
+def cpu_features_known(vmi: Placement) -> Fields:
+    """A CPU feature has a policy that does not exist."""
+    return tuple(
+        f.FEATURE_POLICY.replace("*", str(index))
+        for index, policy in enumerate(vmi.feature_policies)
+        if policy not in FEATURE_POLICIES
+    )
+
+
+@_rule(
+    "machine-emulated",
+    f.MACHINE,
+    source="kubevirt vmi-create-admitter.go: the machine type is one of emulatedMachines",
+)
+def machine_emulated(vmi: Placement) -> bool:
+    """The machine type is none that the cluster emulates."""
+    return not vmi.on.emulates(vmi.machine or vmi.on.machine)
+
+
+@_rule(
     "iothreads-policy-known",
-    "spec.domain.ioThreadsPolicy",
+    f.IOTHREADS_POLICY,
     source="kubevirt vmi-create-admitter.go: shared, auto or supplementalPool",
 )
 def iothreads_policy_known(vmi: Placement) -> bool:
@@ -360,9 +463,24 @@ def iothreads_policy_known(vmi: Placement) -> bool:
 
 
 @_rule(
+    "iothreads-on-virtio",
+    f.DISK,
+    source="kubevirt disks.go: libvirt offers IOThreads to disks on the bus virtio alone",
+)
+def iothreads_on_virtio(vmi: Placement) -> Fields:
+    """A disk with an IOThread of its own is on another bus than virtio."""
+    return tuple(
+        f.DISK.replace("*", str(disk.index))
+        for disk in vmi.iothread_disks
+        if (disk.bus or vmi.on.bus) != "virtio"
+        and (vmi.on.virtio_alone or (disk.plain and (disk.bus or vmi.on.bus) == "sata"))
+    )
+
+
+@_rule(
     "supplemental-iothreads-counted",
-    "spec.domain.ioThreads.count",
-    "spec.domain.ioThreads.supplementalPoolThreadCount",
+    f.IOTHREADS_COUNT_AS_NAMED,
+    f.IOTHREADS_COUNT,
     source="kubevirt vmi-create-admitter.go: a supplemental pool has a positive count",
 )
 def supplemental_iothreads_counted(vmi: Placement) -> bool:

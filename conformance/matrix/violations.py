@@ -9,7 +9,7 @@ from typing import Any
 
 from conformance.matrix.cases import Case, case
 from conformance.matrix.manifests import Images, Wish
-from conformance.matrix.oracle import SCHEMA
+from conformance.matrix.reading import DECODING, SCHEMA
 
 _BASE = Wish(cores=2)
 """A consistent VMI, of which each violation changes something."""
@@ -21,7 +21,8 @@ class Violation:
 
     Attributes:
         id: short name.
-        rule: the rule that it violates, or ``schema``.
+        rule: the rule that it violates, ``schema`` or ``decoding``. What changes members of the
+            domain for which there is no other wish is tried alone.
         what: what is wrong, as the subject of a sentence.
         change: fields of `Wish`.
     """
@@ -116,9 +117,21 @@ VIOLATIONS: tuple[Violation, ...] = (
     Violation("no-number", "vcpus-given", "no number of vCPUs", _resources()),
     Violation(
         "huge-limit",
-        "limits-cpu-representable",
+        "limits-cpu-countable",
         "a CPU limit of 1e30",
         _resources(limits_cpu="1e30"),
+    ),
+    Violation(
+        "wide-limit",
+        "limits-cpu-representable",
+        "a CPU limit of 3G",
+        _resources(limits_cpu="3G"),
+    ),
+    Violation(
+        "uncounted-request",
+        "requests-cpu-countable",
+        "a CPU request of 1e19",
+        _resources(requests_cpu="1e19"),
     ),
     Violation(
         "huge-request",
@@ -184,6 +197,76 @@ VIOLATIONS: tuple[Violation, ...] = (
         "NUMA mapping without huge pages",
         {"numa_passthrough": True},
     ),
+    Violation(
+        "sockets-made",
+        "sockets-within-maximum",
+        "a CPU limit above maxSockets",
+        _resources(limits_cpu=4, max_sockets=2),
+    ),
+    Violation(
+        "pages-word",
+        "page-size-known",
+        "huge pages of a size that is no quantity",
+        {"hugepages": "large"},
+    ),
+    Violation(
+        "pages-larger",
+        "memory-of-a-page",
+        "memory smaller than its huge pages",
+        {"hugepages": "1Gi"},
+    ),
+    Violation(
+        "pages-odd",
+        "memory-of-whole-pages",
+        "memory that is no multiple of its huge pages",
+        {"hugepages": "2Mi", "limits_memory": "97Mi"},
+    ),
+    Violation(
+        "memory-exceed-shared",
+        "requests-memory-within-limits",
+        "a memory request above the limit, of shared CPUs,",
+        {"requests_memory": "128Mi", "dedicated": None},
+    ),
+    Violation(
+        "memory-tiny",
+        "requests-memory-not-tiny",
+        "a memory request below 1M",
+        {"requests_memory": "500k", "limits_memory": None},
+    ),
+    Violation(
+        "memory-none-shared",
+        "memory-requested",
+        "no memory, of shared CPUs,",
+        {"limits_memory": None, "dedicated": None},
+    ),
+    Violation(
+        "feature-policy",
+        "cpu-features-known",
+        "a CPU feature with an unknown policy",
+        {"domain": {"cpu": {"features": [{"name": "aes", "policy": "prefer"}]}}},
+    ),
+    Violation(
+        "machine-pc",
+        "machine-emulated",
+        "a machine type that is not emulated",
+        {"domain": {"machine": {"type": "pc-i440fx"}}},
+    ),
+    Violation(
+        "iothread-sata",
+        "iothreads-on-virtio",
+        "an IOThread for a disk on sata",
+        {
+            "dedicated_iothread": True,
+            "domain": {
+                "devices": {
+                    "disks": [
+                        {"name": "scratch", "disk": {"bus": "sata"}, "dedicatedIOThread": True},
+                    ]
+                }
+            },
+        },
+    ),
+    Violation("devices-none", SCHEMA, "no devices", {"domain": {"devices": None}}),
     Violation("realtime-numa", "realtime-needs-numa", "realtime without NUMA", {"realtime": True}),
     Violation(
         "realtime-shared",
@@ -223,11 +306,16 @@ VIOLATIONS: tuple[Violation, ...] = (
             ("type-policy", "a policy of IOThreads that is a number", {"iothreads_policy": 1}),
             ("type-request", "a CPU request that is true", _resources(requests_cpu=True)),
             ("type-limit", "a CPU limit in a list", _resources(limits_cpu=["2"])),
+            ("huge-sockets", "a number of sockets of thirty digits", {"sockets": 10**30}),
             ("type-memory", "a memory limit in an object", {"limits_memory": {"size": "96Mi"}}),
+        )
+    ),
+    *(
+        Violation(name, DECODING, what, change)
+        for name, what, change in (
             ("minus-cores", "a negative number of cores", {"cores": -1}),
             ("minus-sockets", "a negative number of sockets", {"sockets": -2}),
             ("huge-cores", "more cores than 32 bits hold", {"cores": 2**32}),
-            ("huge-sockets", "a number of sockets of thirty digits", {"sockets": 10**30}),
             ("word-request", "a CPU request of two", _resources(requests_cpu="two")),
             ("empty-request", "an empty CPU request", _resources(requests_cpu="")),
             ("comma-request", "a CPU request of 1,5", _resources(requests_cpu="1,5")),
@@ -282,7 +370,11 @@ def paired(profile: str, images: Images | None = None, *, all: bool = False) -> 
         images: of the manifests.
         all: whether every rule is paired with every other one; else with one other.
     """
-    first = {each.rule: each for each in reversed(violations(profile)) if "+" not in each.rule}
+    first = {
+        each.rule: each
+        for each in reversed(violations(profile))
+        if "+" not in each.rule and "domain" not in each.change
+    }
     examples = [each for each in violations(profile) if first.get(each.rule) is each]
     alone = set(first)
     for one, other in combinations(examples, 2):
@@ -308,6 +400,6 @@ def _pair(one: Violation, other: Violation, profile: str, images: Images | None)
     )
     refusal = found.expectation.refusal
     wanted = {one.rule, other.rule}
-    if SCHEMA in wanted:
-        wanted = {SCHEMA}
+    for stage in (DECODING, SCHEMA):
+        wanted = {stage} if stage in wanted else wanted
     return found if refusal is not None and set(refusal.rule.split("+")) == wanted else None

@@ -13,14 +13,11 @@ class Refusal:
     """The API must refuse the manifest.
 
     Attributes:
-        fields: JSON paths, one of which a cause must name.
-        fragment: text that the message of that cause must contain; empty when the promise
-            does not fix it.
-        rule: id of the rule that is violated.
+        fields: JSON paths, one of which a cause must name. In which words is nobody's promise.
+        rule: id of the rule that is violated; several are joined by ``+``.
     """
 
     fields: tuple[str, ...]
-    fragment: str
     rule: str
 
 
@@ -62,8 +59,9 @@ class Expectation:
             nothing speaks against it.
         labels: what may hold for the CPU manager labels: one row for a known release, every row
             for an unknown one.
-        doubts: why a part of this may be otherwise on this cluster, by part (``emulator``,
-            ``sidecars``): what would decide was not read.
+        doubts: why a part of this may be otherwise on this cluster, by part: what would decide was
+            not read. ``emulator``, ``sidecars``; ``admission`` of what may not be refused after
+            all, and a field of what may be refused for it.
         notes: remarks for a reader of the report.
     """
 

@@ -41,6 +41,9 @@ class Setting:
             on every VMI with an isolated emulator thread (vmi-mutator.go).
         support_limits: limits of ``supportContainerResources`` by type, such as ``sidecar``.
         max_cpu_sockets: ``maximumCpuSockets`` of the CR.
+        emulated_machines, machine_types: patterns of machine types that the CR allows, and the
+            default, by architecture; that for every one under an empty name.
+        rollout_strategy: ``vmRolloutStrategy`` of the CR.
         served: versions of kubevirt.io that the API serves; None where that was not read.
         nodes: software by node.
         unread: reason by part (``setting kubernetes kubevirt served nodes``) for what could not
@@ -54,6 +57,9 @@ class Setting:
     even_parity: bool = False
     support_limits: Mapping[str, Resources] = field(default_factory=dict)
     max_cpu_sockets: int | None = None
+    emulated_machines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    machine_types: Mapping[str, str] = field(default_factory=dict)
+    rollout_strategy: str = ""
     served: frozenset[str] | None = None
     nodes: Mapping[str, Software] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -199,20 +199,35 @@ def _condition(condition: Json) -> str:
 
 
 def rejection(obj: Json) -> Rejection:
-    """Reads a ``Status`` of kind Failure.
+    """Reads how a creation was refused: a ``Status``, or what came instead of one.
+
+    A proxy, or an API server that serves no such path, answers with a text or a page: that is
+    recorded as ``{"code": 404, "message": "404 page not found"}``. Of causes what is none is
+    left out.
 
     Raises:
         ParseError: it is no refusal.
     """
-    if obj.get("kind") != "Status" or not isinstance(obj.get("code"), int):
-        raise ParseError("a Status with a code", str(dict(obj)), "the API's refusal")
-    causes = (obj.get("details") or {}).get("causes") or ()
+    kind, code = obj.get("kind", "Status"), obj.get("code")
+    if kind != "Status" or isinstance(code, bool) or not isinstance(code, int) or code < 400:
+        raise ParseError("a Status with a code of failure", str(dict(obj)), "the API's refusal")
+    details = obj.get("details")
+    causes = details.get("causes") if isinstance(details, Mapping) else None
     return Rejection(
-        code=obj["code"],
-        reason=obj.get("reason", ""),
-        message=obj.get("message", ""),
-        causes=tuple((cause.get("field", ""), cause.get("message", "")) for cause in causes),
+        code=code,
+        reason=_words(obj, "reason"),
+        message=_words(obj, "message"),
+        causes=tuple(
+            (_words(cause, "field"), _words(cause, "message"))
+            for cause in (causes if isinstance(causes, list) else ())
+            if isinstance(cause, Mapping)
+        ),
     )
+
+
+def _words(obj: Json, key: str) -> str:
+    value = obj.get(key)
+    return value.strip() if isinstance(value, str) else ""
 
 
 def events(objects: Iterable[Json]) -> tuple[str, ...]:

@@ -67,6 +67,25 @@ def _kubevirt(cr: Any) -> dict[str, Any]:
             for each in configuration.get("supportContainerResources") or ()
         },
         "max_cpu_sockets": live.get("maxCpuSockets"),
+        **_machines(configuration),
+        "rollout_strategy": str(configuration.get("vmRolloutStrategy") or ""),
+    }
+
+
+def _machines(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of machine types, for every architecture and for each (virt-config.go)."""
+    said = {"": configuration} | (configuration.get("architectureConfiguration") or {})
+    return {
+        "emulated_machines": {
+            str(name): tuple(map(str, each["emulatedMachines"]))
+            for name, each in said.items()
+            if each and each.get("emulatedMachines")
+        },
+        "machine_types": {
+            str(name): str(each["machineType"])
+            for name, each in said.items()
+            if each and each.get("machineType")
+        },
     }
 
 

@@ -240,14 +240,21 @@ def _cause(field: str, message: str) -> Change:
     return _refusal(details={"causes": [{"field": field, "message": message}]})
 
 
-REFUSAL = {
+REFUSAL: dict[str, Any] = {
     "kind": "Status",
     "code": 422,
     "reason": "Invalid",
-    "message": "denied: no room for threads",
+    "message": 'admission webhook "virtualmachineinstances-create-validator.kubevirt.io" denied '
+    "the request: no room for threads",
     "details": {"causes": [{"field": "spec.domain.cpu.threads", "message": "no"}]},
 }
 ISOLATE = "spec.domain.cpu.isolateEmulatorThread"
+
+
+def _refused_with(**changes: Any) -> Change:
+    return lost("pod", "refused", vmi=None, pod=None, pods=(), rejection={**REFUSAL, **changes})
+
+
 NO_LIBVIRT = lost("domain", "the socket did not answer", domain=None)
 NO_CONSOLE = lost("console", "the console is closed", console=None)
 NO_VMI = lost("vmi", "the API did not answer", vmi=None)
@@ -268,7 +275,23 @@ PROOFS: Mapping[str, Proof] = {
                 ("refused a consistent VMI with 422", "no room for threads"),
             ),
         ),
-        blinds=(Mutation("no answer", NO_VMI, ANSWER),),
+        blinds=(
+            Mutation("no answer", NO_VMI, ANSWER),
+            Mutation(
+                "refused by another webhook",
+                _refused_with(message=REFUSAL["message"].replace("kubevirt", "kyverno")),
+                ("refused by the webhook virtualmachineinstances-create-validator.kyverno.io",),
+            ),
+            Mutation(
+                "refused for a disk",
+                _refused_with(
+                    details={
+                        "causes": [{"field": "spec.domain.devices.disks[0].Name", "message": "no"}]
+                    }
+                ),
+                ("which is the manifest's fault",),
+            ),
+        ),
     ),
     "ADM-REFUSE": Proof(
         breaks=(
@@ -278,20 +301,20 @@ PROOFS: Mapping[str, Proof] = {
                 (f"no cause of the refusal names {ISOLATE}", "spec.domain.cpu.cores (too many)"),
                 base=REFUSED,
             ),
-            Mutation(
-                "another message",
-                _cause(ISOLATE, "computer says no"),
-                ("DedicatedCPUPlacement", "computer says no"),
-                base=REFUSED,
-            ),
-            Mutation(
-                "another reason altogether",
-                _refusal(code=403, reason="Forbidden", message="no rights"),
-                ("answered 403 Forbidden", "no rights"),
-                base=REFUSED,
-            ),
         ),
         blinds=(
+            Mutation(
+                "another reason altogether",
+                _refusal(code=403, reason="Forbidden", message='"vm" is forbidden: exceeded quota'),
+                ("403", "exceeded quota"),
+                base=REFUSED,
+            ),
+            Mutation(
+                "a field that no rule is about",
+                _cause("spec.domain.devices.disks[0].Name", "not found"),
+                (f"refused for something else than {ISOLATE}",),
+                base=REFUSED,
+            ),
             Mutation(
                 "no answer",
                 lost("vmi", "the API did not answer", rejection=None),

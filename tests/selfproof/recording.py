@@ -71,6 +71,7 @@ REFUSED: dict[str, Any] = {
     "spec": {
         "domain": {
             "cpu": {"sockets": 1, "isolateEmulatorThread": True},
+            "devices": {},
             "resources": {"limits": {"memory": "192Mi"}},
         }
     },
@@ -179,7 +180,8 @@ def refused() -> RawSnapshot:
             "status": "Failure",
             "code": 422,
             "reason": "Invalid",
-            "message": f"admission webhook denied the request: {message}",
+            "message": 'admission webhook "virtualmachineinstances-create-validator.kubevirt.io" '
+            f"denied the request: {message}",
             "details": {
                 "causes": [{"reason": "FieldValueInvalid", "field": field, "message": message}]
             },

@@ -25,6 +25,7 @@ PATIENCE = 60.0
 def manifest(name: str = "vm", *, namespace: str = "default", **domain: Any) -> Object:
     """A VMI with the given parts of ``spec.domain``."""
     domain.setdefault("resources", {"limits": {"memory": "64Mi"}})
+    domain.setdefault("devices", {})
     return {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachineInstance",

@@ -64,7 +64,7 @@ def test_divergences_of_refusals_name_rules_that_exist() -> None:
         for rule in divergence.rules
     }
     assert named
-    assert named <= {"schema", *RULES}
+    assert named <= {"decoding", *RULES}
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,10 @@ def test_divergences_of_refusals_name_rules_that_exist() -> None:
         ("v1", {"cores-positive", "sockets-positive"}, True),
         ("v1", {"cores-positive", "memory-provided"}, False),
         ("v1", {"memory-provided"}, False),
-        ("v1", {"vcpus-given"}, False),
-        ("v1alpha2", {"vcpus-given"}, True),
+        ("v1", {"cores-positive", "limits-cpu-countable"}, True),
+        ("v1", {"decoding"}, True),
+        ("v1", {"schema"}, False),
+        ("v1alpha2", {"vcpus-given"}, False),
     ],
 )
 def test_a_divergence_explains_only_the_rules_that_it_names(

@@ -103,7 +103,7 @@ def amounts(**kinds: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "hugepages must be requested",
         ),
         (
-            {"resources": amounts(requests={"cpu": "-1"})},
+            {"cpu": {"cores": 1}, "resources": amounts(requests={"cpu": "-1"})},
             "spec.domain.resources.requests.cpu",
             "must be greater than or equal to 0",
         ),
@@ -162,7 +162,7 @@ def test_consistent_vmis_get_upstreams_defaults(
     assert found == topology
     assert domain["memory"]["guest"] == "64Mi"
     if "cpu" in resources.get("limits", {}):
-        assert domain["resources"]["requests"]["cpu"] == resources["limits"]["cpu"]
+        assert domain["resources"]["requests"]["cpu"] == str(resources["limits"]["cpu"])
 
 
 def test_one_socket_may_grow_fourfold_unless_the_rollout_is_staged() -> None:

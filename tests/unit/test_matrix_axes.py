@@ -143,7 +143,9 @@ def test_every_rule_is_violated_alone_or_in_company(profile: str) -> None:
             "threads-positive",
         },
     }[profile]
-    assert violated == {"schema", *(rule.id for rule in rules(profile))} - out_of_reach
+    # A guest may exceed its limit wherever VMs are updated live, as is the default.
+    never = {"guest-memory-within-limits", *out_of_reach}
+    assert violated == {"schema", "decoding", *(rule.id for rule in rules(profile))} - never
 
 
 @pytest.mark.parametrize("name", ["standard", "full"])
@@ -154,7 +156,13 @@ def test_every_rule_is_violated_with_another_one(name: str) -> None:
         if case.expectation.refusal is not None and "+" in case.expectation.refusal.rule
         for rule in case.expectation.refusal.rule.split("+")
     }
-    assert paired == {rule.id for rule in rules("v1")}
+    alone = {
+        "cpu-features-known",
+        "guest-memory-within-limits",
+        "iothreads-on-virtio",
+        "machine-emulated",
+    }
+    assert paired == {rule.id for rule in rules("v1")} - alone
 
 
 def test_a_violation_changes_fields_that_exist() -> None:

@@ -14,6 +14,7 @@ spec:
   domain:
     cpu: {sockets: 2, dedicatedCpuPlacement: true}
     resources: {limits: {memory: 2Gi}}
+    devices: {}
 """
 
 
@@ -77,8 +78,8 @@ def test_dates_and_anchors_are_taken_as_kubernetes_takes_them() -> None:
         (VMI.replace("name: one", "name: 1"), 1, "metadata.name is 1"),
         (VMI.replace("name: one", f"name: {'x' * 64}"), 1, "at most 63"),
         ("kind: VirtualMachineInstance\napiVersion: kubevirt.io/v1\nmetadata: []\n", 1, "mapping"),
-        (f"{VMI}---\n{VMI}", 11, "the name one is used twice, first in line 1"),
-        (f"{VMI}---\nkind: Pod\n", 11, "only a VirtualMachineInstance is judged"),
+        (f"{VMI}---\n{VMI}", 12, "the name one is used twice, first in line 1"),
+        (f"{VMI}---\nkind: Pod\n", 12, "only a VirtualMachineInstance is judged"),
         (f"{VMI}status: .nan\n", 1, "which is no JSON number"),
         (f"{VMI}status: !!binary aGVsbG8=\n", 1, "which is no JSON"),
         (f"{VMI}status: !!timestamp 2024-05-01\n", 1, "which is no JSON"),

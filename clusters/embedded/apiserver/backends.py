@@ -13,7 +13,10 @@ from clusters.embedded.machine import ExecSession
 
 @dataclass(frozen=True)
 class Cause:
-    """One entry of ``status.details.causes``: reason, text, JSON path of the field."""
+    """One entry of ``status.details.causes``: reason, text, JSON path of the field.
+
+    An empty one is left out, as Go's JSON does.
+    """
 
     reason: str
     message: str
@@ -21,12 +24,22 @@ class Cause:
 
 
 class InvalidError(Exception):
-    """The object is refused with 422 Invalid and these causes."""
+    """The object is refused.
 
-    def __init__(self, message: str, causes: Sequence[Cause]) -> None:
+    Attributes:
+        code: 422 Invalid with causes, or 400 of a webhook that cannot read the object.
+        message: of the Status, complete.
+        named: whether the Status names the object, as those of the API server itself do.
+    """
+
+    def __init__(
+        self, message: str, causes: Sequence[Cause] = (), *, code: int = 422, named: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.causes = tuple(causes)
+        self.code = code
+        self.named = named
 
 
 class Admission(Protocol):
@@ -35,7 +48,8 @@ class Admission(Protocol):
     def admit(self, type_: ResourceType, obj: Object, old: Object | None) -> Object:
         """The object to be stored, with defaults filled in; `old` is None on creation.
 
-        It has passed the schema of its type, which is one of `resources.ALL`.
+        It has passed the schema of its type, which is one of `resources.ALL`; of a VMI's,
+        only what is unknown to it has been left out.
 
         Raises InvalidError.
         """

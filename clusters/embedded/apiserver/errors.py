@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clusters.embedded.apiserver.backends import Cause
+from clusters.embedded.apiserver.backends import Cause, InvalidError
 from clusters.embedded.apiserver.resources import ResourceType
 
 Object = dict[str, Any]
@@ -36,8 +36,8 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
-            "details": self.details,
+            **({"reason": self.reason} if self.reason else {}),
+            **({"details": self.details} if self.details or self.reason else {}),
             "code": self.code,
         }
 
@@ -121,19 +121,39 @@ def too_large_version(asked: int, current: int) -> ApiError:
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
     """422: the object breaks a rule of its type; the message is made of the causes."""
+    details: Object = {"name": name, "group": group, "kind": kind}
+    details = {key: value for key, value in details.items() if value}
+    message = invalid_message(kind, group, name, causes)
+    return ApiError(422, "Invalid", message, details=details | _causes(causes))
+
+
+def invalid_message(kind: str, group: str, name: str, causes: Sequence[Cause]) -> str:
+    """What the API server says of an object that breaks rules of its type."""
     texts = [f"{cause.field}: {cause.message}" for cause in causes]
     said = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     subject = f"{kind}.{group}" if group else kind
-    return invalid_as(kind, group, name, f'{subject} "{name}" is invalid: {said}', causes)
+    return f'{subject} "{name}" is invalid: {said}'
 
 
-def invalid_as(kind: str, group: str, name: str, message: str, causes: Sequence[Cause]) -> ApiError:
-    """422 with a message of its own."""
-    details: Object = {"name": name, "group": group, "kind": kind}
-    details = {key: value for key, value in details.items() if value}
-    if causes:
-        details["causes"] = [
-            {"reason": cause.reason, "message": cause.message, "field": cause.field}
-            for cause in causes
-        ]
-    return ApiError(422, "Invalid", message, details=details)
+def refused(kind: str, group: str, name: str, error: InvalidError) -> ApiError:
+    """What admission has refused, in the form of the webhook's answer or of the API server's."""
+    named = {"name": name, "group": group, "kind": kind} if error.named else {}
+    reason = "Invalid" if error.code == 422 else ""
+    details = named | _causes(error.causes)
+    return ApiError(error.code, reason, error.message, details=details)
+
+
+def _causes(causes: Sequence[Cause]) -> Object:
+    shown = [
+        {
+            key: value
+            for key, value in (
+                ("reason", cause.reason),
+                ("message", cause.message),
+                ("field", cause.field),
+            )
+            if value
+        }
+        for cause in causes
+    ]
+    return {"causes": shown} if shown else {}

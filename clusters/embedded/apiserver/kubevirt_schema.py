@@ -305,8 +305,7 @@ def _domain() -> Any:
             "sockets": _COUNT,
             "threads": _COUNT,
         },
-        # virt-api's mutation writes an empty one, so a manifest may leave it out.
-        "devices": _devices(),
+        "devices!": _devices(),
         "features": {
             "acpi": enabled,
             "apic": {**enabled, "endOfInterrupt": _BOOL},

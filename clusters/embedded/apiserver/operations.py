@@ -12,7 +12,7 @@ from clusters.embedded.apiserver import errors
 from clusters.embedded.apiserver.backends import Admission, Cause, InvalidError
 from clusters.embedded.apiserver.names import check_labels, check_name
 from clusters.embedded.apiserver.patching import APPLY_PATCH, patched
-from clusters.embedded.apiserver.resources import BY_KIND, NAMESPACE, ResourceType
+from clusters.embedded.apiserver.resources import BY_KIND, NAMESPACE, VMI, ResourceType
 from clusters.embedded.apiserver.schema import Fit, fit
 from clusters.embedded.apiserver.schemas import is_builtin, schema_of
 from clusters.embedded.apiserver.selectors import Predicate
@@ -253,7 +253,7 @@ class Operations:
                 f"{kind}): couldn't get version/kind; json parse error: json: cannot unmarshal "
                 f"into Go value of type {kind}"
             )
-        obj = dict(body)
+        obj = dict(body if is_builtin(target.type) else _unstructured(body))
         if is_builtin(target.type) and not typed:
             obj.setdefault("kind", kind)
             obj.setdefault("apiVersion", target.api_version)
@@ -358,9 +358,7 @@ class Operations:
             return self._admission.admit(BY_KIND[target.type.kind], obj, old)
         except InvalidError as error:
             name = obj["metadata"].get("name") or ""
-            raise errors.invalid_as(
-                target.type.kind, target.type.group, name, error.message, error.causes
-            ) from error
+            raise errors.refused(target.type.kind, target.type.group, name, error) from error
 
 
 def in_version(obj: Object, target: Target) -> Object:
@@ -381,6 +379,22 @@ def _check_patched(obj: Any, original: Object) -> None:
     obj["apiVersion"] = original["apiVersion"]
     if "namespace" in before:
         obj["metadata"]["namespace"] = before["namespace"]
+
+
+def _unstructured(value: Any) -> Any:
+    """As custom resources are read: 2.0 is 2, and what 64 bits cannot hold is a fraction.
+
+    apimachinery pkg/util/json, and what encoding/json writes of it.
+    """
+    if isinstance(value, dict):
+        return {key: _unstructured(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_unstructured(below) for below in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value)
+    return value
 
 
 def _metadata(obj: Object) -> Object:
@@ -421,6 +435,9 @@ def _fit_or_refuse(
             raise errors.bad_request(f"{version_kind}: {undecodable[0].decoding_error()}")
         # Statuses come from components, which upstream does not validate as strictly.
         problems = [entry for entry in problems if not entry.path.startswith("status")]
+    if type_ is VMI:
+        # virt-api's webhooks look at the rest, before the schema of its CRD is asked.
+        problems = [entry for entry in problems if entry.path.startswith("metadata")]
     if problems:
         name = found.value.get("metadata", {}).get("name") or ""
         causes = [entry.cause() for entry in problems]

@@ -1,0 +1,131 @@
+"""What of a cluster decides, beside the manifest, whether a VMI is admitted.
+
+Read from kubevirt by tag: pkg/defaults/defaults.go (pkg/virt-api/webhooks/defaults.go before 1.4),
+pkg/virt-api/webhooks/validating-webhook/admitters/vmi-create-admitter.go,
+pkg/storage/admitters/disks.go, pkg/virt-config/virt-config.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from conformance.model.release import Release
+from conformance.model.setting import Setting
+
+AMD64 = "amd64"
+_MACHINES = {
+    AMD64: ("q35*", "pc-q35*"),
+    "arm64": ("virt*",),
+    "s390x": ("s390-ccw-virtio*",),
+}
+"""Machine types that are emulated unless the KubeVirt CR says otherwise."""
+_MACHINE = {AMD64: "q35", "arm64": "virt", "s390x": "s390-ccw-virtio"}
+"""That of a VMI that names none, unless the KubeVirt CR says otherwise."""
+_BUSES = {AMD64: "sata"}
+"""Bus of a disk that names none; virtio on every other architecture."""
+
+_MEMORY_REQUEST_NOT_FILLED = (1, 7)
+_MACHINES_ARE_GLOBS = (1, 6)
+_GUEST_MAY_GROW = (1, 6)
+_IOTHREADS_ON_VIRTIO_ALONE = (1, 3)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Those of one cluster; by default those of a current release, as it comes.
+
+    Attributes:
+        machine: type of a VMI that names none.
+        machines: patterns of machine types that are emulated.
+        machine_globs: whether they are globs; regular expressions that need not begin at the
+            beginning before 1.6.
+        bus: of a disk that names none.
+        virtio_alone: whether a disk with an IOThread of its own must be on the bus virtio; before
+            1.3 it must not be on sata.
+        guest_may_grow: whether the guest's memory may exceed the limit (rollout strategy
+            LiveUpdate, the default since 1.6).
+        fills_memory_request: whether a missing memory request is that of limit, guest or page
+            size; before 1.7.
+    """
+
+    machine: str = _MACHINE[AMD64]
+    machines: tuple[str, ...] = _MACHINES[AMD64]
+    machine_globs: bool = True
+    bus: str = _BUSES[AMD64]
+    virtio_alone: bool = True
+    guest_may_grow: bool = True
+    fills_memory_request: bool = False
+
+    def emulates(self, machine: str) -> bool:
+        """Whether VMIs may have a machine type."""
+        if self.machine_globs:
+            return any(fnmatchcase(machine, pattern) for pattern in self.machines)
+        return any(_found(pattern, machine) for pattern in self.machines)
+
+
+CURRENT = Conditions()
+
+
+def conditions(setting: Setting, architecture: str | None) -> Conditions:
+    """Those of a cluster; what is not known of it is taken to be current and as it comes.
+
+    Args:
+        setting: of the cluster.
+        architecture: that the VMI asks for; None for the cluster's own.
+    """
+    own = {node.architecture for node in setting.nodes.values() if node.architecture}
+    architecture = architecture or (own.pop() if len(own) == 1 else AMD64)
+    known = setting.kubevirt_release
+    machines = setting.emulated_machines.get("") or setting.emulated_machines.get(architecture)
+    machine = setting.machine_types.get("") or setting.machine_types.get(architecture)
+    return Conditions(
+        machine=machine or _MACHINE.get(architecture, _MACHINE[AMD64]),
+        machines=machines or _MACHINES.get(architecture, _MACHINES[AMD64]),
+        machine_globs=_since(known, _MACHINES_ARE_GLOBS),
+        bus=_BUSES.get(architecture, "virtio"),
+        virtio_alone=_since(known, _IOTHREADS_ON_VIRTIO_ALONE),
+        guest_may_grow=_guest_may_grow(setting),
+        fills_memory_request=not _since(known, _MEMORY_REQUEST_NOT_FILLED),
+    )
+
+
+def others(
+    setting: Setting, assumed: Conditions, machine: str | None
+) -> Iterator[tuple[Conditions, str]]:
+    """What may hold instead for a VMI of a machine type, and why that is not known, one by one."""
+    if setting.kubevirt_release is None:
+        why = "the release of KubeVirt is not known, and others do otherwise"
+        yield replace(assumed, fills_memory_request=not assumed.fills_memory_request), why
+        yield replace(assumed, virtio_alone=not assumed.virtio_alone), why
+        if machine:
+            yield replace(assumed, machine_globs=not assumed.machine_globs), why
+    if setting.kubevirt_release is None or not setting.configured:
+        why = f"the rollout strategy of the KubeVirt CR is not known: {setting.unconfigured}"
+        yield replace(assumed, guest_may_grow=not assumed.guest_may_grow), why
+    if machine and not setting.configured:
+        why = f"the machine types of the KubeVirt CR are not known: {setting.unconfigured}"
+        yield replace(assumed, machines=("*",), machine_globs=True), why
+        yield replace(assumed, machines=()), why
+
+
+def _found(pattern: str, machine: str) -> bool:
+    try:
+        return re.search(pattern, machine) is not None
+    except re.error:
+        return False
+
+
+def _since(release: Release | None, first: tuple[int, int]) -> bool:
+    return release is None or release.minor_release >= first
+
+
+def _guest_may_grow(setting: Setting) -> bool:
+    """Whether VMs are updated live (IsVMRolloutStrategyLiveUpdate)."""
+    release, strategy = setting.kubevirt_release, setting.rollout_strategy
+    if _since(release, _GUEST_MAY_GROW):
+        return strategy != "Stage"
+    gated = _since(release, (1, 5)) or "VMLiveUpdateFeatures" in (setting.gates or ())
+    return strategy == "LiveUpdate" and gated and _since(release, (1, 3))
