@@ -8,56 +8,23 @@ KubeVirt that says which ones are (``vmi-create-admitter.go``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
+from conformance.matrix import memory_rules as _memory  # noqa: F401 - registers them
 from conformance.matrix.quantity import is_whole
 from conformance.matrix.reading import INT32_MAX, Placement
+from conformance.matrix.rule import GENERATIONS, Fields, Rule, registered, rule
 from conformance.model import fields as f
+
+__all__ = ["GENERATIONS", "rules"]
 
 IOTHREADS_POLICIES = ("shared", "auto", "supplementalPool")
 FEATURE_POLICIES = ("", "force", "require", "optional", "disable", "forbid")
-LEAST_MEMORY = 1_000_000
-GENERATIONS = ("v1", "v1alpha2")
-"""The profiles: one for each document."""
-
-Fields = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One way for a manifest to be inconsistent.
-
-    Attributes:
-        id: short name, such as ``requests-cpu-whole``.
-        source: where it is promised.
-        fields: JSON paths, one of which the refusal must name.
-        violated: whether a placement breaks it; or which fields it breaks it with, where that
-            depends on the placement.
-        profiles: generations of the API in which it holds.
-        title: what must not be, as a clause.
-    """
-
-    id: str
-    source: str
-    fields: Fields
-    violated: Callable[[Placement], bool | Fields]
-    profiles: tuple[str, ...]
-    title: str
-
-    def at_fault(self, vmi: Placement) -> Fields:
-        """The fields of which a refusal must name one; empty when the rule is kept."""
-        found = self.violated(vmi)
-        return found if isinstance(found, tuple) else self.fields if found else ()
-
-
-_RULES: list[Rule] = []
 
 
 def rules(profile: str) -> tuple[Rule, ...]:
     """Every rule of a profile, in the order in which they were written."""
-    return tuple(rule for rule in _RULES if profile in rule.profiles)
+    return registered(profile)
 
 
 def _is_fraction(cpus: Fraction | None) -> bool:
@@ -74,52 +41,25 @@ def _of_number(vmi: Placement, path: str) -> Fields:
     return (*_or_sockets(vmi, path), *((f.DEDICATED,) if vmi.dedicated else ()))
 
 
-def _rule(
-    id: str,
-    *fields: str,
-    source: str,
-    profiles: tuple[str, ...] = GENERATIONS,
-) -> Callable[[Callable[[Placement], bool | Fields]], Callable[[Placement], bool | Fields]]:
-    def register(
-        violated: Callable[[Placement], bool | Fields],
-    ) -> Callable[[Placement], bool | Fields]:
-        title = (violated.__doc__ or "").strip().split("\n", maxsplit=1)[0].rstrip(".")
-        _RULES.append(Rule(id, source, fields, violated, profiles, title))
-        return violated
-
-    return register
-
-
-@_rule("isolate-needs-dedicated", f.ISOLATE, source="ZH-EMU-5")
+@rule("isolate-needs-dedicated", f.ISOLATE, source="ZH-EMU-5")
 def isolate_needs_dedicated(vmi: Placement) -> bool:
     """The emulator thread is isolated without dedicated CPUs."""
     return vmi.isolate_emulator and not vmi.dedicated
 
 
-@_rule(
-    "memory-provided",
-    f.LIMITS_MEMORY,
-    source="EN-MGR-4, ZH-MGR-4: every container expresses memory",
-)
-def memory_provided(vmi: Placement) -> bool:
-    """No memory is given by requests, limits, hugepages or guest."""
-    given = (vmi.requests_memory, vmi.limits_memory, vmi.guest_memory)
-    return vmi.dedicated and not vmi.hugepages and not any(given)
-
-
-@_rule("requests-cpu-whole", f.REQUESTS_CPU, source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4")
+@rule("requests-cpu-whole", f.REQUESTS_CPU, source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4")
 def requests_cpu_whole(vmi: Placement) -> bool:
     """The CPU request of dedicated CPUs is not a whole number."""
     return vmi.dedicated and _is_fraction(vmi.requests_cpu)
 
 
-@_rule("limits-cpu-whole", f.LIMITS_CPU, source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4")
+@rule("limits-cpu-whole", f.LIMITS_CPU, source="EN-MGR-5, EN-REQ-4, ZH-MGR-5, ZH-REQ-4")
 def limits_cpu_whole(vmi: Placement) -> bool:
     """The CPU limit of dedicated CPUs is not a whole number."""
     return vmi.dedicated and _is_fraction(vmi.limits_cpu)
 
 
-@_rule(
+@rule(
     "requests-cpu-not-negative",
     f.REQUESTS_CPU,
     source="kubevirt vmi-create-admitter.go: a CPU request is not negative",
@@ -130,7 +70,7 @@ def requests_cpu_not_negative(vmi: Placement) -> Fields:
     return _or_sockets(vmi, f.REQUESTS_CPU) if negative else ()
 
 
-@_rule(
+@rule(
     "limits-cpu-not-negative",
     f.LIMITS_CPU,
     source="kubevirt vmi-create-admitter.go: a CPU limit is not negative",
@@ -141,120 +81,7 @@ def limits_cpu_not_negative(vmi: Placement) -> Fields:
     return _or_sockets(vmi, f.LIMITS_CPU) if negative else ()
 
 
-@_rule(
-    "requests-memory-not-negative",
-    f.REQUESTS_MEMORY,
-    source="kubevirt vmi-create-admitter.go: a memory request is not negative",
-)
-def requests_memory_not_negative(vmi: Placement) -> bool:
-    """The memory request is negative."""
-    return vmi.requests_memory is not None and vmi.requests_memory < 0
-
-
-@_rule(
-    "limits-memory-not-negative",
-    f.LIMITS_MEMORY,
-    source="kubevirt vmi-create-admitter.go: a memory limit is not negative",
-)
-def limits_memory_not_negative(vmi: Placement) -> bool:
-    """The memory limit is negative."""
-    return vmi.limits_memory is not None and vmi.limits_memory < 0
-
-
-@_rule(
-    "memory-requested",
-    f.REQUESTS_MEMORY,
-    f.GUEST_MEMORY,
-    f.PAGE_SIZE,
-    source="kubevirt vmi-create-admitter.go: a VMI asks for memory",
-)
-def memory_requested(vmi: Placement) -> bool:
-    """No memory is asked for by a VMI of shared CPUs."""
-    given = bool(vmi.requests_memory or vmi.limits_memory)
-    return not vmi.dedicated and not given and vmi.guest_memory is None and not vmi.hugepages
-
-
-@_rule(
-    "requests-memory-not-tiny",
-    f.REQUESTS_MEMORY,
-    source="kubevirt vmi-create-admitter.go: a memory request is at least 1M",
-)
-def requests_memory_not_tiny(vmi: Placement) -> bool:
-    """The memory request is below 1M."""
-    return 0 < (vmi.asked_memory or 0) < LEAST_MEMORY
-
-
-@_rule(
-    "requests-memory-within-limits",
-    f.REQUESTS_MEMORY,
-    source="kubevirt vmi-create-admitter.go: a memory request does not exceed its limit",
-)
-def requests_memory_within_limits(vmi: Placement) -> bool:
-    """The memory request of shared CPUs exceeds the limit."""
-    return not vmi.dedicated and 0 < (vmi.limits_memory or 0) < (vmi.asked_memory or 0)
-
-
-@_rule(
-    "guest-memory-within-limits",
-    f.GUEST_MEMORY,
-    source="kubevirt vmi-create-admitter.go: a guest that cannot grow does not exceed its limit",
-)
-def guest_memory_within_limits(vmi: Placement) -> bool:
-    """The guest's memory exceeds the limit where VMs are not updated live."""
-    return not vmi.on.guest_may_grow and 0 < (vmi.limits_memory or 0) < (vmi.guest_memory or 0)
-
-
-@_rule(
-    "page-size-known",
-    f.PAGE_SIZE,
-    f.PAGE_SIZE_BEFORE_1_8,
-    source="kubevirt vmi-create-admitter.go: the size of huge pages is a quantity",
-)
-def page_size_known(vmi: Placement) -> bool:
-    """The size of the huge pages is no quantity."""
-    return vmi.hugepages and vmi.page_bytes is None
-
-
-@_rule(
-    "memory-of-a-page",
-    f.REQUESTS_MEMORY,
-    source="kubevirt vmi-create-admitter.go: memory of huge pages is at least one page",
-)
-def memory_of_a_page(vmi: Placement) -> bool:
-    """The memory is smaller than one of the huge pages that it is to be of."""
-    memory, page = _memory_of_pages(vmi), vmi.page_bytes or 0
-    return page > 0 and memory != 0 and memory < page
-
-
-@_rule(
-    "memory-of-whole-pages",
-    f.REQUESTS_MEMORY,
-    source="kubevirt vmi-create-admitter.go: memory of huge pages is a multiple of their size",
-)
-def memory_of_whole_pages(vmi: Placement) -> bool:
-    """The memory is no multiple of the huge pages that it is to be of."""
-    memory, page = _memory_of_pages(vmi), vmi.page_bytes or 0
-    return page > 0 and memory > page and memory % page != 0
-
-
-def _memory_of_pages(vmi: Placement) -> Fraction:
-    """The memory that huge pages are counted of (validateHugepagesMemoryRequests)."""
-    return vmi.asked_memory or vmi.guest_memory or vmi.limits_memory or Fraction(0)
-
-
-@_rule(
-    "requests-memory-equals-limits",
-    f.REQUESTS_MEMORY,
-    source="EN-MGR-3, ZH-MGR-3: requests and limits are equal",
-)
-def requests_memory_equals_limits(vmi: Placement) -> bool:
-    """The memory request and the memory limit of dedicated CPUs differ."""
-    request, limit = vmi.requests_memory, vmi.limits_memory
-    both = request is not None and limit is not None and request > 0 and limit > 0
-    return vmi.dedicated and both and request != limit
-
-
-@_rule("requests-cpu-equals-limits", f.DEDICATED, source="EN-REQ-6, ZH-REQ-6")
+@rule("requests-cpu-equals-limits", f.DEDICATED, source="EN-REQ-6, ZH-REQ-6")
 def requests_cpu_equals_limits(vmi: Placement) -> bool:
     """The CPU request and the CPU limit of dedicated CPUs differ."""
     request, limit = vmi.requests_cpu, vmi.limits_cpu
@@ -263,7 +90,7 @@ def requests_cpu_equals_limits(vmi: Placement) -> bool:
     return min(request, limit) > 0 and is_whole(request) and is_whole(limit) and request != limit
 
 
-@_rule(
+@rule(
     "requests-cpu-within-limits",
     f.REQUESTS_CPU,
     source="kubevirt vmi-create-admitter.go: a CPU request does not exceed its limit",
@@ -276,7 +103,7 @@ def requests_cpu_within_limits(vmi: Placement) -> bool:
     return 0 < limit < request
 
 
-@_rule(
+@rule(
     "topology-agrees-with-resources",
     f.DEDICATED,
     source="ZH-REQ-5, ZH-REQ-8",
@@ -291,7 +118,7 @@ def topology_agrees_with_resources(vmi: Placement) -> bool:
     return comparable and asked != vmi.topology_vcpus
 
 
-@_rule(
+@rule(
     "topology-or-resources",
     f.DEDICATED,
     source="EN-REQ-5, EN-REQ-7",
@@ -315,7 +142,7 @@ def _number_rules(name: str, path: str) -> None:
         return vmi.dedicated and getattr(vmi, name) == 0
 
     positive.__doc__ = f"Dedicated CPUs are asked for with zero in {path}."
-    _rule(
+    rule(
         f"{prefix}-positive",
         path,
         f.DEDICATED,
@@ -339,9 +166,9 @@ def _quantity_rules(name: str, path: str) -> None:
     representable.__doc__ = f"{path} asks for more dedicated CPUs than a topology can hold."
     countable.__doc__ = f"{path} is more than the API can count."
     source = "kubevirt API: the fields of the topology are integers of format int32"
-    _rule(f"{prefix}-representable", path, f.SOCKETS, f.DEDICATED, source=source)(representable)
+    rule(f"{prefix}-representable", path, f.SOCKETS, f.DEDICATED, source=source)(representable)
     source = "kubevirt API, apimachinery: amounts are counted in thousandths, in 64 bits"
-    _rule(f"{prefix}-countable", path, f.SOCKETS, f.DEDICATED, source=source)(countable)
+    rule(f"{prefix}-countable", path, f.SOCKETS, f.DEDICATED, source=source)(countable)
 
 
 for _name, _path in (
@@ -356,7 +183,7 @@ for _name, _path in (
         _quantity_rules(_name, _path)
 
 
-@_rule(
+@rule(
     "vcpus-given",
     f.DEDICATED,
     source="EN-REQ-4, EN-REQ-7: the number is expressed by cores, requests or limits",
@@ -368,7 +195,7 @@ def vcpus_given(vmi: Placement) -> bool:
     return vmi.dedicated and not given
 
 
-@_rule(
+@rule(
     "at-most-two-threads",
     f.DEDICATED,
     source="kubevirt vmi-create-admitter.go: a vCPU core has two threads at most",
@@ -378,7 +205,7 @@ def at_most_two_threads(vmi: Placement) -> bool:
     return vmi.dedicated and vmi.threads is not None and vmi.threads > 2
 
 
-@_rule(
+@rule(
     "sockets-within-maximum",
     f.SOCKETS,
     source="kubevirt vmi-create-admitter.go: sockets do not exceed maxSockets",
@@ -388,7 +215,7 @@ def sockets_within_maximum(vmi: Placement) -> bool:
     return bool(vmi.max_sockets) and (vmi.defaulted_sockets or 0) > (vmi.max_sockets or 0)
 
 
-@_rule(
+@rule(
     "numa-needs-dedicated",
     f.NUMA_PASSTHROUGH,
     source="kubevirt vmi-create-admitter.go: NUMA mapping needs dedicated CPUs",
@@ -398,7 +225,7 @@ def numa_needs_dedicated(vmi: Placement) -> bool:
     return vmi.numa_passthrough and not vmi.dedicated
 
 
-@_rule(
+@rule(
     "numa-needs-hugepages",
     f.NUMA_PASSTHROUGH,
     source="kubevirt vmi-create-admitter.go: NUMA mapping needs huge pages",
@@ -408,7 +235,7 @@ def numa_needs_hugepages(vmi: Placement) -> bool:
     return vmi.numa_passthrough and not vmi.hugepages
 
 
-@_rule(
+@rule(
     "realtime-needs-dedicated",
     f.DEDICATED,
     source="kubevirt vmi-create-admitter.go: realtime needs dedicated CPUs",
@@ -418,7 +245,7 @@ def realtime_needs_dedicated(vmi: Placement) -> bool:
     return vmi.realtime and not vmi.dedicated
 
 
-@_rule(
+@rule(
     "realtime-needs-numa",
     f.NUMA_PASSTHROUGH,
     source="kubevirt vmi-create-admitter.go: realtime needs NUMA mapping",
@@ -428,7 +255,7 @@ def realtime_needs_numa(vmi: Placement) -> bool:
     return vmi.realtime and not vmi.numa_passthrough
 
 
-@_rule(
+@rule(
     "cpu-features-known",
     f.FEATURE_POLICY,
     source="kubevirt vmi-create-admitter.go: force, require, optional, disable or forbid",
@@ -442,7 +269,7 @@ def cpu_features_known(vmi: Placement) -> Fields:
     )
 
 
-@_rule(
+@rule(
     "machine-emulated",
     f.MACHINE,
     source="kubevirt vmi-create-admitter.go: the machine type is one of emulatedMachines",
@@ -452,7 +279,7 @@ def machine_emulated(vmi: Placement) -> bool:
     return not vmi.on.emulates(vmi.machine or vmi.on.machine)
 
 
-@_rule(
+@rule(
     "iothreads-policy-known",
     f.IOTHREADS_POLICY,
     source="kubevirt vmi-create-admitter.go: shared, auto or supplementalPool",
@@ -462,7 +289,7 @@ def iothreads_policy_known(vmi: Placement) -> bool:
     return vmi.iothreads_policy is not None and vmi.iothreads_policy not in IOTHREADS_POLICIES
 
 
-@_rule(
+@rule(
     "iothreads-on-virtio",
     f.DISK,
     source="kubevirt disks.go: libvirt offers IOThreads to disks on the bus virtio alone",
@@ -477,7 +304,7 @@ def iothreads_on_virtio(vmi: Placement) -> Fields:
     )
 
 
-@_rule(
+@rule(
     "supplemental-iothreads-counted",
     f.IOTHREADS_COUNT_AS_NAMED,
     f.IOTHREADS_COUNT,
