@@ -41,7 +41,7 @@ class VmiAdmission:
         """The VMI to be stored. Raises InvalidError."""
         if old is not None:
             return self._admit_update(obj, old)
-        vmi = self._decode(copy.deepcopy(obj))
+        vmi = read(copy.deepcopy(obj))
         set_defaults(vmi, self._config)
         finalizers = vmi["metadata"].setdefault("finalizers", [])
         if FINALIZER not in finalizers:
@@ -55,19 +55,11 @@ class VmiAdmission:
         return vmi
 
     def _admit_update(self, obj: Object, old: Object) -> Object:
-        if self._decode(obj).get("spec") != old.get("spec"):
+        if read(obj).get("spec") != old.get("spec"):
             message = "update of VMI object is restricted"
             cause = Cause(virt_api_rules.INVALID, message, "spec")
             raise InvalidError(_denied(UPDATE_VALIDATOR, message), [cause])
         return obj
-
-    def _decode(self, vmi: Object) -> Object:
-        if causes := list(schema_causes(vmi)):
-            raise _by(MUTATOR, causes)
-        try:
-            return decode(vmi)
-        except DecodingError as error:
-            raise InvalidError(_denied(MUTATOR, str(error)), code=400) from error
 
     def _refuse(self, found: Iterable[Cause]) -> None:
         causes = list(found)
@@ -77,6 +69,16 @@ class VmiAdmission:
             causes = [cause for cause in causes if cause.field != admitted]
         if causes:
             raise _by(VALIDATOR, causes)
+
+
+def read(vmi: Object) -> Object:
+    """The VMI with its quantities as Kubernetes writes them. Raises InvalidError."""
+    if causes := list(schema_causes(vmi)):
+        raise _by(MUTATOR, causes)
+    try:
+        return decode(vmi)
+    except DecodingError as error:
+        raise InvalidError(_denied(MUTATOR, str(error)), code=400) from error
 
 
 def _by(webhook: str, causes: list[Cause]) -> InvalidError:

@@ -23,6 +23,7 @@ from clusters.embedded.apiserver.server import ApiServer
 from clusters.embedded.apiserver.store import Object, Store
 from clusters.embedded.namespace_controller import NamespaceController, with_defaults
 from clusters.embedded.reconciling import Health
+from clusters.embedded.virt_api import read
 
 Result = TypeVar("Result")
 
@@ -95,11 +96,13 @@ class FakePods:
 
 
 class FakeAdmission:
-    """Refuses VMIs that isolate the emulator thread without dedicated CPUs."""
+    """Refuses VMIs that cannot be read, or isolate the emulator thread of shared CPUs."""
 
     def admit(self, type_: ResourceType, obj: Object, old: Object | None) -> Object:
         if type_ is NAMESPACE and old is None:
             return with_defaults(obj)
+        if type_ is VMI:
+            obj = read(obj)
         cpu = obj.get("spec", {}).get("domain", {}).get("cpu", {}) if type_ is VMI else {}
         if cpu.get("isolateEmulatorThread") and not cpu.get("dedicatedCpuPlacement"):
             field = "spec.domain.cpu.isolateEmulatorThread"
@@ -127,7 +130,7 @@ class Reply:
     def causes(self) -> list[tuple[str, str, str]]:
         """Reason, field and message of each cause of a refusal."""
         return [
-            (cause["reason"], cause["field"], cause["message"])
+            (cause.get("reason", ""), cause.get("field", ""), cause["message"])
             for cause in self.json["details"].get("causes", ())
         ]
 
