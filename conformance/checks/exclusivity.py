@@ -57,6 +57,8 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
         if len(cpus) != wanted:
             # What the kubelet and the kernel give must be what the limit says, whatever was asked.
             own = (doubt if len(cpus) * 1000 == limit else None) or untold(snapshot)
+            if own is None and pod.resizing:
+                own = f"the resources of pod {pod.name} are being changed in place"
             seen.wrong(f"{name} compute {len(cpus)} pCPUs ({cpus}) instead of {asked}", doubt=own)
     return f"compute owns {wanted} pCPUs ({entry(snapshot)}), as asked"
 

@@ -227,7 +227,8 @@ def _matters(path: str, why: str) -> bool:
     A cgroup of a kind that can hold nobody has no list of threads to read.
     """
     if path.startswith("/proc/"):
-        return True
+        # A process without its thread is one of the node itself, which is only remarked on.
+        return path.count("/") == 5 or path.endswith("/cgroup")
     name = path.rpartition("/")[2]
     return path.startswith(CGROUPS) and (
         name == "cpuset.cpus.effective"

@@ -134,6 +134,8 @@ def test_a_resize_in_place_may_be_under_way() -> None:
         pods[0]["status"]["conditions"] = [{"type": "PodResizeInProgress", "status": "True"}]
 
     assert judged("CPU-EXCLUSIVE", grown).final
+    assert judged("CPU-COUNT", grown).verdict is BROKEN
+    assert judged("CPU-COUNT", grown, pod_objects(resizing)).verdict is UNSEEN
     finding = judged("CPU-EXCLUSIVE", grown, pod_objects(resizing))
     assert finding.verdict is BROKEN
     assert not finding.final
