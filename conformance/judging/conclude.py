@@ -114,13 +114,14 @@ def conclude(
 
 def _open(errors: Sequence[str], unseen: Sequence[str], problems: Sequence[Problem]) -> str:
     """What keeps a run from a verdict, or nothing."""
+    # What went wrong first explains what was not seen.
     parts = (
-        f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
-        f"this tool itself failed while it judged {', '.join(errors)}" if errors else "",
         f"{problems[0].during} failed: {shortened(problems[0].message, _PROBLEM)}"
         if problems
         else "",
         f"and {len(problems) - 1} more problems" if len(problems) > 1 else "",
+        f"this tool itself failed while it judged {', '.join(errors)}" if errors else "",
+        f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
     )
     return "; ".join(part.rstrip(".") for part in parts if part)
 
