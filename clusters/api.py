@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,10 @@ from clusters.access import AccessError
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 ATTEMPTS_AFTER_THE_FIRST = 1
+PAUSES = (0.5, 1.0, 2.0)
+"""Before a question is asked again whose answer did not come as it should, seconds."""
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses of a server that may answer later."""
 FIELD_MANAGER = "cpu-conformance"
 
 
@@ -21,11 +26,13 @@ class ApiError(AccessError):
 
     Attributes:
         status: HTTP status; 0 when there was no answer.
+        passing: whether it may answer when it is asked again: it is busy, or its answer broke off.
     """
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, *, passing: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.passing = passing
 
 
 class Api:
@@ -48,8 +55,37 @@ class Api:
         self._client: Any = client.ApiClient(configuration)
 
     def get(self, path: str, **query: str) -> Any:
-        """The object at a path, such as ``/api/v1/nodes``; query such as ``labelSelector``."""
-        return json.loads(self._request("GET", path, query, None))
+        """The object at a path, such as ``/version``. Asks again a few times."""
+        for pause in PAUSES:
+            try:
+                return self._object(path, query)
+            except ApiError as error:
+                if not error.passing:
+                    raise
+            time.sleep(pause)
+        return self._object(path, query)
+
+    def items(self, path: str, **query: str) -> list[Any]:
+        """A whole list, such as ``/api/v1/nodes``, in however many parts it comes."""
+        found: list[Any] = []
+        more = dict(query)
+        while True:
+            answer = self.get(path, **more)
+            try:
+                found += answer["items"] or []
+                rest = (answer.get("metadata") or {}).get("continue")
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ApiError(f"GET {path} was answered with what is no list") from error
+            if not rest:
+                return found
+            more = {**query, "continue": rest}
+
+    def _object(self, path: str, query: dict[str, str]) -> Any:
+        try:
+            return json.loads(self._request("GET", path, query, None))
+        except (ValueError, RecursionError) as error:
+            message = f"GET {path} was answered with what is no JSON: {error}"
+            raise ApiError(message, passing=True) from error
 
     def text(self, path: str, **query: str) -> str:
         """What is at a path, as text: logs."""
@@ -107,10 +143,13 @@ class Api:
                 *parameters, _request_timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
             )
             data: bytes = answer.read()
+        except urllib3.exceptions.ProtocolError as error:
+            raise ApiError(self._unreachable(error), passing=True) from error
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise ApiError(self._unreachable(error)) from error
         if not 200 <= answer.status <= 299:
-            raise ApiError(self._refused(method, path, answer.status, data), answer.status)
+            refusal = self._refused(method, path, answer.status, data)
+            raise ApiError(refusal, answer.status, passing=answer.status in BUSY)
         return data
 
     def _unreachable(self, error: Exception) -> str:

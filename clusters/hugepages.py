@@ -12,7 +12,7 @@ def hugepages(api: Api) -> Capability:
     """The capability ``hugepages``. Raises ApiError."""
     allocatable = {
         node["metadata"]["name"]: (node.get("status", {}).get("allocatable") or {}).get(RESOURCE)
-        for node in api.get("/api/v1/nodes")["items"]
+        for node in api.items("/api/v1/nodes")
     }
     offered = [f"{node} ({text})" for node, text in allocatable.items() if text not in (None, "0")]
     if offered:

@@ -298,7 +298,7 @@ def _await_available(
         require_alive()
         try:
             status = api.get(path).get("status") or {}
-            pods = api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+            pods = api.items(f"/api/v1/namespaces/{namespace}/pods")
         except ApiError as error:
             return str(error)
         conditions = {found["type"]: found for found in status.get("conditions") or ()}
@@ -385,7 +385,7 @@ def _why(api: Api, namespace: str) -> Iterator[str]:
         (f"/api/v1/namespaces/{namespace}/events", warnings),
     ):
         try:
-            yield from tell(api.get(path)["items"])
+            yield from tell(api.items(path))
         except ApiError as error:
             yield str(error)
 

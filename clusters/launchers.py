@@ -14,16 +14,25 @@ not there."""
 
 
 def launcher_pod(api: Api, namespace: str, vmi: str) -> Mapping[str, Any]:
-    """The running launcher pod of a VMI. Raises AccessError when none runs."""
+    """The running launcher pod of a VMI. Raises AccessError when none runs.
+
+    While it migrates there are two: its guest is on the node that the VMI names.
+    """
     found = api.get(f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vmi}")
-    pods = api.get(
+    pods = api.items(
         f"/api/v1/namespaces/{namespace}/pods",
         labelSelector=f"kubevirt.io/created-by={found['metadata']['uid']}",
-    )["items"]
-    for pod in pods:
-        running = (pod.get("status") or {}).get("phase") == "Running"
-        if running and not pod["metadata"].get("deletionTimestamp"):
-            return dict(pod)
+    )
+    node = (found.get("status") or {}).get("nodeName")
+    running = [
+        pod
+        for pod in pods
+        if (pod.get("status") or {}).get("phase") == "Running"
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
+    # First those where the guest is.
+    for pod in sorted(running, key=lambda pod: (pod.get("spec") or {}).get("nodeName") != node):
+        return dict(pod)
     raise AccessError(f"no launcher pod of {namespace}/{vmi} runs")
 
 

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from clusters import providers, rundir
 from clusters.provider import ClusterError
@@ -20,6 +20,9 @@ from conformance import campaign, options
 from conformance.exits import Exit
 from conformance.options import PROFILES
 from reports.wording import one_line, printable
+
+if TYPE_CHECKING:
+    from conformance.model.evidence import RawSnapshot
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "conformance"
@@ -316,11 +319,24 @@ def _collect(arguments: argparse.Namespace) -> int:
             evidence,
             _say,
             profile=arguments.profile,
+            settling=_settling,
         )
     except (ApiError, TransientError) as error:
         raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
     _say(f"{number} VMIs recorded; `./conform judge {arguments.report_dir}` judges them")
     return Exit.CONFORMANT
+
+
+def _settling(
+    run: Mapping[str, Any], manifest: Mapping[str, Any], looks: Sequence[RawSnapshot]
+) -> Sequence[str]:
+    """What of a VMI may settle, by the terms of the run that records it."""
+    from conformance.judging.decide import settling
+    from conformance.judging.terms import terms_of
+    from conformance.parsing.assemble import assemble
+
+    terms = terms_of(run)
+    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), "running")
 
 
 def _judge(arguments: argparse.Namespace) -> int:

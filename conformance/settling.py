@@ -1,9 +1,10 @@
 """Waiting: the only module that does, and the only importer of tenacity.
 
-Deadlines are named by what is waited for. `Patience` stretches all of them together, for
-slow clusters. What failed for good ends a wait at once; what may pass is tried again a
-bounded number of times. A violation is never waited away: only conditions that are allowed
-to take time are waited for.
+Waits end by progress: as long as something moves there is hope, within `BUDGET`; what stands
+still for a while is given up. That while is named by what is waited for. `Patience` stretches all
+of them together. What failed for good ends a wait at once; what may pass is tried again a bounded
+number of times. A violation is never waited away, and time that has passed proves none: only
+conditions that are allowed to take time are waited for.
 """
 
 from __future__ import annotations
@@ -18,25 +19,31 @@ import tenacity
 T = TypeVar("T")
 
 LAUNCHER_START = 240.0
-"""From a VMI that can be scheduled to Running, seconds."""
+"""Of a VMI that has a node and does not run yet, seconds without a movement."""
 SCHEDULING = 60.0
-"""From the creation of a VMI until the scheduler has found a node for it, or none, seconds."""
+"""Of a VMI for which the scheduler has found no node, seconds without a movement."""
 HEARTBEAT = 300.0
 """Until virt-handler has looked at its node again; upstream one to 2.2 minutes, seconds."""
 QUEUE = 1800.0
 """How long a VMI may wait for others of the run to give CPUs back, seconds."""
 GUEST_REPORT = 120.0
-"""From Running to the guest's report on its console, seconds."""
+"""Of a guest that boots, seconds without another word on its console."""
 HOUSEKEEPING = 60.0
-"""Until threads and labels are where they belong, once the guest runs, seconds."""
+"""Of what settles once the guest runs, seconds in which nothing of it changed."""
 RELEASE = 90.0
-"""From the deletion of a VMI to the last trace of it, seconds."""
+"""Of what is being deleted, seconds in which nothing of it went."""
+API_AWAY = 180.0
+"""How long an API may answer nothing before it is taken for gone, seconds."""
+BUDGET = 10.0
+"""Everything that moves on and on is waited for so many times as long as what stands still."""
 FIRST_PAUSE = 0.05
 """Between the first two looks at a condition, seconds: most come true at once."""
 FIRST_RETRY = 0.5
 """Before a request is sent again for the first time, seconds; doubled each time."""
 LONGEST_RETRY = 8.0
 """The longest of these pauses, seconds."""
+LONGEST_ASKED = 30.0
+"""The longest pause that a server's Retry-After is given, seconds."""
 API_TRIES = 6
 """How often one request is sent when the API does not answer it."""
 
@@ -68,8 +75,12 @@ class Patience:
     factor: float = 1.0
 
     def deadline(self, seconds: float) -> Deadline:
-        """A deadline that begins now."""
+        """A deadline that begins now, and does not care for progress."""
         return Deadline(seconds * self.factor)
+
+    def hope(self, standstill: float) -> Hope:
+        """Hope that begins now, and ends when nothing has moved for so many seconds."""
+        return Hope(standstill * self.factor)
 
 
 class Deadline:
@@ -94,6 +105,50 @@ class Deadline:
         self._end = time.monotonic() + self.seconds
 
 
+class Pace:
+    """The pace of rounds that should each take a while: one that ends at once is paused after."""
+
+    def __init__(self, least: float = FIRST_RETRY, longest: float = LONGEST_RETRY) -> None:
+        self._least, self._longest = least, longest
+        self._pause = least
+        self._last: float | None = None
+
+    def next_round(self) -> None:
+        """Returns when the next round may begin; later and later while they end at once."""
+        now = time.monotonic()
+        if self._last is not None and now - self._last < self._least:
+            time.sleep(self._pause)
+            self._pause = min(self._longest, 2 * self._pause)
+        else:
+            self._pause = self._least
+        self._last = time.monotonic()
+
+
+class Hope(Deadline):
+    """What is waited for as long as it moves, within a budget.
+
+    A state that was seen before is no progress: what goes in circles stands still.
+    """
+
+    def __init__(self, standstill: float, budget: float | None = None) -> None:
+        super().__init__(standstill)
+        self._budget = Deadline(BUDGET * standstill if budget is None else budget)
+        self._seen: set[str] = set()
+
+    def saw(self, state: str) -> bool:
+        """Notes the state as it is; whether it is a new one, with which hope begins anew."""
+        if state in self._seen:
+            return False
+        self._seen.add(state)
+        self.restart()
+        return True
+
+    @property
+    def left(self) -> float:
+        """Seconds left when nothing moves any more, never negative."""
+        return min(super().left, self._budget.left)
+
+
 def until(
     what: str,
     probe: Callable[[], T],
@@ -107,6 +162,7 @@ def until(
     Args:
         what: what is waited for, for the error.
         probe: returns the result, or raises NotYetError with what it sees instead.
+        deadline: when to give up; of a `Hope`, what is seen instead is the state that moves.
         pause: longest time between two calls, seconds; the first ones come faster.
         on_change: is told what is seen whenever that changes.
 
@@ -119,6 +175,8 @@ def until(
         nonlocal seen
         assert state.outcome is not None
         now = str(state.outcome.exception())
+        if isinstance(deadline, Hope):
+            deadline.saw(now)
         if now != seen and on_change is not None:
             on_change(now)
         seen = now
@@ -133,9 +191,8 @@ def until(
         return retrying(probe)
     except tenacity.RetryError as error:
         last = error.last_attempt.exception()
-        raise GaveUpError(
-            f"{what}: not within {deadline.seconds:.0f} s; last seen: {last}"
-        ) from last
+        moved = "nothing moved for" if isinstance(deadline, Hope) else "not within"
+        raise GaveUpError(f"{what}: {moved} {deadline.seconds:.0f} s; last seen: {last}") from last
 
 
 def persistently(call: Callable[[], T], on_retry: Callable[[str], None] | None = None) -> T:
@@ -150,7 +207,7 @@ def persistently(call: Callable[[], T], on_retry: Callable[[str], None] | None =
         error = state.outcome.exception()
         asked = error.after if isinstance(error, TransientError) else None
         own = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (state.attempt_number - 1))
-        return own if asked is None else asked
+        return own if asked is None else min(LONGEST_ASKED, max(0.0, asked))
 
     def note(state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None

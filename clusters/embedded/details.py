@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Mapping
 
 from clusters.access import Capability
-from clusters.api import Api
+from clusters.api import Api, ApiError
 from clusters.hugepages import hugepages
 from clusters.provider import Handle
 from clusters.shape import ClusterSpec
@@ -33,12 +33,15 @@ def stack_description(handle: Handle) -> str:
 
 
 def stack_capabilities(handle: Handle) -> Mapping[str, Capability]:
-    """What a run may do with a cluster that was made for it. Raises ApiError."""
+    """What a run may do with a cluster that was made for it."""
     nodes, static = (set(handle.details[key].split(",")) for key in ("nodes", "static"))
     rest = ", ".join(sorted(nodes - static))
     every = "every node has a CPU manager (--shape policy-none makes one without)"
-    with contextlib.closing(Api(handle.kubeconfig)) as api:
-        pages = hugepages(api)
+    try:
+        with contextlib.closing(Api(handle.kubeconfig)) as api:
+            pages = hugepages(api)
+    except ApiError as error:
+        pages = Capability(None, str(error))
     return {
         "hugepages": pages,
         "disruption": Capability(True, "the cluster was made for the run"),

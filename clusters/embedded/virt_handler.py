@@ -92,9 +92,11 @@ class VirtHandler:
         """Reads the kubelet's policy and the gate, and writes labels and devices."""
         if not self._pod_runs():
             return
+        began = now()
         labels = {SCHEDULABLE: "true", **await self._cpu_manager_labels()}
 
         def change(node: Object) -> None:
+            _stamp(node, began)
             merged = {**(node["metadata"].get("labels") or {}), **labels}
             node["metadata"]["labels"] = {k: v for k, v in merged.items() if v is not None}
             if self._faults.manual_label_undone and not self._config.enabled(CPU_MANAGER_GATE):
@@ -135,8 +137,6 @@ class VirtHandler:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             self._queue.add(_LABELS)
-            if self._pod_runs():
-                self._store.mutate(NODE, self.node, "", _stamp)
 
     async def _cpu_manager_labels(self) -> dict[str, str | None]:
         """The labels to be written; None removes one.
@@ -327,5 +327,6 @@ def _run(instance: Object) -> None:
     set_condition(instance["status"], "Ready", "True")
 
 
-def _stamp(node: Object) -> None:
-    node["metadata"].setdefault("annotations", {})[HEARTBEAT] = now()
+def _stamp(node: Object, began: str) -> None:
+    """One patch has the labels and when they were decided on, as upstream (heartbeat.go)."""
+    node["metadata"].setdefault("annotations", {})[HEARTBEAT] = began

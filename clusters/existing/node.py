@@ -44,7 +44,7 @@ def handlers(api: Api, label: str = HANDLER_LABEL) -> tuple[Handler, ...]:
 
     Raises ApiError.
     """
-    pods = api.get("/api/v1/pods", labelSelector=label)["items"]
+    pods = api.items("/api/v1/pods", labelSelector=label)
     found: dict[str, Handler] = {}
     for pod in pods:
         node = pod["spec"].get("nodeName")

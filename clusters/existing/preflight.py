@@ -131,10 +131,10 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
     kubernetes = api.get("/version").get("gitVersion", "")
     points = [Point("reachable", State.OK, f"Kubernetes {kubernetes} at {api.server}")]
     # The first question that needs credentials; without them no other has an answer.
-    nodes, trouble = _ask("nodes", lambda: api.get("/api/v1/nodes")["items"])
+    nodes, trouble = _ask("nodes", lambda: api.items("/api/v1/nodes"))
     if trouble is not None and trouble.status == 401:
         return Preflight((*points, Point("credentials", State.GAP, str(trouble))), kubernetes)
-    pods, no_pods = _ask("pods", lambda: api.get("/api/v1/pods")["items"])
+    pods, no_pods = _ask("pods", lambda: api.items("/api/v1/pods"))
     found, no_handlers = _ask("virt-handler", lambda: handlers(api))
     wanted = (*RIGHTS, *(PROBES if reach.probe_image else ()), *(DISRUPTIVE if disruptive else ()))
     points += rights(_refused_rights(api, wanted))
@@ -235,7 +235,7 @@ def rights(refused: Sequence[tuple[Right, str]] | ApiError) -> Iterator[Point]:
 
 def _kubevirt(api: Api, pins: bool) -> tuple[str, list[Point]]:
     try:
-        items = api.get("/apis/kubevirt.io/v1/kubevirts")["items"]
+        items = api.items("/apis/kubevirt.io/v1/kubevirts")
     except ApiError as error:
         if error.status != 404:
             return "", [Point("KubeVirt", State.GAP, str(error), "see rights")]

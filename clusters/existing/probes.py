@@ -135,7 +135,7 @@ def _await_probes(api: Api, namespace: str, image: str) -> None:
     deadline = time.monotonic() + PROBE_START_SECONDS
     while True:
         waits = {}
-        for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]:
+        for pod in api.items(f"/api/v1/namespaces/{namespace}/pods"):
             status = pod.get("status") or {}
             if status.get("phase") != "Running":
                 waits[str(pod["spec"].get("nodeName"))] = _why(status)

@@ -18,6 +18,7 @@ from clusters.access import (
     Libvirt,
     NodeControl,
     NodeShell,
+    Reading,
 )
 from clusters.api import Api, ApiError
 from clusters.console import ApiConsole
@@ -90,7 +91,7 @@ class ExistingProvider:
         """Raises ClusterError when they do not run or show no node."""
         try:
             api = Api(handle.kubeconfig)
-            nodes = api.get("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")["items"]
+            nodes = api.items("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")
             names = [str(node["metadata"]["name"]) for node in nodes]
             probes.start_probes(api, handle.details[PROBES], image, names, progress=progress)
         except ApiError as error:
@@ -174,7 +175,7 @@ class ExistingAccess:
     def _reach(self, details: Mapping[str, str]) -> tuple[tuple[str, ...], ShellOf, str]:
         """Which nodes can be read, how, and through what. Raises ApiError."""
         if SSH in details:
-            nodes = self._api.get("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")["items"]
+            nodes = self._api.items("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")
             by_name = {str(node["metadata"]["name"]): node for node in nodes}
             command = details[SSH]
 
@@ -223,18 +224,18 @@ class ExistingAccess:
             "libvirt": Capability(True, "virsh in the launcher's compute container"),
             "node-files": Capability(True, self._through),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
-            "hugepages": self._hugepages,
+            "hugepages": self._hugepages(),
             "disruption": self._disruption,
             "unlabelled-node": self._unlabelled(),
             "kubelet-control": Capability(False, "kubelets of an existing cluster are left alone"),
-            **self._topology,
+            **self._topology(),
         }
 
     def _unlabelled(self) -> Capability:
         try:
-            nodes = self._api.get("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")["items"]
+            nodes = self._api.items("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")
         except ApiError as error:
-            return Capability(False, str(error))
+            return Capability(None, str(error))
         names = [
             node["metadata"]["name"]
             for node in nodes
@@ -246,14 +247,12 @@ class ExistingAccess:
         every = "every node that takes VMIs is labelled"
         return Capability(bool(names), f"{', '.join(names)} is not labelled" if names else every)
 
-    @functools.cached_property
     def _hugepages(self) -> Capability:
         try:
             return hugepages(self._api)
         except ApiError as error:
-            return Capability(False, str(error))
+            return Capability(None, str(error))
 
-    @functools.cached_property
     def _topology(self) -> Mapping[str, Capability]:
         smt, numa = [], []
         siblings = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
@@ -261,7 +260,7 @@ class ExistingAccess:
         troubles = []
         for node in self.nodes:
             try:
-                files = self.node_shell(node).read((siblings, online)).files
+                files = _twice(functools.partial(self.node_shell(node).read, (siblings, online)))
             except AccessError as error:
                 troubles.append(str(error))
                 continue
@@ -269,7 +268,7 @@ class ExistingAccess:
                 smt.append(node)
             if not files.get(online, "0").strip().isdecimal():
                 numa.append(node)
-        unread = f"; {'; '.join(troubles)}" if troubles else ""
+        unread = "; ".join(troubles)
         return {
             "smt": _capability(smt, "more than one thread a core", unread),
             "numa": _capability(numa, "more than one NUMA node", unread),
@@ -325,10 +324,23 @@ def _require(gaps: Sequence[preflight.Point]) -> None:
         )
 
 
+def _twice(read: Callable[[], Reading]) -> Mapping[str, str]:
+    """What a node answers, if need be when it is asked once more. Raises AccessError."""
+    try:
+        return read().files
+    except AccessError:
+        return read().files
+
+
 def _capability(nodes: list[str], what: str, unread: str) -> Capability:
+    """Nothing is known to be lacking as long as a node has not answered."""
     if nodes:
         return Capability(True, f"{what} on {', '.join(nodes[:3])}")
-    return Capability(False, f"no node was seen with {what}{unread}")
+    if unread:
+        return Capability(
+            None, f"no node was seen with {what}, and not every one was read: {unread}"
+        )
+    return Capability(False, f"no node was seen with {what}")
 
 
 PROVIDER: Provider = ExistingProvider()

@@ -302,7 +302,7 @@ def _delete(kind: tool.Kind, cluster: str, kubeconfig: Path) -> None:
 
 def _unready(api: Api, names: Sequence[str]) -> str | None:
     try:
-        nodes = {node["metadata"]["name"]: node for node in api.get("/api/v1/nodes")["items"]}
+        nodes = {node["metadata"]["name"]: node for node in api.items("/api/v1/nodes")}
     except ApiError as error:
         return str(error)
     for name in names:
@@ -316,7 +316,7 @@ def _unready(api: Api, names: Sequence[str]) -> str | None:
 
 def _unlabelled(api: Api, workers: int) -> str | None:
     try:
-        nodes = api.get("/api/v1/nodes")["items"]
+        nodes = api.items("/api/v1/nodes")
     except ApiError as error:
         return str(error)
     return preflight.unlabelled(nodes, workers, "workers")

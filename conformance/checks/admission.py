@@ -1,4 +1,4 @@
-"""Whether the API admitted what is consistent, refused what is not, and why; and started it."""
+"""Whether the API admitted what is consistent, and refused what is not, and why."""
 
 from __future__ import annotations
 
@@ -118,32 +118,3 @@ def _saw_refusal(refused: Rejection, seen: Comparison) -> str:
     seen.saw("answer", f"{refused.code} {refused.reason}".strip(), "API, creation, Status.code")
     seen.saw("causes", causes or "none", "API, creation, Status.details.causes")
     return f"{refused.code}, {causes or 'no cause at all'}: {refused.message}"
-
-
-@check(
-    "RUN-STARTED",
-    moment="running",
-    applies=admitted_vmi,
-    settles=True,
-    look="Look at the events of the VMI and of its pod, then at the logs of its containers, which "
-    "are kept in the evidence as logs/CASE.CONTAINER.log.",
-)
-def admitted_runs(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
-    """The VMI's phase is Running."""
-    found = vmi(snapshot)
-    seen.saw("phase", found.phase or "none", f"VMI {found.namespace}/{found.name} .status.phase")
-    if found.phase != "Running":
-        seen.wrong(
-            f"VMI {found.namespace}/{found.name} is {found.phase or 'without a phase'} instead of "
-            f"Running: {'; '.join(_reasons(snapshot)) or 'nobody says why'}"
-        )
-    return f"VMI {found.namespace}/{found.name} runs on {found.node}"
-
-
-def _reasons(snapshot: Snapshot) -> list[str]:
-    found = vmi(snapshot)
-    reasons = [f"{name} {text}" for name, text in found.conditions.items() if "False" in text]
-    pod = snapshot.pod
-    if pod is not None and pod.reason:
-        reasons.append(f"pod {pod.name} is {pod.phase}: {pod.reason}")
-    return [*reasons, *snapshot.events[-3:]]

@@ -59,6 +59,8 @@ def only_whole_cores_are_given(
     seen.saw("CPUs of a core", threads, "/sys/devices/system/cpu/*/topology, all by all")
     seen.saw("pod", f"{pod.phase}, {pod.reason or 'no reason'}", f"pod {pod.name} .status")
     if wanted % threads:
+        if pod.phase in ("", "Pending") and pod.compute and pod.compute.id is None:
+            raise Unobserved(f"node {node(snapshot).name} has not decided yet about pod {pod.name}")
         if pod.phase != "Failed" or REASON not in (pod.reason or ""):
             seen.wrong(
                 f"pod {pod.name} asks for {wanted} CPUs on cores of {threads} threads and was not "

@@ -20,5 +20,6 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     shared_pool,
     sidecars,
     smt,
+    starting,
     vcpu_pinning,
 )

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import told
+from conformance.checks.starting import waits_for_room
 from conformance.checks.storytelling import (
     at,
     free_milli,
     labelled,
     nodes_at,
     owned,
+    phase,
+    running,
     runs,
     waits_for_cpus,
 )
 from conformance.checks.witnesses import checkpoint, compute, launcher, node
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
+
+SCHEDULED_LATER = "a later pod was scheduled"
+"""What the story notes when it has seen the scheduler at work since CPUs were given back."""
 
 
 @told(
@@ -36,8 +42,25 @@ def waits_and_starts(story: Story, seen: Comparison) -> str:
         )
     runs(at(story, "full", "first"), seen)
     waits_for_cpus(second, seen)
-    runs(at(story, "freed", "second"), seen)
+    freed = at(story, "freed", "second")
+    _not_forgotten(freed, seen)
+    runs(freed, seen)
     return "the second VMI waited for CPUs, and started when the first had given them back"
+
+
+def _not_forgotten(freed: Snapshot, seen: Comparison) -> None:
+    """Objects when a later pod was given a node since there is room, and this one was not.
+
+    The scheduler tries in order of age; what it has put back it tries again whenever a pod goes
+    (kubernetes pkg/scheduler/internal/queue).
+    """
+    witness = [words for words in freed.done if SCHEDULED_LATER in words]
+    if phase(freed) != "Running" and witness and waits_for_room(freed):
+        seen.saw("scheduled since", witness[-1], "the run's own record")
+        seen.wrong(
+            f"{freed.subject} still waits for a node, although CPUs were given back and "
+            f"{witness[-1]}: {launcher(freed).reason or 'nobody says why'}"
+        )
 
 
 @told(
@@ -47,7 +70,8 @@ def waits_and_starts(story: Story, seen: Comparison) -> str:
 )
 def freed_cpus_are_given_again(story: Story, seen: Comparison) -> str:
     """The first VMI's CPUs are in the pool or given again, and the second one has its own."""
-    full, freed = at(story, "full", "first"), at(story, "freed", "second")
+    full = running(story, "full", "first", seen)
+    freed = running(story, "freed", "second", seen)
     former = owned(full, seen)
     if node(full).name != node(freed).name:
         raise Unobserved(f"they ran on {node(full).name} and on {node(freed).name}")
@@ -76,8 +100,9 @@ def freed_cpus_are_given_again(story: Story, seen: Comparison) -> str:
 )
 def sidecar_decides(story: Story, seen: Comparison) -> str:
     """It waits where only compute has room, and runs where all of it has, exactly."""
-    measured = launcher(at(story, "measured", "measure"))
-    cost, alone = measured.cpu_milli, compute(at(story, "measured", "measure")).requests.cpu_milli
+    measure = at(story, "measured", "measure")
+    measured = launcher(measure)
+    cost, alone = measured.cpu_milli, compute(measure).requests.cpu_milli
     seen.saw("cost of the pod", f"{cost}m", f"pod {measured.name}, requests of all containers")
     seen.saw("cost of compute", f"{alone}m", f"pod {measured.name}, requests of compute")
     if alone is None or not alone < cost:

@@ -91,4 +91,5 @@ class Comparison:
             tuple(self._compared),
             final=self._final,
             notes=self.notes,
+            objections=tuple(self._wrong),
         )

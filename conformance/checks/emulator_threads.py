@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import check, isolated
+from conformance.checks.registry import Loop, check, isolated
 from conformance.checks.threads import Threads, threads
 from conformance.checks.vcpu_pinning import refuse_swept, unknown_vcpus
 from conformance.checks.witnesses import (
@@ -26,7 +26,7 @@ HOUSEKEEPING = "housekeeping"
     "EMU-ISOLATED",
     moment="running",
     applies=isolated,
-    settles=True,
+    settles=Loop.SWEEP,
     look="Look at virsh emulatorpin and at /proc/PID/task/*/status of QEMU.",
 )
 def emulator_has_its_own_pcpu(
@@ -73,7 +73,7 @@ def emulator_has_its_own_pcpu(
     "EMU-HOUSEKEEPING",
     moment="running",
     applies=isolated,
-    settles=True,
+    settles=Loop.SWEEP,
     look="Look at cgroup.threads of the container and of its child housekeeping, then at "
     "virt-handler's log.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import check, dedicated
+from conformance.checks.registry import Loop, check, dedicated
 from conformance.checks.strangers import called, strangers
 from conformance.checks.witnesses import (
     CGROUPS,
@@ -70,7 +70,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     # Containers of the shared pool leave CPUs that become exclusive when the kubelet reconciles
     # next, every cpuManagerReconcilePeriod (10 s): pkg/kubelet/cm/cpumanager/cpu_manager.go.
     # What the kubelet gave, and to whom, has no such time.
-    settles=True,
+    settles=Loop.RECONCILE,
     look="Look at the kubelet's cpu_manager_state and at the cpusets below "
     f"{CGROUPS}/kubepods.slice on the node.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import admitted_vmi, check
+from conformance.checks.registry import Loop, admitted_vmi, check
 from conformance.checks.witnesses import guest
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
@@ -16,7 +16,7 @@ _SOURCE = "the guest's console"
     "GUEST-VCPUS",
     moment="running",
     applies=admitted_vmi,
-    settles=True,
+    settles=Loop.ARRIVAL,
     look="Look at <vcpu> and <vcpus> of the domain, and at the guest's console.",
 )
 def guest_sees_its_vcpus(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
@@ -33,7 +33,7 @@ def guest_sees_its_vcpus(snapshot: Snapshot, expectation: Expectation, seen: Com
     "GUEST-TOPOLOGY",
     moment="running",
     applies=admitted_vmi,
-    settles=True,
+    settles=Loop.ARRIVAL,
     look="Compare <cpu><topology> of the domain with lscpu in the guest.",
 )
 def guest_sees_its_topology(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:

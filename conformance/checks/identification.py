@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
-from conformance.checks.registry import told
+from conformance.checks.registry import Loop, told
 from conformance.checks.storytelling import (
     at,
     free_milli,
@@ -25,7 +25,7 @@ HEARTBEATS = "heartbeats seen"
 _HEARTBEAT = "Look at virt-handler's log of its heartbeat, and at the kubelet's checkpoint."
 
 
-@told("NODE-UNLABEL", "cpu-manager-stops", look=_HEARTBEAT, settles=True)
+@told("NODE-UNLABEL", "cpu-manager-stops", look=_HEARTBEAT, settles=Loop.HEARTBEAT)
 def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
     """No label while the policy is none, no dedicated VMI there; both when it is static."""
     before, stopped, back = (at(story, moment) for moment in ("static", "none", "back"))
@@ -63,7 +63,7 @@ def _saw_policy(snapshot: Snapshot, seen: Comparison, wanted: str) -> None:
         )
 
 
-@told("NODE-GATE", "gate-off", look=_HEARTBEAT, settles=True)
+@told("NODE-GATE", "gate-off", look=_HEARTBEAT, settles=Loop.HEARTBEAT)
 def gate_decides(story: Story, seen: Comparison) -> str:
     """No node is labelled by itself while the gate is off; with it those with a manager are."""
     for snapshot in nodes_at(story, "off"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import check, dedicated_vmi, isolated
+from conformance.checks.registry import Loop, check, dedicated_vmi, isolated
 from conformance.checks.threads import threads
 from conformance.checks.witnesses import (
     domain,
@@ -79,7 +79,7 @@ def iothreads_stay_inside(snapshot: Snapshot, expectation: Expectation, seen: Co
     "IOT-ISOLATED",
     moment="running",
     applies=_isolated_auto,
-    settles=True,
+    settles=Loop.SWEEP,
     look="Look at virsh iothreadinfo and emulatorpin.",
 )
 def iothreads_join_the_emulator(

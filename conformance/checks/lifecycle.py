@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
-from conformance.checks.registry import admitted, check
+from conformance.checks.registry import Loop, admitted, check
 from conformance.checks.witnesses import checkpoint
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Former, Snapshot
@@ -14,7 +14,7 @@ from conformance.model.expectation import Expectation
     "LIFE-RELEASED",
     moment="deleted",
     applies=admitted,
-    settles=True,
+    settles=Loop.REMOVAL,
     look="Look at the kubelet's log of the pod's termination and at its checkpoint.",
 )
 def nothing_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

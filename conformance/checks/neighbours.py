@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 
 from conformance.checks.comparison import Comparison, Unobserved
-from conformance.checks.registry import told
-from conformance.checks.storytelling import all_at, at, nodes_at, owned, reach
+from conformance.checks.registry import Loop, told
+from conformance.checks.storytelling import all_at, nodes_at, owned, reach, running
 from conformance.checks.witnesses import checkpoint, in_use, title
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
@@ -15,21 +15,20 @@ from conformance.model.evidence import Snapshot, Story
 @told(
     "LIFE-SHARED",
     "shared-beside-dedicated",
-    settles=True,
+    settles=Loop.RECONCILE,
     look="Look at the kubelet's log of reconciling, and at the cpusets of the shared containers.",
 )
 def shared_make_room(story: Story, seen: Comparison) -> str:
     """A shared VMI leaves the pCPUs of a dedicated one, never enters them, and has them back."""
-    own = owned(at(story, "beside", "owner"), seen)
+    own = owned(running(story, "beside", "owner", seen), seen)
     if not own:
-        seen.wrong("the dedicated VMI got no exclusive CPUs")
+        seen.wrong("the dedicated VMI got no exclusive CPUs", final=True)
         return ""
-    early = reach(at(story, "alone", "early"), seen)
+    early = reach(running(story, "alone", "early", seen), seen)
     if not own <= early:
         raise Unobserved(f"early had only {early} before: it need not make room for {own}")
-    at(story, "joined", "late")
     for moment in ("beside", "joined"):
-        cpus = reach(at(story, moment, "early"), seen)
+        cpus = reach(running(story, moment, "early", seen), seen)
         if cpus & own:
             seen.wrong(
                 f"early may run on pCPU {cpus & own} of the dedicated VMI ({own}) at the moment "
@@ -38,9 +37,11 @@ def shared_make_room(story: Story, seen: Comparison) -> str:
     for each in all_at(story, "joined"):
         # It never had them, so that there is nothing to wait for.
         if each.subject == "late" and not each.torn and reach(each, seen) & own:
-            seen.wrong(f"late came to run on {own} of the dedicated VMI ({each.began})")
+            words = f"late came to run on {own} of the dedicated VMI ({each.began})"
+            seen.wrong(words, final=True)
+    running(story, "joined", "late", seen)
     for subject in ("early", "late"):
-        after = at(story, "after", subject)
+        after = running(story, "after", subject, seen)
         given = CpuSet.union_of(checkpoint(after).entries.values())
         if missed := own - given - reach(after, seen):
             seen.wrong(f"{subject} does not have {missed} back after the dedicated VMI has gone")
@@ -50,7 +51,7 @@ def shared_make_room(story: Story, seen: Comparison) -> str:
 @told(
     "LIFE-CHURN",
     "coming-and-going",
-    settles=True,
+    settles=Loop.REMOVAL,
     look="Look at the kubelet's log of allocations around the time of the sample.",
 )
 def nothing_is_owned_twice(story: Story, seen: Comparison) -> str:
@@ -64,7 +65,8 @@ def nothing_is_owned_twice(story: Story, seen: Comparison) -> str:
         _apart(owners, f"{state.path} at {sample.began}", seen)
         shared = CpuSet.union_of(owners.values()) & state.default
         if shared:
-            seen.wrong(f"pCPU {shared} is owned and in the shared pool ({state.path})")
+            words = f"pCPU {shared} is owned and in the shared pool ({state.path})"
+            seen.wrong(words, final=True)
         if not sample.torn:
             _apart(_owning_cgroups(sample), f"cgroups at {sample.began}", seen)
     seen.saw("samples", len(samples), "node snapshots while VMIs came and went")
@@ -79,7 +81,8 @@ def nothing_is_owned_twice(story: Story, seen: Comparison) -> str:
 def _apart(owners: dict[str, CpuSet], where: str, seen: Comparison) -> None:
     for (one, ones), (other, others) in combinations(sorted(owners.items()), 2):
         if ones & others:
-            seen.wrong(f"pCPU {ones & others} belongs to {one} and to {other} ({where})")
+            words = f"pCPU {ones & others} belongs to {one} and to {other} ({where})"
+            seen.wrong(words, final=True)
 
 
 def _owning_cgroups(sample: Snapshot) -> dict[str, CpuSet]:
@@ -95,7 +98,7 @@ def _owning_cgroups(sample: Snapshot) -> dict[str, CpuSet]:
 @told(
     "LIFE-ABORTED",
     "deleted-while-starting",
-    settles=True,
+    settles=Loop.REMOVAL,
     look="Look at the kubelet's log of the pod's termination and at its checkpoint.",
 )
 def nothing_leaks(story: Story, seen: Comparison) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.checks.comparison import Comparison, Unobserved
-from conformance.checks.registry import admitted_vmi, check, dedicated_vmi
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
+from conformance.checks.registry import Loop, admitted_vmi, check, dedicated_vmi
 from conformance.checks.witnesses import launcher, node
 from conformance.editions import Labels
-from conformance.model.evidence import Snapshot
+from conformance.model.evidence import Node, Snapshot
 from conformance.model.expectation import Expectation
 
 
@@ -20,13 +20,16 @@ from conformance.model.expectation import Expectation
     "NODE-LABEL",
     moment="running",
     applies=admitted_vmi,
-    settles=True,
+    settles=Loop.HEARTBEAT,
+    unstarted=True,
+    nodes=True,
     look="Look at the kubelet's checkpoint and at virt-handler's heartbeat in its log; another "
     "kubelet root than the usual one hides the checkpoint from it.",
 )
 def label_tells_the_policy(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
     """The label is true on a node with the static policy, and on no other."""
     found = node(snapshot)
+    _require_claim(snapshot, found, expectation)
     policies = {}
     if found.checkpoint is not None:
         policies[f"{found.checkpoint.path} policyName"] = found.checkpoint.policy
@@ -54,6 +57,27 @@ def label_tells_the_policy(snapshot: Snapshot, expectation: Expectation, seen: C
 
     by_release(expectation.labels, objections, seen)
     return f"the label of node {found.name} tells its CPU manager policy"
+
+
+def _require_claim(snapshot: Snapshot, found: Node, expectation: Expectation) -> None:
+    """Raises NotApplicable for a node by itself that nobody takes for one with a CPU manager.
+
+    KubeVirt need not be on every node. Where no virt-handler has been and no label is, nothing is
+    said of the CPU manager; and nothing starts on a node that is not ready, whatever it says.
+    """
+    if snapshot.subject:
+        return
+    keys = {key for row in expectation.labels for key in (*row.written, row.selected)}
+    if found.heartbeat is None and not keys & found.labels.keys():
+        raise NotApplicable(
+            f"node {found.name} bears no label and no heartbeat of virt-handler: KubeVirt is not "
+            "there, and sends nothing there that needs a CPU manager"
+        )
+    if found.ready not in (None, "True"):
+        raise NotApplicable(
+            f"node {found.name} has the condition Ready {found.ready}: nothing is started there, "
+            "and nothing keeps its labels"
+        )
 
 
 @check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
-from conformance.checks.registry import check, dedicated_vmi
+from conformance.checks.registry import Loop, check, dedicated_vmi
 from conformance.checks.witnesses import guest, live, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
@@ -18,7 +18,7 @@ def _mapped(expectation: Expectation) -> bool:
     "NUMA-MAPPED",
     moment="running",
     applies=_mapped,
-    settles=True,
+    settles=Loop.ARRIVAL,
     look="Compare <numa> of the domain, vcpupin and /sys/devices/system/node of guest and node.",
 )
 def guest_nodes_mirror_the_hosts(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.model.evidence import Snapshot, Story
@@ -17,6 +19,21 @@ Applies = Callable[[Expectation], bool]
 """Whether a requirement has anything to say about a case, from its expectation alone."""
 
 
+class Loop(Enum):
+    """What makes come true, after a while, what a requirement that settles asks for.
+
+    An objection counts only when its loop was seen to have run since
+    (`conformance.judging.loops`); no time alone breaks a promise.
+    """
+
+    HEARTBEAT = "virt-handler's heartbeat, which writes the labels of a node"
+    RECONCILE = "the kubelet's reconcile, which moves containers that run already"
+    SWEEP = "virt-handler's sweep of threads into the housekeeping cgroup"
+    REMOVAL = "the kubelet's removal of what has ended"
+    ARRIVAL = "what a requirement waits for, and is not observed before it has come"
+    """A guest's report, a VMI that starts: what has come and is wrong stays wrong."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One check.
@@ -24,20 +41,22 @@ class Check:
     Attributes:
         moment: the moment of the snapshots that it judges: ``running``, ``refused``,
             ``deleted``, ...
-        settles: what it requires comes true after a while (labels, housekeeping, the
-            guest's report), so that the last snapshot counts. Otherwise it must hold at
-            every moment, and a violation in any snapshot counts.
+        settles: by what it comes true after a while, so that the last snapshot counts. Otherwise
+            it must hold at every moment, and a violation in any snapshot counts.
         look: what to look at next when it fails; one sentence.
-        unstarted: whether it says something of a pod that its node rightly rejected.
+        unstarted: whether it says something of a VMI or pod that does not run: one that its node
+            rightly rejected, or that still starts.
+        nodes: whether it is judged of every node of the cluster as well, whoever runs there.
     """
 
     requirement: str
     moment: str
     applies: Applies
-    settles: bool
+    settles: Loop | None
     look: str
     compare: Judge
     unstarted: bool = False
+    nodes: bool = False
 
     def judge(self, snapshot: Snapshot, expectation: Expectation) -> Finding:
         """Judges one snapshot: exactly one finding, whatever the snapshot holds."""
@@ -57,15 +76,15 @@ class StoryCheck:
     Attributes:
         scenario: id of the scenario whose record it judges.
         look: what to look at next when it fails; one sentence.
-        settles: whether a moment may be looked at again until it holds. Otherwise each moment
-            is looked at once, but for what the ordinary checks wait for.
+        settles: by what it comes true after a while, so that a moment may be looked at again.
+            Otherwise each moment is looked at once, but for what the ordinary checks wait for.
     """
 
     requirement: str
     scenario: str
     look: str
     compare: StoryJudge
-    settles: bool = False
+    settles: Loop | None = None
 
     def judge(self, story: Story) -> Finding:
         """Judges the record of one scenario: exactly one finding, whatever it holds."""
@@ -84,7 +103,24 @@ def _finding(requirement: str, look: str, compare: Callable[[Comparison], str]) 
     except Unobserved as reason:
         comparison.missing(str(reason))
         kept = ""
+    except Exception as error:
+        return defect(requirement, error)
     return comparison.finding(requirement, kept, look)
+
+
+def defect(requirement: str, error: Exception) -> Finding:
+    """The finding of a judge that broke: never a word about the cluster."""
+    return Finding(requirement, Verdict.ERROR, f"the harness itself broke: {whereabouts(error)}")
+
+
+def whereabouts(error: BaseException) -> str:
+    """An unexpected exception in one line, with its type and the place that raised it."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code.co_filename
+        place = f" at {Path(code).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{place}: {error}"
 
 
 _CHECKS: dict[str, Check] = {}
@@ -97,22 +133,25 @@ def check(
     moment: str,
     applies: Applies,
     look: str,
-    settles: bool = False,
+    settles: Loop | None = None,
     unstarted: bool = False,
+    nodes: bool = False,
 ) -> Callable[[Judge], Judge]:
     """Registers the decorated function as the judge of a requirement; see `Check`."""
 
     def register(judge: Judge) -> Judge:
         if requirement in _CHECKS:
             raise ValueError(f"two checks judge {requirement}")
-        _CHECKS[requirement] = Check(requirement, moment, applies, settles, look, judge, unstarted)
+        _CHECKS[requirement] = Check(
+            requirement, moment, applies, settles, look, judge, unstarted, nodes
+        )
         return judge
 
     return register
 
 
 def told(
-    requirement: str, *scenarios: str, look: str, settles: bool = False
+    requirement: str, *scenarios: str, look: str, settles: Loop | None = None
 ) -> Callable[[StoryJudge], StoryJudge]:
     """Registers the decorated function as the judge of a requirement in scenarios."""
 

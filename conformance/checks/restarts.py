@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
-from conformance.checks.registry import told
-from conformance.checks.storytelling import all_at, at, owned, require_done, runs
+from conformance.checks.registry import Loop, told
+from conformance.checks.storytelling import all_at, at, owned, require_done, running, runs
 from conformance.checks.witnesses import checkpoint, compute, compute_cpuset, launcher
 from conformance.model.evidence import Snapshot, Story
 
@@ -18,7 +18,8 @@ OWN = "own"
 )
 def container_has_its_cpus_again(story: Story, seen: Comparison) -> str:
     """Another container in the same pod, with the same exclusive CPUs in checkpoint and cpuset."""
-    before, after = at(story, "before", OWN), at(story, "after", OWN)
+    before = running(story, "before", OWN, seen)
+    after = running(story, "after", OWN, seen)
     old, new = compute(before), compute(after)
     seen.saw("container before", old.id or "none", "pod .status.containerStatuses")
     seen.saw("container after", new.id or "none", f"restarted {new.restarts} times")
@@ -37,7 +38,7 @@ def container_has_its_cpus_again(story: Story, seen: Comparison) -> str:
     "kubelet-restart",
     "kubelet-restart-pods",
     look="Look at the kubelet's log of its start: what it read from cpu_manager_state.",
-    settles=True,
+    settles=Loop.RECONCILE,
 )
 def kubelet_restart_changes_nothing(story: Story, seen: Comparison) -> str:
     """The same pods, containers, assignments, cpusets and shared pool.

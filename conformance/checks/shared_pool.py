@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
-from conformance.checks.registry import admitted, check
+from conformance.checks.registry import Loop, admitted, check
 from conformance.checks.reservation import STRICT, reserved_number, unconfigured
 from conformance.checks.witnesses import (
     CGROUPS,
@@ -27,7 +27,7 @@ from conformance.model.expectation import Expectation
     moment="running",
     applies=admitted,
     # The kubelet moves running containers when it reconciles, every ten seconds.
-    settles=True,
+    settles=Loop.RECONCILE,
     look="Look at defaultCpuSet in the kubelet's checkpoint and at its log of reconciling.",
 )
 def pool_holds_what_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.qos import saw_resources, unequal
-from conformance.checks.registry import admitted, check, dedicated, dedicated_vmi
+from conformance.checks.registry import Loop, admitted, check, dedicated, dedicated_vmi
 from conformance.checks.witnesses import (
     checkpoint,
     cpuset_source,
@@ -78,7 +78,7 @@ def sidecars_cost_what_is_promised(
     moment="running",
     applies=_unpinned,
     # The kubelet moves running containers when it reconciles, every ten seconds.
-    settles=True,
+    settles=Loop.RECONCILE,
     look="Look at the sidecar's CPU request: only whole numbers get exclusive CPUs.",
 )
 def sidecars_live_in_the_shared_pool(
@@ -101,7 +101,7 @@ def sidecars_live_in_the_shared_pool(
         source = f"{state.path} entries.{pod.uid}.{sidecar.name}"
         seen.saw(f"exclusive CPUs of {sidecar.name}", entry or "none", source)
         if entry:
-            seen.wrong(f"{name} was given exclusive CPUs {entry} ({source})")
+            seen.wrong(f"{name} was given exclusive CPUs {entry} ({source})", final=True)
         if sidecar.running:
             for why in unread(snapshot, sidecar):
                 seen.missing(f"not all of {name} was read: {why}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.starting import outlook
 from conformance.checks.witnesses import checkpoint, compute, compute_cpuset, launcher, node
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
@@ -63,19 +64,28 @@ def phase(snapshot: Snapshot) -> str:
     return subject.phase or "without a phase"
 
 
-def runs(snapshot: Snapshot, seen: Comparison, *, known: bool = False) -> bool:
-    """Notes the phase, and objects unless it is Running."""
+def runs(snapshot: Snapshot, seen: Comparison, *, known: bool = False) -> None:
+    """Notes the phase, and objects to what was seen to fail instead of running.
+
+    Raises Unobserved for what does not run and was not: nothing of the story is shown then.
+    """
     now = phase(snapshot)
     source = f"{snapshot.subject}, .status.phase, moment “{snapshot.moment}”"
     seen.saw(f"phase of {snapshot.subject}", now, source)
-    if now != "Running":
-        why = f": {snapshot.pod.reason}" if snapshot.pod and snapshot.pod.reason else ""
-        seen.wrong(
-            f"{snapshot.subject} is {now} instead of Running at the moment "
-            f"“{snapshot.moment}”{why}",
-            known=known,
-        )
-    return now == "Running"
+    if now == "Running":
+        return
+    found = outlook(snapshot)
+    words = f"at the moment “{snapshot.moment}” {found.why}"
+    if not found.failed:
+        raise Unobserved(words)
+    seen.wrong(words, known=known)
+
+
+def running(story: Story, moment: str, subject: str, seen: Comparison) -> Snapshot:
+    """As `at`, of what must run there; see `runs`."""
+    found = at(story, moment, subject)
+    runs(found, seen)
+    return found
 
 
 def waits_for_cpus(snapshot: Snapshot, seen: Comparison) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from conformance.checks.witnesses import compute, silent
+from conformance.checks.witnesses import compute, require_running, silent
 from conformance.model.evidence import Container, Snapshot, Thread
 from conformance.model.same import Same
 
@@ -55,6 +55,7 @@ class Threads:
 
 def threads(snapshot: Snapshot) -> Threads:
     """The real threads of the compute container."""
+    require_running(snapshot)
     container = compute(snapshot)
     if not container.threads:
         raise silent(

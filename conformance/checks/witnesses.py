@@ -236,8 +236,19 @@ def _matters(path: str, why: str) -> bool:
     )
 
 
+def require_running(snapshot: Snapshot) -> None:
+    """Raises Unobserved for a VMI that starts or has ended: its guest is not what it will be."""
+    found = snapshot.vmi
+    if found is not None and found.phase != "Running":
+        raise Unobserved(
+            f"VMI {found.namespace}/{found.name} is {found.phase or 'without a phase'}, so that "
+            "nothing of its guest counts"
+        )
+
+
 def domain(snapshot: Snapshot) -> Domain:
     """The domain XML."""
+    require_running(snapshot)
     if snapshot.domain is None:
         raise silent(snapshot, "domain", default="the domain XML was not read")
     return snapshot.domain
@@ -245,6 +256,7 @@ def domain(snapshot: Snapshot) -> Domain:
 
 def live(snapshot: Snapshot) -> LivePins:
     """The live answers of libvirt."""
+    require_running(snapshot)
     if snapshot.live is None:
         raise silent(snapshot, "live", "domain", default="libvirt was not asked")
     return snapshot.live
@@ -252,6 +264,7 @@ def live(snapshot: Snapshot) -> LivePins:
 
 def guest(snapshot: Snapshot) -> Guest:
     """The guest's own report."""
+    require_running(snapshot)
     if snapshot.guest is None:
         raise silent(snapshot, "guest", "console", default="the guest has not reported")
     return snapshot.guest

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -18,7 +20,10 @@ CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
 JSON_BODY = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
-RETRIED_CODES = frozenset({429, 500, 502, 503, 504})
+RETRIED_CODES = frozenset({408, 425, 429, 500, 502, 503, 504})
+GONE = 410
+CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
+"""Types of a watch's events that are about an object."""
 
 
 class Appended(Protocol):
@@ -59,8 +64,26 @@ class Api:
         self.faults: Appended = [] if faults is None else faults
 
     def get(self, path: str, **query: str) -> Json:
-        """One object or a list. Raises ApiError, TransientError."""
+        """One object. Raises ApiError, TransientError."""
         return self._ask("GET", path, query)
+
+    def items(self, path: str, **query: str) -> list[Json]:
+        """A whole list, in however many parts it comes. Raises ApiError, TransientError.
+
+        A list whose parts do not all come is none: an item that is missing proves nothing.
+        """
+        found: list[Json] = []
+        more = dict(query)
+        while True:
+            answer = self._ask("GET", path, more)
+            part = answer.get("items", "nothing")
+            if not isinstance(part, list | None):
+                raise TransientError(f"GET {path}: the answer is no list: it has {part!r} of items")
+            found += part or []
+            rest = (answer.get("metadata") or {}).get("continue")
+            if not rest:
+                return found
+            more = {**query, "continue": str(rest)}
 
     def text(self, path: str, **query: str) -> str:
         """What is at a path, as text: logs. Raises ApiError, TransientError."""
@@ -117,25 +140,36 @@ class Api:
     def watch(self, path: str, seconds: float, **query: str) -> Iterator[Json]:
         """Events of a list until the seconds have passed or the server ends it.
 
-        Begins with ADDED for what is there. Raises ApiError, TransientError.
+        Begins with ADDED for what is there. One that is refused as out of date (410), or that
+        breaks, just ends, and `faults` says why. Raises ApiError, TransientError.
         """
         query = {**query, "watch": "true", "timeoutSeconds": str(max(1, int(seconds)))}
-        response = persistently(
-            lambda: self._send("GET", path, query, None, seconds + REQUEST_SECONDS),
-            self.faults.append,
-        )
+        try:
+            response = persistently(
+                lambda: self._send("GET", path, query, None, seconds + REQUEST_SECONDS),
+                self.faults.append,
+            )
+        except ApiError as error:
+            if error.code != GONE:
+                raise
+            self.faults.append(f"the watch of {path} was refused: {error}")
+            return
         try:
             buffer = b""
             for piece in response.stream(amt=None):
                 buffer += piece
                 *lines, buffer = buffer.split(b"\n")
                 for event in (json.loads(line) for line in lines if line):
+                    obj = event["object"]
                     if event["type"] == "ERROR":
                         # Its object is a Status: the server ends the watch early, and says why.
-                        why = event["object"].get("message", "")
+                        why = obj.get("message", "")
                         self.faults.append(f"the watch of {path} was ended: {why}")
                         return
-                    yield event
+                    if event["type"] in CHANGES and isinstance(obj, dict):
+                        yield event
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            self.faults.append(f"the watch of {path} sent what is no event: {error!r}")
         except Exception as error:
             if not _is_connection_fault(error):
                 raise
@@ -156,9 +190,11 @@ class Api:
     ) -> Json:
         data = self._read(method, path, query, body, content_type)
         try:
-            answer: Json = json.loads(data)
-        except ValueError as error:
+            answer = json.loads(data)
+        except (ValueError, RecursionError) as error:
             raise TransientError(f"{method} {path}: the answer broke off: {error}") from error
+        if not isinstance(answer, dict):
+            raise TransientError(f"{method} {path}: the answer is no object: {data[:100]!r}")
         return answer
 
     def _read(
@@ -231,19 +267,36 @@ def _is_connection_fault(error: Exception) -> bool:
 def _refusal(method: str, path: str, response: Any, body: bytes) -> ApiError | TransientError:
     try:
         status = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         status = None
     if not isinstance(status, dict) or status.get("kind") != "Status":
         message = body.decode(errors="replace")[:500]
-        status = {"code": response.status, "reason": response.reason, "message": message}
+        status = {"reason": response.reason, "message": message}
+    # What is no Status, such as the text of a version that is not served, is made one.
+    status = {**status, "kind": "Status", "code": int(response.status)}
     code = int(response.status)
     if code in RETRIED_CODES:
-        after = response.headers.get("Retry-After")
         return TransientError(
             f"{method} {path}: {code} {status.get('message', '')}",
-            float(after) if after and after.isdecimal() else None,
+            _seconds(response.headers.get("Retry-After")),
         )
     return ApiError(code, status)
+
+
+def _seconds(after: str | None) -> float | None:
+    """What Retry-After asks for: seconds or a date (RFC 9110, 10.2.3); None for anything else."""
+    if not after:
+        return None
+    if after.strip().isdecimal():
+        return float(after)
+    try:
+        date = parsedate_to_datetime(after)
+    except ValueError:
+        return None
+    # A date in the past is no wait; one far away is bounded by whoever waits.
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(
+        UTC
+    ).timestamp()
 
 
 def core(resource: str, namespace: str = "", name: str = "") -> str:

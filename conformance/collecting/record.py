@@ -6,14 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from clusters.access import ClusterAccess
+from clusters.access import AccessError, Capability, ClusterAccess
 from conformance.collecting.api import Api
 from conformance.collecting.setting import read_setting
 from conformance.collecting.snapshot import utc_now
+from conformance.settling import Deadline, GaveUpError, NotYetError, until
 from conformance.version import version
 from reports import document as report
 
 Record = dict[str, Any]
+
+ASKED_FOR = 10.0
+"""How long a cluster is asked what it can do, seconds."""
+CAPABILITIES = (
+    *("disruption", "guest-console", "hugepages", "kubelet-control", "libvirt", "node-files"),
+    *("numa", "smt", "unlabelled-node"),
+)
+"""What a cluster says of itself; see `ClusterAccess.capabilities`."""
 
 
 def record(
@@ -24,7 +33,7 @@ def record(
     matrix: str,
     cases: Iterable[tuple[str, str, Mapping[str, Any]]],
     scenarios: Sequence[str] = (),
-    moments: Sequence[str] = ("running", "refused", "deleted"),
+    moments: Sequence[str] = ("running", "refused", "deleted", "nodes"),
     command: str = "",
     selection: report.Selection | None = None,
 ) -> Record:
@@ -61,7 +70,10 @@ def record(
 
 
 def describe(record: Record, access: ClusterAccess, api: Api) -> None:
-    """Adds what cluster it is, and its setting."""
+    """Adds what cluster it is, and its setting.
+
+    What it can do and cannot be asked now is not known, which is no lack.
+    """
     record["setting"] = read_setting(api)
     record["cluster"] = asdict(
         report.Cluster(
@@ -72,4 +84,17 @@ def describe(record: Record, access: ClusterAccess, api: Api) -> None:
             acceleration=access.acceleration,
         )
     )
-    record["capabilities"] = {name: asdict(item) for name, item in access.capabilities().items()}
+    record["capabilities"] = {name: asdict(item) for name, item in _capabilities(access).items()}
+
+
+def _capabilities(access: ClusterAccess) -> Mapping[str, Capability]:
+    def ask() -> Mapping[str, Capability]:
+        try:
+            return access.capabilities()
+        except AccessError as error:
+            raise NotYetError(str(error)) from error
+
+    try:
+        return until("what the cluster can do", ask, Deadline(ASKED_FOR), pause=2.0)
+    except GaveUpError as error:
+        return dict.fromkeys(CAPABILITIES, Capability(None, str(error)))

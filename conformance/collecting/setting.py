@@ -74,5 +74,5 @@ def _kubevirt(api: Api) -> Json | None:
 def _nodes(api: Api) -> Json:
     return {
         node["metadata"]["name"]: (node.get("status") or {}).get("nodeInfo") or {}
-        for node in api.get(paths.core("nodes"))["items"]
+        for node in api.items(paths.core("nodes"))
     }

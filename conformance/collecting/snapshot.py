@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from clusters.access import AccessError, ClusterAccess
+from conformance.checks.registry import whereabouts
 from conformance.collecting import api as paths
 from conformance.collecting.api import Api, ApiError, Json
-from conformance.collecting.node import NodeReader
+from conformance.collecting.node import KUBELET, NodeReader
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
 from conformance.parsing.errors import ParseError
 from conformance.parsing.guest import guest
@@ -23,6 +25,13 @@ T = TypeVar("T")
 TORN_TRIES = 3
 """A pod that changes each time it is looked at is not settled; then the last try is kept."""
 
+NODES = "_nodes"
+"""Under this name stands what was seen of every node by itself; no case can be called so."""
+NODES_AT_ONCE = 8
+STILL_THERE = "still there"
+"""`RawSnapshot.gone` of a workload whose pod has not gone yet."""
+_MIGRATION = ("startTimestamp", "endTimestamp", "failed", "targetPod")
+
 
 def utc_now() -> str:
     """Now, as evidence writes it."""
@@ -32,11 +41,22 @@ def utc_now() -> str:
 class Collector:
     """Takes snapshots on one cluster, for one process."""
 
-    def __init__(self, api: Api, access: ClusterAccess, version: str) -> None:
-        """`version` is the API version in which VMIs are read, such as ``v1``."""
+    def __init__(
+        self, api: Api, access: ClusterAccess, version: str, *, own: str | None = None
+    ) -> None:
+        """A collector that has read nothing yet.
+
+        Args:
+            api: of the cluster.
+            access: to the cluster.
+            version: API version in which VMIs are read, such as ``v1``.
+            own: the namespace that the run has for itself. Consoles are opened nowhere else: a key
+                would be pressed in somebody's guest, and whoever uses its console be cut off.
+        """
         self.api = api
         self._access = access
         self._version = version
+        self._own = own
         self._nodes: dict[str, NodeReader] = {}
 
     def refused(self, case: str, manifest: Json, status: Json, moment: str) -> RawSnapshot:
@@ -64,22 +84,83 @@ class Collector:
         torn = None if _present(raw.pods) == _present(after) else "containers came or went"
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
+    def labels(self) -> list[RawSnapshot]:
+        """What labels and the CPU manager say on every node of the cluster, and nothing else.
+
+        Nodes that may not be looked into are there as well, with the reason. Raises ApiError,
+        TransientError.
+        """
+        nodes = self.api.items(paths.core("nodes"))
+        with ThreadPoolExecutor(NODES_AT_ONCE, thread_name_prefix="labels") as pool:
+            return list(pool.map(self._labels, nodes))
+
+    def _labels(self, node: Json) -> RawSnapshot:
+        began, layers, name = utc_now(), _Layers(), node["metadata"]["name"]
+        layers.missing("pods", "they were not asked for: only labels were looked at")
+        files: dict[str, str] = {}
+        unreadable: Mapping[str, str] = {}
+        if name in self._access.nodes:
+            paths_ = [f"{self._access.kubelet_root}/{file}" for file in KUBELET]
+            read = layers.read("files", lambda: self._access.node_shell(name).read(paths_))
+            if read is not None:
+                files, unreadable = dict(read.files), read.unreadable
+        else:
+            layers.missing("files", f"node {name} is none that may be looked into")
+        if _ready(node):
+            self._configz(name, files, layers)
+        return RawSnapshot(
+            NODES,
+            NODES,
+            "nodes",
+            began,
+            utc_now(),
+            {},
+            node=node,
+            files=files,
+            unreadable=unreadable,
+            not_observed=layers.not_observed,
+        )
+
     def console(self, manifest: Json, namespace: str) -> RawSnapshot | None:
         """A snapshot of nothing but the guest's console; None when it cannot be read."""
         now, layers = utc_now(), _Layers()
         name = manifest["metadata"]["name"]
-        text = layers.read("console", lambda: self._console(namespace, name))
+        text = self._read_console(namespace, name, layers)
         if text is None:
             return None
         return RawSnapshot("", "", "booting", now, now, manifest, console=text)
 
     def deleted(
-        self, case: str, manifest: Json, node: str, former: Former, *, scenario: str = ""
+        self,
+        case: str,
+        manifest: Json,
+        node: str,
+        former: Former,
+        *,
+        gone: str = "",
+        scenario: str = "",
     ) -> RawSnapshot:
-        """What there still is of a workload that has been deleted."""
+        """What there still is of a workload that has been deleted.
+
+        `gone` is when its pod was first seen to have gone, by an earlier look.
+        """
         began, layers = utc_now(), _Layers()
         pod = layers.read("pod", lambda: self._pod_by_name(former))
-        raw = RawSnapshot(case, scenario, "deleted", began, began, manifest, pod=pod, former=former)
+        if pod is not None or "pod" in layers.not_observed:
+            gone = STILL_THERE
+        elif gone in ("", STILL_THERE):
+            gone = began
+        raw = RawSnapshot(
+            case,
+            scenario,
+            "deleted",
+            began,
+            began,
+            manifest,
+            pod=pod,
+            former=former,
+            gone=gone,
+        )
         raw = self._on_node(raw, node, layers)
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed)
 
@@ -107,9 +188,10 @@ class Collector:
             raw = self._on_node(raw, node, layers)
             if not plain:
                 domain = layers.read("domain", lambda: self._domain(namespace, name))
-                console = layers.read("console", lambda: self._console(namespace, name))
+                console = self._read_console(namespace, name, layers)
                 raw = replace(raw, domain=domain, console=console)
-        torn = self._identity_changed(raw, namespace) if pod is not None else None
+        there = vmi is not None or pod is not None
+        torn = self._identity_changed(raw, namespace) if there else None
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
     def _on_node(self, raw: RawSnapshot, node: str, layers: _Layers) -> RawSnapshot:
@@ -135,11 +217,15 @@ class Collector:
             self._nodes[node] = NodeReader(shell, self._access.kubelet_root)
         reader = self._nodes[node]
         files, unreadable = layers.read("files", reader.files) or ({}, {})
+        self._configz(node, files, layers)
+        return files, unreadable, layers.read("files", reader.hardware) or {}
+
+    def _configz(self, node: str, files: dict[str, str], layers: _Layers) -> None:
+        """Adds the running configuration of a kubelet, where it may be read."""
         configz = f"/api/v1/nodes/{node}/proxy/configz"
         answer = layers.read("configz", lambda: self.api.find(configz))
         if answer is not None:
             files[configz] = json.dumps(answer, sort_keys=True)
-        return files, unreadable, layers.read("files", reader.hardware) or {}
 
     def _vmi(self, namespace: str, name: str) -> Json | None:
         return self.api.find(paths.vmis(self._version, namespace, name))
@@ -152,34 +238,49 @@ class Collector:
         return self._pod(namespace, vmi) if vmi else None
 
     def _pod(self, namespace: str, vmi: Json) -> Json | None:
-        """The launcher pod: the youngest one that was created by this VMI."""
-        pods = self.api.get(
+        """The launcher pod in which the guest of this VMI runs, or is to run.
+
+        A migration makes a second one: the guest is where the VMI says, until that changes. Of
+        several the youngest that has not ended.
+        """
+        pods = self.api.items(
             paths.core("pods", namespace),
             labelSelector=f"kubevirt.io/created-by={vmi['metadata']['uid']}",
-        )["items"]
-        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")] or pods
-        return max(alive, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+        )
+        node = (vmi.get("status") or {}).get("nodeName")
+
+        def rank(pod: Json) -> tuple[bool, bool, str]:
+            alive = not pod["metadata"].get("deletionTimestamp")
+            ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            return alive, not ended, str(pod["metadata"].get("creationTimestamp"))
+
+        there = [pod for pod in pods if node and (pod.get("spec") or {}).get("nodeName") == node]
+        return max(there or pods, key=rank, default=None)
 
     def _pod_by_name(self, former: Former) -> Json | None:
         pod = self.api.find(paths.core("pods", former.pod_namespace, former.pod_name))
         return pod if pod and pod["metadata"]["uid"] == former.pod_uid else None
 
     def _pods_on(self, node: str) -> list[Json]:
-        pods: list[Json] = self.api.get(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")[
-            "items"
-        ]
-        return pods
+        return self.api.items(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")
 
     def _events(self, raw: RawSnapshot) -> Iterable[Json]:
         # Asked for by name: those of a whole namespace grow with every case of the run.
         return [
             event
             for metadata in (obj["metadata"] for obj in (raw.vmi, raw.pod) if obj)
-            for event in self.api.get(
+            for event in self.api.items(
                 paths.core("events", metadata["namespace"]),
                 fieldSelector=f"involvedObject.name={metadata['name']}",
-            )["items"]
+            )
         ]
+
+    def _read_console(self, namespace: str, name: str, layers: _Layers) -> str | None:
+        if namespace != self._own:
+            why = "its VMI is not one of this run, and nobody else's console is opened"
+            layers.missing("console", why)
+            return None
+        return layers.read("console", lambda: self._console(namespace, name))
 
     def _console(self, namespace: str, name: str) -> str:
         def enough(text: str) -> bool:
@@ -237,11 +338,20 @@ def _is_pod(manifest: Mapping[str, Any]) -> bool:
 
 
 def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
+    status = (vmi or {}).get("status") or {}
+    migration = status.get("migrationState") or {}
     return {
         "the VMI's uid": vmi and vmi["metadata"]["uid"],
+        "the VMI's phase": status.get("phase"),
+        "the VMI's node": status.get("nodeName"),
+        "the VMI's deletion": vmi and vmi["metadata"].get("deletionTimestamp"),
+        "the VMI's migration": tuple(map(migration.get, _MIGRATION)),
         "the pod's uid": pod and pod["metadata"]["uid"],
+        "the pod's phase": ((pod or {}).get("status") or {}).get("phase"),
+        "the pod's deletion": pod and pod["metadata"].get("deletionTimestamp"),
         "the node": pod and pod["spec"].get("nodeName"),
         "the container ids": pod and _container_ids(pod),
+        "restarts": pod and _restarts(pod),
     }
 
 
@@ -259,6 +369,21 @@ def _container_ids(pod: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
+    status = pod.get("status") or {}
+    return {
+        item["name"]: item.get("restartCount", 0)
+        for key in ("initContainerStatuses", "containerStatuses")
+        for item in status.get(key) or ()
+    }
+
+
+def _ready(node: Mapping[str, Any]) -> bool:
+    """Whether a kubelet answers there: one that is away is not waited for."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any((c.get("type"), c.get("status")) == ("Ready", "True") for c in conditions)
+
+
 class _Layers:
     """Reads layers; one that cannot be read is not observed, and says why."""
 
@@ -270,7 +395,10 @@ class _Layers:
             return call()
         except (AccessError, ApiError, TransientError) as error:
             self.missing(layer, str(error))
-            return None
+        except Exception as error:
+            # What the harness does not understand of one layer costs that layer, and not the run.
+            self.missing(layer, f"the harness itself broke: {whereabouts(error)}")
+        return None
 
     def missing(self, layer: str, why: str) -> None:
         self.not_observed.setdefault(layer, why)

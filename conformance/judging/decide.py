@@ -7,7 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.checks.alignment import turned_away
-from conformance.checks.registry import Check
+from conformance.checks.registry import Check, Loop, StoryCheck, defect, registered
+from conformance.checks.starting import STARTED, waits_for_room
+from conformance.editions import labels
+from conformance.judging.loops import told_unseen, unseen
 from conformance.judging.terms import Terms
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.evidence import Snapshot, Story
@@ -25,11 +28,15 @@ _DECISIVE_FIRST = (
 )
 """Of several snapshots of one moment: a violation in any counts, an observation in any is one."""
 
+_ABORTED = "aborted"
+"""The moment of a VMI that a scenario deletes before it runs."""
+
 
 def judge_story(terms: Terms, story: Story) -> Iterator[Finding]:
     """Everything that a scenario shows: its own requirements, then those of any VMI.
 
-    Each moment at which a VMI or pod ran is judged as any running one.
+    Each moment at which a VMI or pod ran is judged as any running one. A VMI that neither ran nor
+    waited for room is not passed over: whether it starts is judged.
     """
     yield from judge_told(terms, story)
     for (moment, _subject), taken in _running(story).items():
@@ -38,16 +45,58 @@ def judge_story(terms: Terms, story: Story) -> Iterator[Finding]:
             if check.moment == "running":
                 finding = decide(terms, requirement, check, taken, expectation)[1]
                 yield replace(finding, case=story.scenario, moment=moment)
+    yield from _hanging(terms, story)
 
 
-def judge_told(terms: Terms, story: Story, *, settling: bool = False) -> Iterator[Finding]:
-    """The requirements that it takes this scenario to show; only those that may settle."""
+def _hanging(terms: Terms, story: Story) -> Iterator[Finding]:
+    """RUN-STARTED of each VMI that was on its way at a moment, and did not run by its end."""
+    check = registered()[STARTED]
+    ran = _running(story)
+    last = {(each.moment, each.subject): each for each in story.snapshots if _on_its_way(each)}
+    for key, snapshot in last.items():
+        expectation = terms.expect(snapshot.manifest)
+        if key not in ran and check.applies(expectation) and terms.lacks(expectation) is None:
+            requirement = terms.catalogue.requirement(STARTED)
+            finding = judge(terms, requirement, check, snapshot, expectation)
+            yield replace(finding, case=story.scenario)
+
+
+def _on_its_way(snapshot: Snapshot) -> bool:
+    found = snapshot.vmi
+    if found is None or found.deleting or snapshot.moment == _ABORTED:
+        return False
+    return found.phase != "Running" and not waits_for_room(snapshot)
+
+
+def judge_told(terms: Terms, story: Story) -> Iterator[Finding]:
+    """The requirements that it takes this scenario to show."""
     for requirement, check in terms.tales(story.scenario):
-        if settling and not check.settles:
-            continue
         needs = (*SCENARIOS[story.scenario].needs, *requirement.needs)
-        finding = _final(terms, requirement, check.judge(story), needs=needs)
+        finding = check.judge(story)
+        if why := _may_settle(check, story, finding):
+            finding = _not_settled(finding, why)
+        finding = _final(terms, requirement, finding, needs=needs)
         yield replace(finding, scenario=story.scenario, case=story.scenario)
+
+
+def unsettled_tales(terms: Terms, story: Story) -> list[str]:
+    """Requirements of a scenario that are not kept now, and that another look may show to be."""
+    return [
+        requirement.id
+        for requirement, check in terms.tales(story.scenario)
+        if _may_settle(check, story, check.judge(story))
+    ]
+
+
+def _may_settle(check: StoryCheck, story: Story, finding: Finding) -> str | None:
+    if check.settles is None or finding.verdict is not Verdict.FAIL or finding.final:
+        return None
+    return told_unseen(check.settles, check.judge, story, finding)
+
+
+def _not_settled(finding: Finding, why: str) -> Finding:
+    message = f"{finding.message} It was not settled when it was last looked at: {why}."
+    return replace(finding, verdict=Verdict.NOT_OBSERVED, message=message)
 
 
 def decide(
@@ -60,24 +109,29 @@ def decide(
     """One requirement on every snapshot of its moment, oldest first.
 
     What settles is judged on the last one, and on an earlier one that shows what may never
-    be. Anything else must hold on each; where a neighbour came or went while it was looked
-    at, the snapshots beside it still tell.
+    be; what is wrong in the last one is broken when its loop has run since
+    (`conformance.judging.loops`). Anything else must hold on each; where a neighbour came or went
+    while it was looked at, the snapshots beside it still tell.
     A VMI that the cluster cannot run is not created, and nothing applies to it.
 
     Returns:
         The index of the snapshot that decides, -1 without any, and the finding.
     """
+    lacking = terms.lacks(expectation)
+    # Whatever the API answers about a version that it does not serve says nothing.
+    asked = () if expectation.guest and terms.not_served else snapshots
     judged = [
         (index, judge(terms, requirement, check, snapshot, expectation))
-        for index, snapshot in enumerate(snapshots)
+        for index, snapshot in enumerate(asked)
     ]
-    if check.settles:
-        judged = [each for each in judged[:-1] if each[1].final] + judged[-1:]
-    lacking = terms.lacks(expectation)
+    if check.settles and judged:
+        last = _settled(check, snapshots, [finding for _index, finding in judged])
+        judged = [*(each for each in judged[:-1] if each[1].final), (judged[-1][0], last)]
     nothing = Finding(
         requirement.id,
         Verdict.NOT_APPLICABLE if lacking and lacking.known else Verdict.NOT_OBSERVED,
         str(lacking) if lacking else f"nothing was recorded at the moment “{check.moment}”",
+        case=snapshots[0].case if snapshots else "",
         moment=check.moment,
     )
     return min(
@@ -90,16 +144,75 @@ def decide(
 def unsettled(
     terms: Terms, snapshots: Sequence[Snapshot], expectation: Expectation, moment: str
 ) -> list[str]:
-    """Requirements that another snapshot of the moment may still show to be kept."""
+    """Requirements that another snapshot of the moment may still show to be kept.
+
+    What is seen wrong once is looked at a second time, even where its loop has surely run. Labels
+    of nodes are nobody's here: every node is looked at by itself.
+    """
     found = []
-    for requirement, check in terms.applicable(expectation):
-        if check.moment != moment or terms.lacking(requirement.needs):
-            continue
+    for requirement, check in _at(terms, expectation, moment):
         finding = decide(terms, requirement, check, snapshots, expectation)[1]
-        broken = finding.verdict is Verdict.FAIL and check.settles and not finding.final
-        if finding.verdict is Verdict.NOT_OBSERVED or broken:
+        wrong = finding.verdict is Verdict.FAIL and not finding.final
+        once = wrong and check.settles not in (None, Loop.ARRIVAL) and len(snapshots) == 1
+        if finding.verdict is Verdict.NOT_OBSERVED or once:
             found.append(requirement.id)
     return found
+
+
+def settling(
+    terms: Terms, snapshots: Sequence[Snapshot], expectation: Expectation, moment: str
+) -> list[str]:
+    """Requirements that are not kept at a moment, while their loop may still see to that."""
+    found = []
+    for requirement, check in _at(terms, expectation, moment):
+        findings = [judge(terms, requirement, check, each, expectation) for each in snapshots]
+        if findings and _settled(check, snapshots, findings) is not findings[-1]:
+            found.append(requirement.id)
+    return found
+
+
+def _at(terms: Terms, expectation: Expectation, moment: str) -> Iterator[tuple[Requirement, Check]]:
+    for requirement, check in terms.applicable(expectation):
+        if check.moment == moment and not check.nodes and not terms.lacking(requirement.needs):
+            yield requirement, check
+
+
+def _settled(check: Check, snapshots: Sequence[Snapshot], findings: Sequence[Finding]) -> Finding:
+    """The last finding of what settles; not observed where its loop was not seen to run since."""
+    last = findings[-1]
+    if check.settles is None or last.verdict is not Verdict.FAIL or last.final:
+        return last
+    try:
+        why = unseen(check.settles, snapshots, findings)
+    except ValueError as error:
+        why = str(error)
+    return _not_settled(last, why) if why else last
+
+
+def judge_nodes(terms: Terms, taken: Sequence[Snapshot]) -> Iterator[tuple[int, Finding]]:
+    """What is required of every node of a cluster, whoever runs there.
+
+    Args:
+        terms: of the run.
+        taken: snapshots of all nodes, oldest first.
+
+    Yields:
+        The index of the snapshot that decides, and the finding.
+    """
+    release = terms.setting.kubevirt_release
+    expectation = Expectation(labels=labels(release, terms.profile))
+    by_node: dict[str, list[int]] = defaultdict(list)
+    for index, snapshot in enumerate(taken):
+        by_node[snapshot.node.name if snapshot.node else ""].append(index)
+    for requirement, check in terms.checks():
+        if check.nodes:
+            if not by_node:
+                nothing = "no node was looked at by itself"
+                yield 0, Finding(requirement.id, Verdict.NOT_OBSERVED, nothing, moment="nodes")
+            for places in by_node.values():
+                looks = [taken[place] for place in places]
+                index, finding = decide(terms, requirement, check, looks, expectation)
+                yield places[index], replace(finding, scenario="")
 
 
 def judge(
@@ -110,7 +223,10 @@ def judge(
     expectation: Expectation,
 ) -> Finding:
     """One requirement on one snapshot."""
-    finding = _judge(terms, requirement, check, snapshot, expectation)
+    try:
+        finding = _judge(terms, requirement, check, snapshot, expectation)
+    except Exception as error:
+        finding = defect(requirement.id, error)
     return replace(
         finding,
         case=snapshot.case,

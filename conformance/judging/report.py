@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from conformance.checks.alignment import turned_away
 from conformance.collecting.bundle import Bundle, BundleError
+from conformance.collecting.snapshot import NODES
 from conformance.editions import labels
 from conformance.exits import Insist
 from conformance.judging.conclude import Extent, conclude
 from conformance.judging.coverage import Covered, cover
-from conformance.judging.decide import decide, judge_story
+from conformance.judging.decide import decide, judge_nodes, judge_story
 from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.terms import Lack, Terms, terms_of
@@ -164,6 +165,8 @@ def _judged(terms: Terms, bundle: Bundle) -> Iterator[_Judged]:
         yield _judge_case(terms, planned, bundle.snapshots.get(planned["id"], ()))
     for name in bundle.run.get("scenarios", ()):
         yield _judge_scenario(terms, SCENARIOS[name], bundle.snapshots.get(name, ()))
+    if "nodes" in terms.moments:
+        yield _judge_nodes(terms, bundle.snapshots.get(NODES, ()))
 
 
 @contextlib.contextmanager
@@ -203,6 +206,23 @@ def _judge_case(
         lacking=lacking,
         barred=lacking is not None
         or any(turned_away(facts, expectation) for _path, _raw, facts in snapshots),
+    )
+
+
+def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]]) -> _Judged:
+    """The nodes by themselves; that nobody looked at them is told as well."""
+    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    facts = [each for _path, _raw, each in snapshots]
+    return _Judged(
+        NODES,
+        "every node of the cluster, whoever runs there",
+        {},
+        {"nodes": "labelled as their CPU managers run"},
+        snapshots,
+        [
+            (snapshots[index][0] if snapshots else "", replace(finding, case=NODES))
+            for index, finding in judge_nodes(terms, facts)
+        ],
     )
 
 

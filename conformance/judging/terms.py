@@ -64,6 +64,15 @@ class Terms:
         """What the oracle says of a manifest on this cluster."""
         return expect(manifest, self.profile, self.setting)
 
+    @property
+    def not_served(self) -> str | None:
+        """Why no VMI of the profile can be had: its API version is not served any more, or yet."""
+        served = self.setting.served
+        if served is None or self.profile in served:
+            return None
+        others = ", ".join(sorted(served)) or "nothing of it"
+        return f"the cluster does not serve kubevirt.io/{self.profile}, only {others}"
+
     @cached_property
     def catalogue(self) -> Catalogue:
         """Every requirement."""
@@ -95,6 +104,8 @@ class Terms:
 
     def lacks(self, expectation: Expectation) -> Lack | None:
         """Why a case cannot be had on this cluster; None when it can."""
+        if expectation.guest and (why := self.not_served):
+            return Lack("", why)
         if expectation.unsupported is not None:
             return Lack("", expectation.unsupported)
         return self.lacking(expectation.needs)

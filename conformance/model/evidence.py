@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from conformance.editions import Labels
@@ -79,6 +80,8 @@ class RawSnapshot:
         torn: what changed while it was read (pod UID, container id); a torn snapshot is
             never judged.
         done: what was done to the cluster since the scenario's last moment, in words.
+        gone: when the workload was first seen to have gone from the API, at the moment
+            ``deleted``; empty in the evidence of former versions, which kept the last look alone.
     """
 
     case: str
@@ -102,6 +105,7 @@ class RawSnapshot:
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
     done: tuple[str, ...] = ()
+    gone: str = ""
 
 
 @dataclass(frozen=True)
@@ -318,6 +322,8 @@ class Kubelet:
         topology_policy: of the topology manager.
         reserved_milli: what ``kubeReserved`` and ``systemReserved`` reserve together, in
             thousandths of a CPU; None when neither names CPU.
+        reconcile_seconds: ``cpuManagerReconcilePeriod``: how often it moves running containers
+            to where they belong.
     """
 
     policy: str | None
@@ -336,6 +342,8 @@ class Kubelet:
         """Whether a policy option is on."""
         return self.options.get(option, "").lower() == "true"
 
+    reconcile_seconds: float = 10.0
+
 
 @dataclass(frozen=True)
 class Node:
@@ -345,6 +353,11 @@ class Node:
         capacity_cpu_milli: all of its CPUs, of which it keeps what is not allocatable.
         host: main threads of processes outside of pods that may run elsewhere than the node's
             first process; None when nobody looked.
+        heartbeat: when virt-handler last decided on its labels, by the annotation
+            ``kubevirt.io/heartbeat``, which it writes with them in one patch (kubevirt
+            pkg/virt-handler/heartbeat).
+        ready: status of its condition Ready; None where it has none.
+        ready_since: when that condition last changed, as it does when a kubelet is restarted.
     """
 
     name: str
@@ -356,6 +369,9 @@ class Node:
     kubelet_version: str = ""
     capacity_cpu_milli: int | None = None
     host: tuple[Thread, ...] | None = None
+    heartbeat: datetime | None = None
+    ready: str | None = None
+    ready_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -442,6 +458,8 @@ class Vmi:
     Attributes:
         conditions: ``STATUS REASON: MESSAGE`` by condition type.
         deleting: whether its deletion has begun.
+        reason: why it is in its phase, where its status says so.
+        reached: when it came to each phase that it has had.
     """
 
     namespace: str
@@ -451,6 +469,8 @@ class Vmi:
     node: str | None
     conditions: Mapping[str, str]
     deleting: bool = False
+    reason: str = ""
+    reached: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -465,6 +485,7 @@ class Snapshot:
             looked at, those of pods that are not on it.
         unlisted: what runs below kubepods beside the containers of `pods`.
         unreadable: reason by path of a node file that is there and could not be read.
+        moved: what of the workload moved last, and when, in words; empty where nothing says so.
     """
 
     case: str
@@ -489,6 +510,8 @@ class Snapshot:
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
     done: tuple[str, ...] = ()
+    gone: str = ""
+    moved: str = ""
 
     @property
     def subject(self) -> str:

@@ -47,6 +47,7 @@ class Finding:
         compared: the values, in the order of the message.
         final: what is wrong may never be, not even for a moment: a later look does not mend it.
         notes: what a reader should know although nobody promised otherwise.
+        objections: what is wrong, one by one.
     """
 
     requirement: str
@@ -59,3 +60,4 @@ class Finding:
     node: str = ""
     final: bool = False
     notes: tuple[str, ...] = ()
+    objections: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from conformance.model.same import Same
 from conformance.model.topology import Topology
 from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes
 from conformance.parsing.layers import Layers
+from conformance.parsing.moments import last_movement
 from conformance.parsing.residents import Residents
 from conformance.parsing.topology import topology
 
@@ -75,7 +76,14 @@ def assemble(raw: RawSnapshot) -> Snapshot:
         not_observed=layers.not_observed,
         torn=raw.torn,
         done=raw.done,
+        gone=raw.gone,
+        moved="" if _runs(raw) else last_movement(raw),
     )
+
+
+def _runs(raw: RawSnapshot) -> bool:
+    status = (raw.vmi or {}).get("status")
+    return isinstance(status, dict) and status.get("phase") == "Running"
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,9 @@ def _node(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Node | None:
         kubelet_version=node.kubelet_version,
         capacity_cpu_milli=node.capacity_cpu_milli,
         host=on_node.host,
+        heartbeat=node.heartbeat,
+        ready=node.ready,
+        ready_since=node.ready_since,
     )
 
 

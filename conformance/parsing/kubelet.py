@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -175,6 +176,7 @@ def kubelet(text: str, source: str) -> Kubelet:
         source=source,
         topology_policy=_text(config, "topologyManagerPolicy", source) or "none",
         reserved_milli=_reserved_milli(config, source),
+        reconcile_seconds=_seconds(_text(config, "cpuManagerReconcilePeriod", source)),
     )
 
 
@@ -196,6 +198,16 @@ def _reserved_milli(config: Mapping[str, Any], source: str) -> int | None:
         if "cpu" in amounts:
             found.append(milli(amounts["cpu"], f"{source} {key}.cpu"))
     return sum(found) if found else None
+
+
+def _seconds(text: str) -> float:
+    """A duration as Go writes it, such as ``10s`` or ``1m30s``; 10 s where there is none.
+
+    Source: kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go, CPUManagerReconcilePeriod.
+    """
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", text)
+    return sum(float(number) * units[unit] for number, unit in parts) or 10.0
 
 
 def _text(config: Mapping[str, Any], key: str, source: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from conformance.model.evidence import Container, Json, Pod, Rejection, Resources, Vmi
 from conformance.parsing.errors import ParseError
+from conformance.parsing.moments import moment
 from conformance.parsing.quantity import milli, whole
 
+HEARTBEAT = "kubevirt.io/heartbeat"
+"""Annotation of a node (kubevirt api/core/v1/types.go, VirtHandlerHeartbeat)."""
 _RESIZES = ("PodResizePending", "PodResizeInProgress")
 _KINDS = (("initContainers", "init"), ("containers", "container"))
 _EPHEMERAL = (("ephemeralContainers", "ephemeral"),)
@@ -24,6 +28,9 @@ class NodeObject:
     allocatable_cpu_milli: int | None
     capacity_cpu_milli: int | None
     kubelet_version: str
+    heartbeat: datetime | None
+    ready: str | None
+    ready_since: datetime | None
 
 
 def pod(obj: Json) -> Pod:
@@ -105,6 +112,9 @@ def _pod_reason(status: Mapping[str, Any]) -> str | None:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             parts += [condition.get("reason", ""), condition.get("message", "")]
+        # Who ended it: the scheduler, an eviction, a taint, the kubelet.
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            parts += [condition.get("reason", ""), condition.get("message", "")]
     for kind in ("initContainerStatuses", "containerStatuses"):
         for state in status.get(kind) or ():
             waiting = (state.get("state") or {}).get("waiting")
@@ -165,12 +175,17 @@ def node(obj: Json) -> NodeObject:
     meta = _part(obj, "metadata")
     status = obj.get("status") or {}
     cpu, all_cpu = ((status.get(kind) or {}).get("cpu") for kind in ("allocatable", "capacity"))
+    conditions = [c for c in status.get("conditions") or () if c.get("type") == "Ready"]
+    ready: Json = conditions[0] if conditions else {}
     return NodeObject(
         name=_text(meta, "name", source),
         labels=meta.get("labels") or {},
         allocatable_cpu_milli=None if cpu is None else milli(cpu, f"{source} allocatable.cpu"),
         capacity_cpu_milli=None if all_cpu is None else milli(all_cpu, f"{source} capacity.cpu"),
         kubelet_version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
+        heartbeat=moment((meta.get("annotations") or {}).get(HEARTBEAT)),
+        ready=ready.get("status"),
+        ready_since=moment(ready.get("lastTransitionTime")),
     )
 
 
@@ -189,6 +204,11 @@ def vmi(obj: Json) -> Vmi:
             for condition in status.get("conditions") or ()
         },
         deleting="deletionTimestamp" in meta,
+        reason=": ".join(str(status[key]) for key in ("reason", "message") if status.get(key)),
+        reached={
+            str(each.get("phase")): moment(each.get("phaseTransitionTimestamp"))
+            for each in status.get("phaseTransitionTimestamps") or ()
+        },
     )
 
 

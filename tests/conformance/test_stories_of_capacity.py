@@ -25,6 +25,7 @@ def test_vmi_waits_for_cpus_and_starts_when_they_are_free(story: Telling) -> Non
     story.look_at_nodes("full")
     story.delete(first)
     story.runs(second)
+    story.see_scheduler(second, node)
     story.look("freed", second)
     story.must_be_kept()
 

@@ -326,12 +326,19 @@ PROOFS: Mapping[str, Proof] = {
     "RUN-STARTED": Proof(
         breaks=(
             Mutation(
-                "never scheduled",
-                set_path("vmi", "status", "phase", value="Scheduling"),
-                ("VMI ns/demo is Scheduling instead of Running",),
+                "failed",
+                set_path("vmi", "status", "phase", value="Failed"),
+                ("VMI demo is Failed instead of Running",),
             ),
         ),
-        blinds=(Mutation("no answer", NO_VMI, ANSWER),),
+        blinds=(
+            Mutation("no answer", NO_VMI, ANSWER),
+            Mutation(
+                "still starts",
+                set_path("vmi", "status", "phase", value="Scheduling"),
+                ("VMI demo is Scheduling, still starting",),
+            ),
+        ),
     ),
     "QOS-POD": Proof(
         breaks=(

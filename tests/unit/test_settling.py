@@ -10,7 +10,9 @@ from conformance.settling import (
     API_TRIES,
     Deadline,
     GaveUpError,
+    Hope,
     NotYetError,
+    Pace,
     Patience,
     TransientError,
     persistently,
@@ -94,3 +96,45 @@ def test_deadline_can_begin_anew() -> None:
     deadline.restart()
     assert deadline.left > 0
     assert Deadline(0).passed
+
+
+def test_hope_lasts_as_long_as_something_new_is_seen() -> None:
+    hope = Hope(LONG)
+    assert hope.saw("a")
+    assert hope.saw("b")
+    assert not hope.saw("a"), "what goes in circles stands still"
+    assert not hope.passed
+
+
+def test_hope_has_a_budget_however_much_moves() -> None:
+    hope = Hope(LONG, budget=0)
+    assert hope.saw("a")
+    assert hope.passed
+
+
+def test_a_wait_by_progress_goes_on_while_the_state_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("conformance.settling.time.monotonic", lambda: now)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _seconds: None)
+    seen: list[str] = []
+
+    def probe() -> None:
+        nonlocal now
+        now += 7
+        seen.append(str(min(len(seen), 5)))
+        raise NotYetError(seen[-1])
+
+    with pytest.raises(GaveUpError, match=r"nothing moved for 10 s; last seen: 5"):
+        until("it", probe, Hope(10), pause=0)
+    assert len(seen) > 6, "each new state gave it ten seconds more"
+
+
+def test_rounds_that_end_at_once_are_paused_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("conformance.settling.time.sleep", slept.append)
+    pace = Pace(least=LONG, longest=4 * LONG)
+    for _ in range(5):
+        pace.next_round()
+    assert slept == [LONG, 2 * LONG, 4 * LONG, 4 * LONG]

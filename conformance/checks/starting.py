@@ -1,0 +1,134 @@
+"""Whether an admitted VMI came to run; and why one does not, as far as anything says so.
+
+Only what was seen to fail is a failure: a phase, a container that ended with an error, a condition
+that says so. A VMI that still starts was not observed, however long it takes. What is nobody's
+promise (room, images, quotas, a node that went, somebody who evicted or deleted it) is none either.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.registry import Loop, admitted_vmi, check
+from conformance.checks.witnesses import vmi
+from conformance.model.evidence import Snapshot
+from conformance.model.expectation import Expectation
+
+STARTED = "RUN-STARTED"
+RUNNING = "Running"
+
+_OTHERS = re.compile(
+    # kubernetes pkg/kubelet/images/types.go
+    r"\b(?:ErrImagePull|ImagePullBackOff|ErrImageNeverPull|InvalidImageName|ImageInspectError"
+    # pkg/kubelet: eviction, nodeshutdown, preemption, lifecycle; core/v1 DisruptionTarget
+    r"|Evicted|Preempting|PreemptionByScheduler|DeletionByTaintManager|EvictionByEvictionAPI"
+    r"|TerminationByKubelet|DeletionByPodGC|NodeShutdown|Terminated|NodeLost|NodeUnresponsive"
+    r"|OutOf\w+|NodeAffinity|TopologyAffinityError|DeadlineExceeded|OOMKilled"
+    # plugin/pkg/admission; whoever else may refuse the launcher pod
+    r"|exceeded quota|violates PodSecurity|admission webhook|failed calling webhook|is forbidden"
+    r"|CreateContainerConfigError|Cannot allocate memory)"
+    # A device that has run out: UnexpectedAdmissionError is of the CPU manager too.
+    r"|\bdevices\.kubevirt\.io/"
+)
+"""What says that room, an image or somebody else keeps a VMI from running."""
+_FAILURES = re.compile(
+    r"container \S+ ended with \d+|CrashLoopBackOff|SyncVMI failed|FailedCreate:.*\bis invalid\b"
+)
+"""What says that it was tried and failed, while a phase does not say so yet."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Why a VMI or pod does not run.
+
+    Attributes:
+        failed: whether it was seen to fail, for a reason that is its cluster's own.
+        why: everything that says anything about it.
+    """
+
+    failed: bool
+    why: str
+
+
+def outlook(snapshot: Snapshot) -> Outlook:
+    """Why the VMI, or the plain pod, of a snapshot does not run; it is one that does not."""
+    subject = snapshot.vmi or snapshot.pod
+    phase = subject.phase if subject else ""
+    kind = "VMI" if snapshot.vmi else "pod"
+    state = _state(snapshot)
+    # Events tell what was, and may have been overcome: they are quoted, and decide nothing.
+    why = "; ".join([*state, *snapshot.events[-3:]]) or "nobody says why"
+    now = "; ".join(state)
+    words = f"{kind} {snapshot.subject or 'of an unknown name'} is {phase or 'without a phase'}"
+    if excuse := _excuse(snapshot, phase, now):
+        return Outlook(False, f"{words}: {excuse} ({why})")
+    pod = snapshot.pod
+    ended = phase in ("Failed", "Succeeded") or (pod is not None and pod.phase == "Failed")
+    if ended or _FAILURES.search(now):
+        return Outlook(True, f"{words} instead of {RUNNING}: {why}")
+    moved = f"; what moved last: {snapshot.moved}" if snapshot.moved else ""
+    return Outlook(False, f"{words}, still starting ({why}{moved})")
+
+
+def _excuse(snapshot: Snapshot, phase: str, now: str) -> str | None:
+    """What keeps it from running, and is nobody's promise."""
+    found, node = snapshot.vmi, snapshot.node
+    if found is not None and found.deleting:
+        return "somebody deletes it"
+    if node is not None and node.ready not in (None, "True"):
+        return f"node {node.name} has the condition Ready {node.ready}"
+    if waits_for_room(snapshot):
+        return "no node takes it"
+    if others := _OTHERS.search(now):
+        return f"{others[0]}, which no promise is about"
+    if phase == "Succeeded" and found is not None and RUNNING in found.reached:
+        return "it ran, and its guest has ended"
+    return None
+
+
+def waits_for_room(snapshot: Snapshot) -> bool:
+    """Whether the scheduler has found no node for it: VMIs have the condition of their pod."""
+    condition = snapshot.vmi.conditions.get("PodScheduled", "") if snapshot.vmi else ""
+    bound = snapshot.pod is not None and snapshot.pod.node is not None
+    reason = (snapshot.pod.reason if snapshot.pod else None) or ""
+    return not bound and ("False Unschedulable" in condition or "Unschedulable" in reason)
+
+
+@check(
+    STARTED,
+    moment="running",
+    applies=admitted_vmi,
+    unstarted=True,
+    settles=Loop.ARRIVAL,
+    look="Look at the events of the VMI and of its pod, then at the logs of its containers, which "
+    "are kept in the evidence as logs/CASE.CONTAINER.log.",
+)
+def admitted_runs(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+    """The VMI's phase is Running; it is wrong only when it was seen to fail."""
+    found = vmi(snapshot)
+    seen.saw("phase", found.phase or "none", f"VMI {found.namespace}/{found.name} .status.phase")
+    if found.phase != RUNNING:
+        expected_to_run(snapshot, seen)
+    return f"VMI {found.namespace}/{found.name} runs on {found.node}"
+
+
+def expected_to_run(snapshot: Snapshot, seen: Comparison) -> None:
+    """Objects to what does not run and was seen to fail. Raises Unobserved for everything else."""
+    found = outlook(snapshot)
+    if not found.failed:
+        raise Unobserved(found.why)
+    seen.wrong(found.why)
+
+
+def _state(snapshot: Snapshot) -> list[str]:
+    """What VMI and pod say of themselves."""
+    found, pod = snapshot.vmi, snapshot.pod
+    reasons = []
+    if found is not None:
+        reasons += [f"{name} {text}" for name, text in found.conditions.items() if "False" in text]
+        reasons += [found.reason] if found.reason else []
+    if pod is not None and pod.reason:
+        reasons.append(f"pod {pod.name} is {pod.phase}: {pod.reason}")
+    return reasons

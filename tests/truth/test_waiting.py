@@ -1,0 +1,416 @@
+"""What has not come yet, or has not settled yet, breaks no promise; what was seen to fail does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.collecting import bundle
+from conformance.collecting.snapshot import NODES
+from conformance.exits import Exit
+from reports.document import Verdict
+from tests.truth.recordings import Recording
+from tests.truth.snapshots import Shot, change, shots
+
+CASE = "isolate-io"
+GUEST = {
+    *("EMU-HOUSEKEEPING", "EMU-ISOLATED", "GUEST-TOPOLOGY", "GUEST-VCPUS", "IOT-ISOLATED"),
+    *("PIN-CGROUP", "PIN-LIVE", "PIN-THREADS", "PIN-XML"),
+}
+CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
+SHARED_POD = "kubevirt"
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return Recording(tmp_path)
+
+
+def findings(recording: Recording, case: str = CASE) -> dict[str, tuple[Verdict, str]]:
+    """Verdict and message by requirement, of one case."""
+    return {
+        each.requirement: (each.verdict, each.message)
+        for each in recording.judged().findings
+        if each.case == case
+    }
+
+
+def starting(shot: Shot) -> None:
+    """As while QEMU starts: everything is there, but its threads."""
+    status = shot.data["vmi"]["status"]
+    status["phase"] = "Scheduled"
+    status["phaseTransitionTimestamps"] = status["phaseTransitionTimestamps"][:-1]
+    shot.data["domain"] = shot.data["console"] = None
+    shot.files = {
+        path: text
+        for path, text in shot.files.items()
+        if "CPU " not in text or "/proc/" not in path
+    }
+
+
+def phase(now: str) -> Callable[[Shot], None]:
+    """A VMI that came no further than this phase, and its pod with it."""
+
+    def edit(shot: Shot) -> None:
+        starting(shot)
+        shot.data["vmi"]["status"]["phase"] = now
+        for pod in shot.own if now == "Failed" else ():
+            pod["status"]["phase"] = "Failed"
+
+    return edit
+
+
+def ended(name: str, code: int, reason: str = "Error") -> Callable[[Shot], None]:
+    """A launcher whose container ended with an exit code."""
+
+    def edit(shot: Shot) -> None:
+        phase("Failed")(shot)
+        for pod in shot.own:
+            for status in pod["status"]["containerStatuses"]:
+                if status["name"] == name:
+                    status["state"] = {"terminated": {"exitCode": code, "reason": reason}}
+
+    return edit
+
+
+def pod_failed(reason: str, message: str) -> Callable[[Shot], None]:
+    """A pod that its node, or somebody else, has ended."""
+
+    def edit(shot: Shot) -> None:
+        phase("Failed")(shot)
+        for pod in shot.own:
+            pod["status"] |= {"reason": reason, "message": message}
+
+    return edit
+
+
+def test_c13_a_vmi_that_still_starts_is_not_observed(recording: Recording) -> None:
+    change(recording, starting, CASE)
+    seen = findings(recording)
+    assert not [each for each, (verdict, _) in seen.items() if verdict is Verdict.FAIL]
+    assert {each for each in GUEST if seen[each][0] is Verdict.NOT_OBSERVED} == GUEST
+    verdict, message = seen["RUN-STARTED"]
+    assert verdict is Verdict.NOT_OBSERVED
+    assert "VMI isolate-io is Scheduled, still starting" in message
+    assert "what moved last: " in message
+    assert "at 2026-11-25T14:0" in message
+    assert recording.judged().conclusion.exit_code == Exit.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        phase("Failed"),
+        ended("compute", 1),
+        pod_failed("UnexpectedAdmissionError", "Allocate failed due to not enough cpus available"),
+    ],
+    ids=["phase", "exit-code", "cpu-manager"],
+)
+def test_c13_twin_a_vmi_that_was_seen_to_fail_is_broken(
+    recording: Recording, failing: Callable[[Shot], None]
+) -> None:
+    change(recording, failing, CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.FAIL
+    assert recording.judged().conclusion.exit_code == Exit.NOT_CONFORMANT
+
+
+def test_c13_twin_a_guest_that_runs_without_vcpu_threads_is_broken(recording: Recording) -> None:
+    def lose(shot: Shot) -> None:
+        shot.files = {
+            path: text.replace("CPU 0/KVM", "other").replace("CPU 0/TCG", "other")
+            for path, text in shot.files.items()
+        }
+
+    change(recording, lose, "limits-2")
+    assert "PIN-THREADS" in recording.failed() | recording.by_verdict(Verdict.NOT_OBSERVED)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("Evicted", "The node was low on resource: memory."),
+        ("Preempting", "Preempted in order to admit critical pod"),
+        ("NodeShutdown", "Pod was rejected: node is shutting down"),
+        ("OutOfcpu", "Node didn't have enough resource: cpu, requested: 3000, used: 11000"),
+        ("UnexpectedAdmissionError", "no healthy devices present: devices.kubevirt.io/kvm"),
+        ("TopologyAffinityError", "Resources cannot be allocated with Topology locality"),
+    ],
+)
+def test_what_others_end_is_not_observed(recording: Recording, reason: str, message: str) -> None:
+    change(recording, pod_failed(reason, message), CASE)
+    verdict, words = findings(recording)["RUN-STARTED"]
+    assert verdict is Verdict.NOT_OBSERVED
+    assert message in words
+
+
+def test_what_ran_out_of_memory_is_not_observed(recording: Recording) -> None:
+    change(recording, ended("compute", 137, "OOMKilled"), CASE)
+    verdict, words = findings(recording)["RUN-STARTED"]
+    assert verdict is Verdict.NOT_OBSERVED
+    assert "ended with 137 (OOMKilled)" in words
+
+
+def test_a_vmi_that_somebody_deletes_is_not_observed(recording: Recording) -> None:
+    def delete(shot: Shot) -> None:
+        phase("Failed")(shot)
+        shot.data["vmi"]["metadata"]["deletionTimestamp"] = "2026-11-25T14:05:30Z"
+
+    change(recording, delete, CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.NOT_OBSERVED
+
+
+def unschedulable(shot: Shot) -> None:
+    """No node has room: the pod has none, and the VMI says why."""
+    why = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    status = shot.data["vmi"]["status"]
+    status |= {"phase": "Scheduling", "conditions": [why]}
+    status.pop("nodeName")
+    pod = shot.data["pod"]
+    pod["spec"].pop("nodeName")
+    pod["status"] = {"phase": "Pending", "conditions": [why], "qosClass": "Guaranteed"}
+    own = pod["metadata"]["uid"]
+    shot.pods = [each for each in shot.pods if each["metadata"]["uid"] != own]
+    shot.data |= {"node": None, "domain": None, "console": None}
+    shot.files = {}
+
+
+def test_c14_a_vmi_that_no_node_has_room_for_is_not_observed(recording: Recording) -> None:
+    change(recording, unschedulable, CASE)
+    verdict, message = findings(recording)["RUN-STARTED"]
+    assert verdict is Verdict.NOT_OBSERVED
+    assert "Insufficient cpu" in message
+    assert not recording.failed()
+
+
+def at(shot: Shot) -> datetime:
+    return datetime.fromisoformat(shot.data["began"])
+
+
+def stays_on(shot: Shot, cpus: str) -> None:
+    """Lets the containers of virt-controller run where they always ran."""
+    (pod,) = (each for each in shot.pods if each["metadata"]["name"].startswith("virt-controller"))
+    (status,) = pod["status"]["containerStatuses"]
+    id_ = status["containerID"].partition("://")[2]
+    for path in list(shot.files):
+        if id_ in path and path.endswith("/cpuset.cpus.effective"):
+            shot.files[path] = f"{cpus}\n"
+
+
+def started(shot: Shot, seconds: float) -> None:
+    """Every exclusive container was started so many seconds before the look."""
+    entries = json.loads(shot.files[CHECKPOINT])["entries"]
+    when = (at(shot) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for pod in [*shot.pods, *shot.own]:
+        if pod["metadata"]["uid"] in entries:
+            for status in pod["status"]["containerStatuses"]:
+                status["state"] = {"running": {"startedAt": when}}
+
+
+SETTLES = {"CPU-EXCLUSIVE", "CPU-POOL"}
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 10, 25])
+def test_c16_what_has_just_started_may_not_have_settled(
+    recording: Recording, seconds: float
+) -> None:
+    def edit(shot: Shot) -> None:
+        stays_on(shot, "0-11")
+        started(shot, seconds)
+
+    change(recording, edit, CASE)
+    seen = findings(recording)
+    assert {each for each in SETTLES if seen[each][0] is Verdict.NOT_OBSERVED} == SETTLES
+    assert "the kubelet's reconcile" in seen["CPU-POOL"][1]
+
+
+@pytest.mark.parametrize("seconds", [40, 600])
+def test_c16_twin_what_outlives_the_reconcile_is_broken(
+    recording: Recording, seconds: float
+) -> None:
+    def edit(shot: Shot) -> None:
+        stays_on(shot, "0-11")
+        started(shot, seconds)
+
+    change(recording, edit, CASE)
+    assert recording.failed() >= SETTLES
+
+
+@pytest.mark.parametrize(("apart", "fails"), [(12, False), (35, True)])
+def test_c16_twin_two_looks_show_what_one_cannot(
+    recording: Recording, apart: int, fails: bool
+) -> None:
+    (shot,) = shots(recording, CASE)
+    stays_on(shot, "0-11")
+    started(shot, 2)
+    shot.save()
+    shot.data["began"] = (at(shot) + timedelta(seconds=apart)).isoformat(timespec="milliseconds")
+    shot.save(f"{CASE}.running.202611251409000000000.json")
+    # The start is as it was; only the look is later.
+    assert SETTLES & recording.failed() == (SETTLES if fails else set())
+
+
+def test_a_kubelet_that_is_away_moves_nobody(recording: Recording) -> None:
+    def edit(shot: Shot) -> None:
+        stays_on(shot, "0-11")
+        for condition in shot.data["node"]["status"]["conditions"]:
+            if condition["type"] == "Ready":
+                condition["status"] = "Unknown"
+
+    change(recording, edit, CASE)
+    assert findings(recording)["CPU-POOL"][0] is Verdict.NOT_OBSERVED
+
+
+def by_itself(recording: Recording, edit: Callable[[Shot], None]) -> None:
+    """Adds a look at the node of a case, as `Collector.labels` takes it."""
+    run = recording.run
+    run["moments"] = [*run["moments"], "nodes"]
+    (recording.directory / "run.json").write_text(json.dumps(run))
+    (shot,) = shots(recording, CASE)
+    kept = ("config.yaml", "configz", "cpu_manager_state")
+    shot.files = {path: text for path, text in shot.files.items() if path.endswith(kept)}
+    shot.pods = []
+    shot.data |= {
+        **dict.fromkeys(("vmi", "pod", "domain", "console", "former"), None),
+        "case": NODES,
+        "scenario": NODES,
+        "moment": "nodes",
+        "manifest": {},
+        "events": [],
+    }
+    shot.data["node"]["metadata"]["name"] = "node-2"
+    edit(shot)
+    shot.save(f"{NODES}.nodes.20261125140539441-node-2.json")
+
+
+def without_manager(shot: Shot) -> None:
+    """A node of policy none, which virt-handler labels false."""
+    shot.files[CHECKPOINT] = '{"policyName":"none","defaultCpuSet":"","checksum":1}'
+    shot.files = {
+        path: text.replace("cpuManagerPolicy: static", "cpuManagerPolicy: none").replace(
+            '"cpuManagerPolicy": "static"', '"cpuManagerPolicy": "none"'
+        )
+        for path, text in shot.files.items()
+    }
+    label(shot, "false")
+
+
+def label(shot: Shot, value: str | None) -> None:
+    labels = shot.data["node"]["metadata"]["labels"]
+    for key in ("cpumanager", "kubevirt.io/cpumanager"):
+        labels.pop(key, None)
+        if value is not None:
+            labels[key] = value
+
+
+def lies(shot: Shot) -> None:
+    without_manager(shot)
+    label(shot, "true")
+
+
+def hides(shot: Shot) -> None:
+    """A static node that is not labelled."""
+    label(shot, "false")
+
+
+def unreadable(shot: Shot) -> None:
+    """Nothing of the node can be read but the API's object of it."""
+    shot.files = {}
+    shot.data["not_observed"] = {"files": "there is no virt-handler pod on node node-2"}
+
+
+def bare(shot: Shot) -> None:
+    """A control plane on which KubeVirt is not."""
+    unreadable(shot)
+    label(shot, None)
+    shot.data["node"]["metadata"]["annotations"].pop("kubevirt.io/heartbeat")
+
+
+def unread_and_labelled(shot: Shot) -> None:
+    unreadable(shot)
+
+
+def just_restarted(shot: Shot) -> None:
+    """The kubelet came to its policy after the last heartbeat."""
+    lies(shot)
+    for condition in shot.data["node"]["status"]["conditions"]:
+        if condition["type"] == "Ready":
+            condition["lastTransitionTime"] = "2026-11-25T14:05:00Z"
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdict"),
+    [
+        (lambda _shot: None, Verdict.PASS),
+        (without_manager, Verdict.PASS),
+        (lies, Verdict.FAIL),
+        (hides, Verdict.FAIL),
+        (bare, Verdict.NOT_APPLICABLE),
+        (unread_and_labelled, Verdict.NOT_OBSERVED),
+        (just_restarted, Verdict.NOT_OBSERVED),
+    ],
+    ids=["static", "none", "lies", "hides", "bare", "unread", "restarted"],
+)
+def test_c18_every_node_is_judged_whoever_runs_there(
+    recording: Recording, edit: Callable[[Shot], None], verdict: Verdict
+) -> None:
+    by_itself(recording, edit)
+    document = recording.judged()
+    (found,) = (each for each in document.findings if each.case == NODES)
+    assert (found.requirement, found.node, found.verdict) == ("NODE-LABEL", "node-2", verdict)
+    broken = document.conclusion.exit_code == Exit.NOT_CONFORMANT
+    assert broken == (verdict is Verdict.FAIL)
+
+
+def test_nodes_that_nobody_looked_at_are_not_observed(recording: Recording) -> None:
+    run: dict[str, Any] = recording.run
+    run["moments"] = [*run["moments"], "nodes"]
+    bundle.write_run(recording.directory, run)
+    (found,) = (each for each in recording.judged().findings if each.case == NODES)
+    assert found.verdict is Verdict.NOT_OBSERVED
+
+
+def test_c25_a_version_that_is_not_served_is_not_applicable(recording: Recording) -> None:
+    setting = {**recording.run["setting"], "served": {"versions": [{"version": "v1alpha3"}]}}
+    recording.use(setting)
+    document = recording.judged()
+    assert {each.verdict for each in document.findings} == {Verdict.NOT_APPLICABLE}
+    assert "does not serve kubevirt.io/v1" in document.findings[0].message
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+
+
+def leaked(shot: Shot) -> None:
+    """The checkpoint keeps what the pod had that is gone."""
+    former = shot.data["former"]
+    state = json.loads(shot.files[CHECKPOINT])
+    state.setdefault("entries", {})[former["pod_uid"]] = {"compute": former["exclusive"]}
+    shot.files[CHECKPOINT] = json.dumps(state)
+
+
+@pytest.mark.parametrize(
+    ("gone", "verdict"),
+    [
+        ("", Verdict.FAIL),  # former versions kept the last look alone, after they had waited
+        ("still there", Verdict.NOT_OBSERVED),
+        ("2026-11-25T14:06:20.000+00:00", Verdict.NOT_OBSERVED),
+        ("2026-11-25T14:05:20.000+00:00", Verdict.FAIL),
+    ],
+)
+def test_what_is_left_is_broken_once_the_kubelet_has_come_by(
+    recording: Recording, gone: str, verdict: Verdict
+) -> None:
+    def edit(shot: Shot) -> None:
+        leaked(shot)
+        shot.data["gone"] = gone
+
+    change(recording, edit, CASE, "deleted")
+    assert findings(recording)["LIFE-RELEASED"][0] is verdict
