@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.matrix.rules import GENERATIONS, Rule, rules
+from conformance.matrix.rule import GENERATIONS, Rule
+from conformance.matrix.rules import rules
 from conformance.requirements.catalogue import (
     PROFILES,
     CatalogueError,
