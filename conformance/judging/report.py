@@ -264,7 +264,7 @@ def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Findi
         moment=finding.moment,
         node=finding.node,
         evidence=f"evidence/{path}" if path else "",
-        notes=tuple(getattr(finding, "notes", ())),
+        notes=finding.notes,
     )
 
 
