@@ -11,7 +11,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,24 @@ def prepare(found: Sequence[Object], settings: Settings) -> tuple[list[Object], 
         if settings.start_delay_seconds:
             for container in deployment["spec"]["template"]["spec"]["containers"]:
                 _delay(container, settings.start_delay_seconds)
+    if not _can_disable_gates(others):
+        settings = replace(settings, disabled_gates=())
     return others, kubevirt_cr(crs[0] if crs else None, settings)
+
+
+def _can_disable_gates(manifests: Sequence[Object]) -> bool:
+    """Whether the release's CR has ``disabledFeatureGates``: 1.8 and later do.
+
+    The API server refuses a field that the schema does not declare; without the field, alphas
+    are off anyway.
+    """
+    schemas = [
+        content
+        for content in manifests
+        if content["kind"] == "CustomResourceDefinition"
+        and content["metadata"]["name"] == "kubevirts.kubevirt.io"
+    ]
+    return all('"disabledFeatureGates"' in json.dumps(schema) for schema in schemas)
 
 
 def _delay(container: Object, seconds: int) -> None:

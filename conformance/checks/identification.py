@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.refusals import somebody_else
 from conformance.checks.registry import Loop, told
 from conformance.checks.storytelling import (
     at,
@@ -141,6 +142,8 @@ def hooks_need_their_gate(story: Story, seen: Comparison) -> str:
     seen.saw("answer without the gate", _answer(without), "API, creation; the pod's containers")
     if without.rejection is None:
         launcher(without)
+    elif (somebody := somebody_else(without.rejection)) is not None:
+        raise Unobserved(f"the VMI without the gate was refused by {somebody}")
     if _hooks(without):
         seen.wrong(f"{', '.join(_hooks(without))} runs although the gate Sidecar is off")
     require_done(with_, "gate Sidecar on", seen)

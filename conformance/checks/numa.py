@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.checks.comparison import Comparison
+from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import Loop, check, dedicated_vmi
 from conformance.checks.witnesses import guest, live, topology
 from conformance.model.cpuset import CpuSet
@@ -26,8 +26,12 @@ def guest_nodes_mirror_the_hosts(snapshot: Snapshot, _: Expectation, seen: Compa
     pins, host, inside = live(snapshot).vcpu_pins, topology(snapshot), guest(snapshot).topology
     node_of = {cpu.id: cpu.node for cpu in host.cpus}
     under: dict[int, set[int]] = {}
+    if unpinned := inside.online - pins.keys():
+        raise Unobserved(f"libvirt names no pin of vCPU {CpuSet(unpinned)}")
     for vcpu, cpus in pins.items():
-        places = {node_of[cpu] for cpu in cpus if cpu in node_of}
+        if unknown := cpus - node_of.keys():
+            raise Unobserved(f"vCPU {vcpu} is pinned to {unknown}, which the node does not show")
+        places = {node_of[cpu] for cpu in cpus}
         if len(places) != 1:
             seen.saw(f"vCPU {vcpu}", cpus, "vcpupin")
             seen.wrong(f"vCPU {vcpu} may run on {cpus}, on {len(places)} NUMA nodes of the host")

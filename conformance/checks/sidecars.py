@@ -106,6 +106,8 @@ def sidecars_live_in_the_shared_pool(
             for why in unread(snapshot, sidecar):
                 seen.missing(f"not all of {name} was read: {why}")
             _lives_in_the_pool(sidecar, name, state.default, given, seen)
+    if not any(sidecar.running for sidecar in sidecars):
+        seen.missing("none of the sidecars runs, so that nothing says where they may run")
     names = ", ".join(sidecar.name for sidecar in sidecars)
     return f"{names} have no exclusive CPUs and live in the shared pool {state.default}"
 

@@ -55,6 +55,8 @@ def siblings_are_siblings(snapshot: Snapshot, _: Expectation, seen: Comparison) 
     if not required:
         raise NotApplicable(f"the allocation {owned} holds no whole host core to sit on")
     seated = []
+    if unpinned := CpuSet.union_of(pairs) - pins.vcpu_pins.keys():
+        raise Unobserved(f"libvirt names no pin of vCPU {unpinned} ({pins.source})")
     for pair in pairs:
         cpus = CpuSet.union_of(pins.vcpu_pins.get(vcpu, CpuSet()) for vcpu in pair)
         cores = CpuSet.union_of(host.by_id[cpu].siblings for cpu in cpus if cpu in host.by_id)

@@ -223,6 +223,9 @@ def threads_sit_in_the_containers_cgroup(
     found = vcpu_threads(snapshot, expectation)
     container, cpuset = compute(snapshot), compute_cpuset(snapshot)
     wanted = snapshot.live.vcpu_pins if snapshot.live else {}
+    if not wanted:
+        why = "libvirt was not asked for the pins"
+        seen.missing(snapshot.not_observed.get("live", why))
     if len(found) != expectation.vcpus:
         seen.wrong(
             f"the cgroup {container.cgroup} of compute holds {len(found)} vCPU threads (of vCPUs "

@@ -353,3 +353,17 @@ def test_why_a_deployment_lacks_replicas() -> None:
     assert list(deployment_troubles([found])) == told
     found["status"] = {"availableReplicas": 2}
     assert not list(deployment_troubles([found]))
+
+
+@pytest.mark.parametrize(("field", "named"), [("disabledFeatureGates", True), ("other", False)])
+def test_gates_are_turned_off_only_where_the_release_knows_how(field: str, named: bool) -> None:
+    """The API server of a release before 1.8 refuses a CR with a field that it does not know."""
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "kubevirts.kubevirt.io"},
+        "spec": {"names": {"kind": "KubeVirt"}, "versions": [{"schema": {field: {}}}]},
+    }
+    _others, cr = prepare([crd], Settings(disabled_gates=["ImageVolume"]))
+    developer = cr["spec"]["configuration"]["developerConfiguration"]
+    assert ("disabledFeatureGates" in developer) is named
