@@ -53,6 +53,7 @@ def collect(
         say(f"collecting {case}")
         namespace = vmi["metadata"]["namespace"]
         bundle.write_snapshot(directory, collector.running(case, manifest, namespace, "running"))
+    bundle.write_run(directory, run)
     return len(planned)
 
 

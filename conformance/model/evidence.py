@@ -79,6 +79,7 @@ class RawSnapshot:
         torn: what changed while it was read (pod UID, container id); a torn snapshot is
             never judged.
         done: what was done to the cluster since the scenario's last moment, in words.
+        lost: why the recording of this moment cannot be read; it says nothing then.
     """
 
     case: str
@@ -102,6 +103,7 @@ class RawSnapshot:
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
     done: tuple[str, ...] = ()
+    lost: str | None = None
 
 
 @dataclass(frozen=True)
