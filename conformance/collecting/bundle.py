@@ -17,19 +17,18 @@ import errno
 import hashlib
 import json
 import os
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from clusters.whole import write_whole
 from conformance.collecting import foreign
 from conformance.collecting.foreign import BundleError
 from conformance.collecting.forms import FormError, structure
+from conformance.collecting.recorded import LONGEST_STEM, Snapshots, digits, stem
 from conformance.model.evidence import RawSnapshot
 from conformance.model.same import Same, Ts
 from reports import document as report
@@ -41,33 +40,27 @@ FORMAT = 2
 means something else has another name. One that is added needs no other format, since whoever does
 not know it does not judge the snapshots that have it; the number grows when that is not enough.
 """
-__all__ = (
-    *(
-        "RUN",
-        "FAULTS",
-        "FORMAT",
-        "BundleError",
-        "Bundle",
-        "Problem",
-        "FaultLog",
-        "read",
-        "problems",
-    ),
-    *("write_run", "write_snapshot", "write_problem", "write_log"),
-)
+__all__ = [
+    "FAULTS",
+    "FORMAT",
+    "RUN",
+    "Bundle",
+    "BundleError",
+    "FaultLog",
+    "Problem",
+    "problems",
+    "read",
+    "write_log",
+    "write_problem",
+    "write_run",
+    "write_snapshot",
+]
 
 RUN = "run.json"
-_NO_CASE = "cluster"
-_NODES_AT_HAND = 16
-"""What is kept of the nodes that were read last; snapshots of one node come together."""
 FAULTS = "faults.jsonl"
 _READING = "reading the evidence"
 _PROBLEMS = 1000
 """That are read: more say no more."""
-_LARGEST_CASE = 256 * foreign.MIB
-"""Of everything that the snapshots of one case say; they are in memory together."""
-_LONGEST_STEM = 100
-"""Characters of a case's id that names of files have: NAME_MAX is 255, with moment and time."""
 _ALWAYS = frozenset(
     {"case", "scenario", "moment", "began", "ended", "manifest", "vmi", "pod", "node", "pods"}
     | {"events", "rejection", "hardware", "files", "unreadable", "domain", "console", "former"}
@@ -123,11 +116,11 @@ def write_snapshot(directory: Path, raw: RawSnapshot) -> Path:
     data["former"] = raw.former and asdict(raw.former)
     data["hardware"] = _share(directory, "hardware", Same(raw.hardware))
     data["on_node"] = _share(directory, "nodes", Same(data.pop("pods"), data.pop("files")))
-    stamp = _digits(raw.began)
+    stamp = digits(raw.began)
     about = raw.manifest or raw.node or {}
     name = about.get("metadata", {}).get("name", "") if raw.scenario else ""
     mark = f"{stamp}-{_part_of_name(name)}" if name else stamp
-    file = f"snapshots/{_stem(raw.case)}.{_part_of_name(raw.moment)}.{mark}.json"
+    file = f"snapshots/{stem(raw.case)}.{_part_of_name(raw.moment)}.{mark}.json"
     _write(directory, file, data)
     return directory / file
 
@@ -137,20 +130,8 @@ def _is_default(each: Field[Any], value: object) -> bool:
     return bool(value == default)
 
 
-def _stem(case: str) -> str:
-    """What the names of a case's files begin with: short, of letters that lead nowhere else."""
-    stem = quote(case or _NO_CASE, safe="")
-    if len(stem) <= _LONGEST_STEM:
-        return stem
-    return f"{stem[:_LONGEST_STEM]}~{hashlib.sha256(case.encode()).hexdigest()[:12]}"
-
-
 def _part_of_name(text: str) -> str:
-    return quote(text, safe=" ").replace(".", "-")[:_LONGEST_STEM]
-
-
-def _digits(time: str) -> str:
-    return "".join(letter for letter in time if letter in "0123456789")
+    return quote(text, safe=" ").replace(".", "-")[:LONGEST_STEM]
 
 
 def _share(directory: Path, kind: str, part: Same[*Ts]) -> str:
@@ -176,7 +157,7 @@ def write_problem(directory: Path, problem: Problem) -> None:
 
 def write_log(directory: Path, name: str, text: str) -> None:
     """Keeps what somebody said, for people: nothing is judged by it."""
-    _write_text(directory, f"logs/{_stem(name)}.log", text)
+    _write_text(directory, f"logs/{stem(name)}.log", text)
 
 
 class FaultLog:
@@ -197,28 +178,28 @@ def read(directory: Path) -> Bundle:
 
     Raises BundleError when there is no ``run.json`` or it has another form.
     """
-    run = foreign.load(directory, RUN, foreign.LARGEST_RUN)
     try:
+        run = foreign.load(directory, RUN, foreign.LARGEST_RUN)
         form = structure(_Run, run, RUN, strict=False)
-    except FormError as error:
+        _require_usable(form.cases or ())
+    except (BundleError, FormError) as error:
         raise BundleError(f"{directory}: {error}") from error
-    _require_usable_cases(directory / RUN, form.cases or ())
     faults, unreadable = _faults(directory)
     newer = form.format if form.format > FORMAT else None
     problems_ = (*_newer(newer), *problems(directory), *unreadable)
     recorded = {key: value for key, value in run.items() if key not in {"format", "snapshots"}}
-    return Bundle(recorded, _Snapshots(directory, form.snapshots), problems_, faults, newer)
+    return Bundle(recorded, Snapshots(directory, form.snapshots), problems_, faults, newer)
 
 
 def problems(directory: Path) -> tuple[Problem, ...]:
     """What broke so far; a file that cannot be read is a problem of its own."""
     try:
-        names = [name for name in foreign.names(directory, "problems") if _is_json(name)]
+        names = [name for name in foreign.names(directory, "problems") if name.endswith(".json")]
     except BundleError as error:
         return (Problem(_READING, str(error)),)
     found = [_problem(directory, name) for name in names[:_PROBLEMS]]
     if left := len(names) - len(found):
-        found.append(Problem(_READING, f"{directory / 'problems'} has {left} problems more"))
+        found.append(Problem(_READING, f"there are {left} problems more"))
     return tuple(found)
 
 
@@ -287,116 +268,12 @@ class _Run:
     seconds: Mapping[str, float] | None = None
 
 
-def _require_usable_cases(path: Path, cases: Sequence[_Case]) -> None:
+def _require_usable(cases: Sequence[_Case]) -> None:
     if len({case.id for case in cases}) != len(cases):
-        raise BundleError(f"{path} has two cases of one id")
+        raise BundleError(f"{RUN} has two cases of one id")
     for case in cases:
         if not foreign.shallow(case.manifest):
-            raise BundleError(f"{path}: the manifest of case {case.id:.100} is nested too deeply")
-
-
-class _Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
-    """The snapshots of a directory, by case; those that cannot be read are lost."""
-
-    def __init__(self, directory: Path, recorded: Sequence[str]) -> None:
-        self._directory = directory
-        self._names: dict[str, list[str]] = defaultdict(list)
-        # What was there and is no more is lost, lest its absence be taken for a verdict.
-        for name in sorted({*foreign.names(directory, "snapshots"), *recorded}):
-            if _is_json(name):
-                self._names[name.rsplit(".", 3)[0]].append(f"snapshots/{name}")
-        self._part = lru_cache(maxsize=_NODES_AT_HAND)(self._read_part)
-
-    def __iter__(self) -> Iterator[str]:
-        return map(unquote, self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, case: str) -> Sequence[tuple[str, RawSnapshot]]:
-        stem = _stem(case)
-        if stem not in self._names:
-            stem = case  # an id that was cut
-        if stem not in self._names:
-            raise KeyError(case)
-        room = _Room(_LARGEST_CASE)
-        found = [(name, self._read(case, name, room)) for name in self._names[stem]]
-        return sorted(found, key=lambda item: (_digits(item[1].began), item[0]))
-
-    def _read(self, case: str, name: str, room: _Room) -> RawSnapshot:
-        try:
-            return self._snapshot(case, name, room)
-        except (BundleError, FormError) as error:
-            _case, moment, stamp = Path(name).stem.rsplit(".", 2)
-            began = stamp.partition("-")[0]
-            return RawSnapshot(case, "", unquote(moment), began, began, {}, lost=str(error))
-
-    def _snapshot(self, case: str, name: str, room: _Room) -> RawSnapshot:
-        text = foreign.read(self._directory, name)
-        room.take(name, len(text))
-        data = foreign.parse(text, name)
-        if not isinstance(data, dict):
-            raise BundleError(f"{name} is no JSON object")
-        (hardware,) = self._shared("hardware", data.pop("hardware", None), name, room)
-        pods, files = self._shared("nodes", data.pop("on_node", None), name, room)
-        raw = structure(RawSnapshot, {**data, "hardware": {}}, name)
-        if _stem(raw.case) != _stem(case):
-            raise BundleError(f"{name} is about case {raw.case:.100}: was it renamed?")
-        if not foreign.shallow(raw.manifest):
-            raise BundleError(f"{name}: its manifest is nested too deeply")
-        return replace(raw, hardware=hardware, pods=pods, files=files)
-
-    def _shared(self, kind: str, digest: object, name: str, room: _Room) -> tuple[Any, ...]:
-        """What a snapshot shares with others of its node."""
-        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise BundleError(f"{name} names no file in {kind}")
-        file = f"{kind}/{digest}.json"
-        try:
-            size, part = self._part(file)
-        except (BundleError, FormError) as error:
-            raise BundleError(f"{name} needs another file: {error}") from error
-        room.take(file, size)
-        return part
-
-    def _read_part(self, file: str) -> tuple[int, tuple[Any, ...]]:
-        text = foreign.read(self._directory, file)
-        part = foreign.parse(text, file)
-        forms = _SHARED[file.partition("/")[0]]
-        if not isinstance(part, list) or len(part) != len(forms):
-            raise BundleError(f"{file} is not what snapshots share of a node")
-        values = zip(forms, part, strict=True)
-        return len(text), tuple(structure(form, value, file) for form, value in values)
-
-
-_DIGEST = re.compile(r"[0-9A-Za-z]{1,64}")
-_SHARED: Mapping[str, tuple[Any, ...]] = {
-    "hardware": (Mapping[str, str],),
-    "nodes": (tuple[Mapping[str, Any], ...], Mapping[str, str]),
-}
-"""What snapshots share, by directory."""
-
-
-@dataclass
-class _Room:
-    """How much the snapshots of a case may say together; what they share counts once."""
-
-    left: int
-    taken: set[str] = field(default_factory=set)
-
-    def take(self, name: str, size: int) -> None:
-        if name not in self.taken:
-            self.taken.add(name)
-            self.left -= size
-        if self.left < 0:
-            raise BundleError(
-                f"{name}: the snapshots of its case are larger than "
-                f"{_LARGEST_CASE // foreign.MIB} MiB together"
-            )
-
-
-def _is_json(name: str) -> bool:
-    """Whether it is a name that we write; control characters are in none, nor is half a file."""
-    return name.isprintable() and not name.startswith(".") and name.endswith(".json")
+            raise BundleError(f"{RUN}: the manifest of case {case.id:.100} is nested too deeply")
 
 
 def _write(directory: Path, name: str, data: Mapping[str, Any]) -> None:

@@ -44,7 +44,7 @@ def load(root: Path, name: str, limit: int = LARGEST) -> Any:
     Raises:
         BundleError: it is missing, no regular file, too large, or not JSON.
     """
-    return parse(read(root, name, limit), f"{root / name}")
+    return parse(read(root, name, limit), name)
 
 
 def parse(text: str, source: str) -> Any:
@@ -70,20 +70,19 @@ def parse(text: str, source: str) -> Any:
 
 def read(root: Path, name: str, limit: int = LARGEST) -> str:
     """The text of a file below a directory. Raises BundleError."""
-    path = root / name
-    with _named(path), _open(root, name, _FILE) as descriptor:
+    with _named(root, name), _open(root, name, _FILE) as descriptor:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{path} is no regular file")
+            raise BundleError(f"{name} is no regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             # It may grow, and its size may be a lie.
             data = file.read(limit + 1)
         if len(data) > limit:
-            raise BundleError(f"{path} is larger than {limit // MIB} MiB")
+            raise BundleError(f"{name} is larger than {limit // MIB} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BundleError(f"{path} is not UTF-8: {error}") from error
+        raise BundleError(f"{name} is not UTF-8: {error}") from error
 
 
 def names(root: Path, name: str) -> list[str]:
@@ -93,9 +92,12 @@ def names(root: Path, name: str) -> list[str]:
     """
     if not os.path.lexists(root / name):
         return []
-    with _named(root / name), _open(root, name, _DIRECTORY) as directory:
-        with os.scandir(directory) as found:
-            return sorted(each.name for each in found)
+    with (
+        _named(root, name),
+        _open(root, name, _DIRECTORY) as directory,
+        os.scandir(directory) as found,
+    ):
+        return sorted(each.name for each in found)
 
 
 def shallow(value: object) -> bool:
@@ -129,16 +131,21 @@ def _open(root: Path, name: str, flags: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(root: Path, name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise BundleError(f"{path} is missing: is this the evidence of a run?") from None
+        raise BundleError(f"{name} is missing: is this the evidence of a run?") from None
     except OSError as error:
-        kind = "a symbolic link is not followed; " if path.is_symlink() else ""
-        raise BundleError(f"{path} cannot be read: {kind}{error.strerror}") from error
+        link = "it is a symbolic link, or below one; " if _is_link(root, name) else ""
+        raise BundleError(f"{name} cannot be read: {link}{error.strerror}") from error
     except ValueError as error:  # a zero byte in a name
-        raise BundleError(f"{path} cannot be read: {error}") from error
+        raise BundleError(f"{name!r} cannot be read: {error}") from error
+
+
+def _is_link(root: Path, name: str) -> bool:
+    path = root / name
+    return any(each.is_symlink() for each in (path, path.parent, root))
 
 
 def _no_number(text: str) -> NoReturn:
