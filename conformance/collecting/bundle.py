@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def read(directory: Path) -> Bundle:
     try:
         run = foreign.load(directory, RUN, foreign.LARGEST_RUN)
         form = structure(_Run, run, RUN, strict=False)
-        _require_usable(form.cases or ())
+        _require_usable(form.cases)
     except (BundleError, FormError) as error:
         raise BundleError(f"{directory}: {error}") from error
     faults, unreadable = _faults(directory)
@@ -249,23 +249,27 @@ class _Case:
     manifest: Mapping[str, Any]
 
 
+_NOBODY = report.Run("", "", "", "", 0.0)
+_NOTHING = report.Cluster("", "", simulation=False)
+
+
 @dataclass(frozen=True)
 class _Run:
     """The form of ``run.json``, as far as anything is read of it."""
 
     format: int = 1
     snapshots: tuple[str, ...] = ()
-    run: report.Run | None = None
-    cluster: report.Cluster | None = None
+    run: report.Run = _NOBODY
+    cluster: report.Cluster = _NOTHING
     profile: str = ""
     matrix: str = ""
-    moments: tuple[str, ...] | None = None
-    capabilities: Mapping[str, _Capability] | None = None
+    moments: tuple[str, ...] = ()
+    capabilities: Mapping[str, _Capability] = field(default_factory=dict)
     setting: Mapping[str, Any] | None = None
-    cases: tuple[_Case, ...] | None = None
-    scenarios: tuple[str, ...] | None = None
-    phases: Mapping[str, float] | None = None
-    seconds: Mapping[str, float] | None = None
+    cases: tuple[_Case, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def _require_usable(cases: Sequence[_Case]) -> None:

@@ -19,6 +19,7 @@ from conformance.model.evidence import RawSnapshot
 
 _NO_CASE = "cluster"
 _NAME = re.compile(r"(?P<case>.+)\.(?P<moment>[^.]+)\.(?P<stamp>[^.]+)\.json")
+_CUT = re.compile(r"~[0-9a-f]{12}$")
 _DIGEST = re.compile(r"[0-9A-Za-z]{1,64}")
 _SHARED: Mapping[str, tuple[Any, ...]] = {
     "hardware": (Mapping[str, str],),
@@ -38,6 +39,8 @@ LONGEST_STEM = 100
 def stem(case: str) -> str:
     """What the names of a case's files begin with: short, of letters that lead nowhere else."""
     name = quote(case or _NO_CASE, safe="")
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
     if len(name) <= LONGEST_STEM:
         return name
     return f"{name[:LONGEST_STEM]}~{hashlib.sha256(case.encode()).hexdigest()[:12]}"
@@ -62,7 +65,7 @@ class Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
         self._part = lru_cache(maxsize=_NODES_AT_HAND)(self._read_part)
 
     def __iter__(self) -> Iterator[str]:
-        return map(unquote, self._names)
+        return (name if _CUT.search(name) else unquote(name) for name in self._names)
 
     def __len__(self) -> int:
         return len(self._names)
