@@ -14,6 +14,8 @@ import yaml
 
 LARGEST = 1_000_000
 """Values that one document may stand for, its aliases written out."""
+_DEEPEST = 64
+"""Levels of brackets."""
 _LONGEST_NUMBER = 64
 """Characters: YAML 1.1 has numbers of base 60, which take time by the square of theirs."""
 
@@ -31,6 +33,13 @@ class Loader(yaml.SafeLoader):
         if node is not None and _written_out(node, {}) > LARGEST:
             raise _error(f"with its aliases written out it has more than {LARGEST} values", start)
         return node
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """An opening bracket. Called by PyYAML alone, which looks a thousand characters ahead in
+        each level."""
+        if self.flow_level >= _DEEPEST:
+            raise _error("it is nested too deeply", self.get_mark())
+        super().fetch_flow_collection_start(token)
 
     def construct_number(self, node: yaml.ScalarNode) -> Any:
         """An integer or a float. Called by PyYAML alone."""

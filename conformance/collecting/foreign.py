@@ -74,10 +74,12 @@ def read(root: Path, name: str, limit: int = LARGEST) -> str:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise BundleError(f"{name} is no regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            # It may grow, and its size may be a lie.
-            data = file.read(limit + 1)
-        if len(data) > limit:
+        data = b""
+        if found.st_size <= limit:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                # It may grow, and its size may be a lie.
+                data = file.read(limit + 1)
+        if max(found.st_size, len(data)) > limit:
             raise BundleError(f"{name} is larger than {limit // MIB} MiB")
     try:
         return data.decode("utf-8-sig")

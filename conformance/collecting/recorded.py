@@ -30,6 +30,8 @@ _SHARED: Mapping[str, tuple[Any, ...]] = {
 
 _NODES_AT_HAND = 16
 """What is kept of the nodes that were read last; snapshots of one node come together."""
+_LONGEST_PATH = 4096
+"""PATH_MAX of Linux; configz has a path of the API, which is shorter."""
 _LARGEST_CASE = 256 * foreign.MIB
 """Of everything that the snapshots of one case say; they are in memory together."""
 LONGEST_STEM = 100
@@ -66,6 +68,10 @@ class Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
 
     def __iter__(self) -> Iterator[str]:
         return (name if _CUT.search(name) else unquote(name) for name in self._names)
+
+    def __contains__(self, case: object) -> bool:
+        """Without reading any."""
+        return isinstance(case, str) and (stem(case) in self._names or case in self._names)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -120,8 +126,12 @@ class Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
         forms = _SHARED[file.partition("/")[0]]
         if not isinstance(part, list) or len(part) != len(forms):
             raise BundleError(f"{file} is not what snapshots share of a node")
-        values = zip(forms, part, strict=True)
-        return len(text), tuple(structure(form, value, file) for form, value in values)
+        values = tuple(
+            structure(form, value, file) for form, value in zip(forms, part, strict=True)
+        )
+        if any(len(path) > _LONGEST_PATH for path in values[-1]):
+            raise BundleError(f"{file} has a path of more than {_LONGEST_PATH} characters")
+        return len(text), values
 
 
 @dataclass

@@ -133,7 +133,7 @@ def judge(
     run = bundle.run
     selection = _selection(run.get("selection"))
     covered = cover(terms, findings, selection, str(run["matrix"]), barred)
-    ids = [*(each["id"] for each in planned), *run.get("scenarios", ())]
+    ids = [*(each["id"] for each in planned), *(run.get("scenarios") or ())]
     extent = Extent(
         judgements=sum(f.verdict is not report.Verdict.NOT_APPLICABLE for f in findings),
         planned=len(ids),

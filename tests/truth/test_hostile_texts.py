@@ -65,7 +65,7 @@ def test_the_largest_machine_is_read() -> None:
             "." * LONG,
             "1" * 5000 + ".",
         ),
-        *(10**400, float("nan"), float("inf"), "1" * LONG + "Ki", "\u0663"),
+        *("1" * 5000 + ".", 10**400, float("nan"), float("inf"), "1" * LONG + "Ki", "\u0663"),
     ],
 )
 def test_quantities_beyond_all_bounds(value: object) -> None:
@@ -74,12 +74,9 @@ def test_quantities_beyond_all_bounds(value: object) -> None:
     assert len(str(error.value)) < 1000
 
 
-@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", "1" * LONG, "1" * LONG + "x"])
-def test_the_oracle_reads_such_quantities_in_no_time_either(text: str) -> None:
-    try:
-        assert parse_quantity(text) > 0
-    except ValueError as error:
-        assert "quantity" in str(error)
+@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", "1" * LONG])
+def test_the_oracle_caps_such_quantities_in_no_time(text: str) -> None:
+    assert parse_quantity(text) > 0
 
 
 def laughing(levels: int = 9) -> str:
@@ -118,13 +115,11 @@ def test_an_alias_of_a_kubelet_is_read() -> None:
     assert kubelet.kubelet(text, "config.yaml").reserved == CpuSet({0, 1})
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("bomb", ["aliases", "merges", "a list in itself"])
 def test_yaml_of_a_user_has_bounds(bomb: str) -> None:
     text = f"kind: VirtualMachineInstance\napiVersion: kubevirt.io/v1\n{BOMBS[bomb]}"
-    try:
-        assert cases_of(text, "vmis.yaml")
-    except ValueError as error:
-        assert str(error).startswith("vmis.yaml:")
+    with pytest.raises(ValueError, match=r"vmis\.yaml"):
+        cases_of(text, "vmis.yaml")
 
 
 ENTITIES = "".join(
@@ -145,8 +140,7 @@ XML = good.domain().xml
         "<domain type='kvm'><vcpu>99999999999</vcpu></domain>",
         "<domain type='kvm'><vcpu>2</vcpu><iothreads>99999999999</iothreads></domain>",
         "<domain type='kvm'><vcpu current='" + "9" * LONG + "'>2</vcpu></domain>",
-        "<domain type='kvm'><vcpu>2</vcpu><cputune><vcpupin vcpu='0' cpuset='0-9999999'/>"
-        "</cputune></domain>",
+        XML.replace("</cputune>", "<vcpupin vcpu='7' cpuset='0-9999999'/></cputune>"),
         XML + " " * 2**23,
         "",
         "\0",
@@ -194,9 +188,10 @@ def test_status_files_have_bounds(text: str) -> None:
     assert len(str(error.value)) < 1000
 
 
-def test_paths_of_cgroups_have_bounds() -> None:
+def test_paths_have_bounds(evidence: Evidence) -> None:
     path = f"{cgroups.MOUNT}/kubepods{'/poda' * 20_000}\n/cpuset.cpus"
-    cgroups.tree({path: "", path.replace("\n", ""): "", cgroups.MOUNT + "/kubepods" * LONG: ""})
+    evidence.change("nodes", lambda data: data[1].update({path: "0-3"}))
+    assert evidence.verdicts()["demo", "CPU-COUNT"] == "not-observed"
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 7, "x", [[[]]], {"x": {"y": 10**400}}])
@@ -208,24 +203,27 @@ def test_a_setting_of_another_form_is_not_known(part: str, value: object) -> Non
     assert read.configured
 
 
-def test_a_hundred_thousand_threads_are_judged(evidence: Evidence) -> None:
+@pytest.mark.parametrize(("threads", "lists"), [(LONG, 8), (LONG // 10, MOST_CPUS)])
+def test_any_number_of_threads_is_judged(evidence: Evidence, threads: int, lists: int) -> None:
     before = evidence.verdicts()
     group = f"{good.CGROUPS}{good.HOUSEKEEPING}"
 
     def crowd(data: list[Any]) -> None:
         files = data[1]
-        status = files[next(path for path in files if path.startswith("/proc/"))]
-        assert "Cpus_allowed_list" in status
-        for tid in range(LONG, 2 * LONG):
+        for tid in range(LONG, LONG + threads):
             files[f"/proc/{tid}/task/{tid}/status"] = (
-                f"Name:\tx\nTgid:\t{tid}\nPid:\t{tid}\nCpus_allowed_list:\t0-{tid % MOST_CPUS}"
+                f"Name:\tx\nTgid:\t{tid}\nPid:\t{tid}\nCpus_allowed_list:\t0-{tid % lists}"
             )
-        files[f"{group}/cgroup.threads"] += "".join(f"{tid}\n" for tid in range(LONG, 2 * LONG))
+        files[f"{group}/cgroup.threads"] += "".join(
+            f"{tid}\n" for tid in range(LONG, LONG + threads)
+        )
 
     evidence.change("nodes", crowd)
     found = evidence.verdicts()
     assert found.keys() == before.keys()
     assert found["refused", "ADM-REFUSE"] == "pass"
+    if lists == MOST_CPUS:  # more than any node has
+        assert found["demo", "PIN-THREADS"] == "not-observed"
 
 
 @pytest.fixture
@@ -305,5 +303,4 @@ def test_nothing_in_evidence_steers_who_reads_the_reports(
         assert "\u202e" not in text or name == "report.json", name
         if name.endswith((".html", ".xml", ".md")):
             assert "<script>alert" not in text, name
-        if name in {"stdout", "stderr"}:
-            assert not [line for line in text.splitlines() if line.startswith("::")], name
+        assert "\r" not in text, name

@@ -12,6 +12,7 @@ import pytest
 
 from conformance.collecting.bundle import (
     Bundle,
+    BundleError,
     Problem,
     read,
     write_run,
