@@ -17,6 +17,7 @@ from pathlib import Path
 
 from clusters import processes
 from clusters.provider import ClusterError, Handle
+from clusters.whole import write_whole
 
 HANDLE = "handle.json"
 SOCKET_PATH = 107
@@ -34,10 +35,17 @@ def base() -> Path:
         path = Path(runtime) / "cpu-conformance"
     else:
         path = Path(tempfile.gettempdir()) / f"cpu-conformance-{os.getuid()}"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise ClusterError(f"{path} belongs to somebody else or is open to others: remove it")
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be used: {error.strerror}") from error
+    # In a directory of everybody, anybody may have made it, or a link to a place of ours.
+    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    if found.st_uid != os.getuid() or not private:
+        raise ClusterError(
+            f"{path} is no directory, belongs to somebody else or is open to others: remove it"
+        )
     return path
 
 
@@ -92,9 +100,7 @@ def handles() -> Iterator[Handle]:
 
 def write_handle(directory: Path, handle: Handle) -> None:
     """Makes the cluster known; whoever lists clusters sees all of the handle or none."""
-    unfinished = directory / f"{HANDLE}.new"
-    unfinished.write_text(handle.dump())
-    unfinished.replace(directory / HANDLE)
+    write_whole(directory / HANDLE, handle.dump())
 
 
 def orphans() -> Iterator[Path]:

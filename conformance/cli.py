@@ -350,7 +350,13 @@ def _judge(arguments: argparse.Namespace) -> int:
     except bundle.BundleError as error:
         _say(str(error))
         return Exit.USAGE
-    show(document, write_all(document, arguments.directory))
+    try:
+        files = write_all(document, arguments.directory)
+    except OSError as error:
+        show(document)
+        print(f"conform: the reports cannot be written: {error}", file=sys.stderr)
+        return Exit.INCONCLUSIVE
+    show(document, files)
     return document.conclusion.exit_code
 
 

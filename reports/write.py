@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,10 +39,13 @@ def write_all(document: Document, directory: Path) -> Mapping[str, Path]:
 
 
 def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """The directory may be somebody else's: a link of that name is replaced, never followed, and
+    the name of the unfinished file cannot be foreseen, nor may it be there.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(16)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        # Evidence may hold halves of a surrogate pair: so they are escaped as JSON has them.
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

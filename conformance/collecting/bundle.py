@@ -1,36 +1,72 @@
 """The evidence of a run as files: one a snapshot, so that several processes can write.
 
-``run.json`` says what was planned and on what cluster; ``snapshots/`` holds the raw
-snapshots, ``problems/`` what broke, ``faults.jsonl`` requests that the API failed and that were
-sent again. What a snapshot says of its node is kept apart, by its content, since snapshots share
-it: ``hardware/`` has the files that never change, ``nodes/`` the pods and files of one look at
-the node, the same for every VMI on it until something changes there.
+``run.json`` says what was planned and on what cluster, the ``format`` of the evidence, and which
+snapshots there were when it was written last; ``snapshots/`` holds the raw snapshots,
+``problems/`` what broke, ``faults.jsonl`` requests that the API failed and that were sent again.
+What a snapshot says of its node is kept apart, by its content, since snapshots share it:
+``hardware/`` has the files that never change, ``nodes/`` the pods and files of one look at the
+node, the same for every VMI on it until something changes there.
+
+Evidence may come from anywhere, and in part. What cannot be read of it costs what it is about: a
+snapshot is `RawSnapshot.lost`, with what it shares with others; a problem is another problem.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import secrets
-from collections import defaultdict
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from conformance.model.evidence import Former, RawDomain, RawSnapshot
+from clusters.whole import write_whole
+from conformance.collecting import foreign
+from conformance.collecting.foreign import BundleError
+from conformance.collecting.forms import FormError, structure
+from conformance.collecting.recorded import LONGEST_STEM, Snapshots, digits, stem
+from conformance.model.evidence import RawSnapshot
 from conformance.model.same import Same, Ts
+from reports import document as report
+
+FORMAT = 2
+"""Of the evidence that this version writes.
+
+1, which no number says, named no snapshots in run.json. A field never changes its meaning: what
+means something else has another name. One that is added needs no other format, since whoever does
+not know it does not judge the snapshots that have it; the number grows when that is not enough.
+"""
+__all__ = [
+    "FAULTS",
+    "FORMAT",
+    "RUN",
+    "Bundle",
+    "BundleError",
+    "FaultLog",
+    "Problem",
+    "problems",
+    "read",
+    "write_log",
+    "write_problem",
+    "write_run",
+    "write_snapshot",
+]
 
 RUN = "run.json"
-_NO_CASE = "cluster"
-_NODES_AT_HAND = 16
-"""What is kept of the nodes that were read last; snapshots of one node come together."""
 FAULTS = "faults.jsonl"
-
-
-class BundleError(Exception):
-    """The directory holds no evidence that can be read; the message says which file."""
+_READING = "reading the evidence"
+_PROBLEMS = 1000
+"""That are read: more say no more."""
+_ALWAYS = frozenset(
+    {"case", "scenario", "moment", "began", "ended", "manifest", "vmi", "pod", "node", "pods"}
+    | {"events", "rejection", "hardware", "files", "unreadable", "domain", "console", "former"}
+    | {"not_observed", "torn", "done"}
+)
+"""What every snapshot says; other fields are written where they say something."""
 
 
 @dataclass(frozen=True)
@@ -53,40 +89,56 @@ class Bundle:
             file names beside them. Read when they are asked for, and not kept: a run may
             have more than memory holds.
         faults: requests that the API failed and that were sent again.
+        newer: format of the evidence, where this version does not know it.
     """
 
     run: Mapping[str, Any]
     snapshots: Mapping[str, Sequence[tuple[str, RawSnapshot]]]
     problems: tuple[Problem, ...]
     faults: tuple[str, ...] = ()
+    newer: int | None = None
 
 
 def write_run(directory: Path, run: Mapping[str, Any]) -> None:
-    """Writes ``run.json`` anew."""
-    _write(directory / RUN, run)
+    """Writes ``run.json`` anew, with the names of the snapshots that there are by now."""
+    taken = foreign.names(directory, "snapshots") if directory.exists() else []
+    _write(directory, RUN, {**run, "format": FORMAT, "snapshots": taken})
 
 
 def write_snapshot(directory: Path, raw: RawSnapshot) -> Path:
     """Adds a snapshot; returns its file."""
-    data = {field.name: getattr(raw, field.name) for field in fields(raw)}
+    data = {
+        each.name: getattr(raw, each.name)
+        for each in fields(raw)
+        if each.name in _ALWAYS or not _is_default(each, getattr(raw, each.name))
+    }
     data["domain"] = raw.domain and asdict(raw.domain)
     data["former"] = raw.former and asdict(raw.former)
-    data["hardware"] = _share(directory / "hardware", Same(raw.hardware))
-    data["on_node"] = _share(directory / "nodes", Same(data.pop("pods"), data.pop("files")))
-    stamp = "".join(letter for letter in raw.began if letter.isdigit())
+    data["hardware"] = _share(directory, "hardware", Same(raw.hardware))
+    data["on_node"] = _share(directory, "nodes", Same(data.pop("pods"), data.pop("files")))
+    stamp = digits(raw.began)
     about = raw.manifest or raw.node or {}
     name = about.get("metadata", {}).get("name", "") if raw.scenario else ""
-    mark = f"{stamp}-{name.replace('.', '-')}" if name else stamp
-    path = directory / "snapshots" / f"{raw.case or _NO_CASE}.{raw.moment}.{mark}.json"
-    _write(path, data)
-    return path
+    mark = f"{stamp}-{_part_of_name(name)}" if name else stamp
+    file = f"snapshots/{stem(raw.case)}.{_part_of_name(raw.moment)}.{mark}.json"
+    _write(directory, file, data)
+    return directory / file
 
 
-def _share(directory: Path, part: Same[*Ts]) -> str:
+def _is_default(each: Field[Any], value: object) -> bool:
+    default = each.default if each.default_factory is MISSING else each.default_factory()
+    return bool(value == default)
+
+
+def _part_of_name(text: str) -> str:
+    return quote(text, safe=" ").replace(".", "-")[:LONGEST_STEM]
+
+
+def _share(directory: Path, kind: str, part: Same[*Ts]) -> str:
     """Writes a part of a snapshot unless it is there already; returns its name."""
     text, digest = _shared(part)
-    if not (directory / f"{digest}.json").exists():
-        _write_text(directory / f"{digest}.json", text)
+    if not (directory / kind / f"{digest}.json").exists():
+        _write_text(directory, f"{kind}/{digest}.json", text)
     return digest
 
 
@@ -100,12 +152,12 @@ def write_problem(directory: Path, problem: Problem) -> None:
     """Adds a problem; one that is there already is the same one."""
     content = asdict(problem)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    _write(directory / "problems" / f"{digest}.json", content)
+    _write(directory, f"problems/{digest}.json", content)
 
 
 def write_log(directory: Path, name: str, text: str) -> None:
     """Keeps what somebody said, for people: nothing is judged by it."""
-    _write_text(directory / "logs" / f"{name}.log", text)
+    _write_text(directory, f"logs/{stem(name)}.log", text)
 
 
 class FaultLog:
@@ -116,125 +168,133 @@ class FaultLog:
 
     def append(self, text: str, /) -> None:
         """Adds one, in a single short write."""
-        with self._path.open("a") as log:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
             log.write(json.dumps(text) + "\n")
 
 
 def read(directory: Path) -> Bundle:
     """Reads what was written: everything but the snapshots, which are read one case at a time.
 
-    Raises BundleError, here and where snapshots are asked for.
+    Raises BundleError when there is no ``run.json`` or it has another form.
     """
-    run = _read(directory / RUN)
-    return Bundle(run, _Snapshots(directory), problems(directory), _faults(directory / FAULTS))
+    try:
+        run = foreign.load(directory, RUN, foreign.LARGEST_RUN)
+        form = structure(_Run, run, RUN, strict=False)
+        _require_usable(form.cases)
+    except (BundleError, FormError) as error:
+        raise BundleError(f"{directory}: {error}") from error
+    faults, unreadable = _faults(directory)
+    newer = form.format if form.format > FORMAT else None
+    problems_ = (*_newer(newer), *problems(directory), *unreadable)
+    recorded = {key: value for key, value in run.items() if key not in {"format", "snapshots"}}
+    return Bundle(recorded, Snapshots(directory, form.snapshots), problems_, faults, newer)
 
 
 def problems(directory: Path) -> tuple[Problem, ...]:
-    """What broke so far. Raises BundleError."""
-    return tuple(Problem(**_read(path)) for path in sorted((directory / "problems").glob("*.json")))
-
-
-class _Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
-    """The snapshots of a directory, by case."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._paths: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted((directory / "snapshots").glob("*.json")):
-            self._paths[path.name.rsplit(".", 3)[0]].append(path)
-        self._part = lru_cache(maxsize=_NODES_AT_HAND)(self._read_part)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, case: str) -> Sequence[tuple[str, RawSnapshot]]:
-        if case not in self._paths:
-            raise KeyError(case)
-        found = [
-            (path.relative_to(self._directory).as_posix(), self._snapshot(case, path))
-            for path in self._paths[case]
-        ]
-        return sorted(found, key=lambda item: (item[1].began, item[0]))
-
-    def _snapshot(self, case: str, path: Path) -> RawSnapshot:
-        data = _read(path)
-        if "case" in data and (data["case"] or _NO_CASE) != case:
-            raise BundleError(f"{path} is about case {data['case']}: was it renamed?")
-        try:
-            (hardware,) = self._part(f"hardware/{data.pop('hardware', '')}.json", 1)
-            pods, files = self._part(f"nodes/{data.pop('on_node', '')}.json", 2)
-        except BundleError as error:
-            raise BundleError(f"{path} needs another file: {error}") from error
-        return _snapshot({**data, "hardware": hardware, "pods": pods, "files": files}, path)
-
-    def _read_part(self, name: str, length: int) -> tuple[Any, ...]:
-        path = self._directory / name
-        part = _load(path)
-        if not isinstance(part, list) or len(part) != length:
-            raise BundleError(f"{path} is not what snapshots share of a node")
-        return tuple(tuple(item) if isinstance(item, list) else item for item in part)
-
-
-def _faults(path: Path) -> tuple[str, ...]:
+    """What broke so far; a file that cannot be read is a problem of its own."""
     try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        return ()
+        names = [name for name in foreign.names(directory, "problems") if name.endswith(".json")]
+    except BundleError as error:
+        return (Problem(_READING, str(error)),)
+    found = [_problem(directory, name) for name in names[:_PROBLEMS]]
+    if left := len(names) - len(found):
+        found.append(Problem(_READING, f"there are {left} problems more"))
+    return tuple(found)
+
+
+def _problem(directory: Path, name: str) -> Problem:
+    file = f"problems/{name}"
     try:
-        return tuple(str(json.loads(line)) for line in lines)
-    except ValueError as error:
-        raise BundleError(f"{path} has a line that is not JSON: {error}") from error
+        return structure(Problem, foreign.load(directory, file), file)
+    except (BundleError, FormError) as error:
+        return Problem(_READING, str(error))
 
 
-def _snapshot(data: Mapping[str, Any], path: Path) -> RawSnapshot:
-    known = {field.name for field in fields(RawSnapshot)}
-    if unknown := set(data) - known:
-        raise BundleError(f"{path}: what is {', '.join(sorted(unknown))}?")
-    values = dict(data)
+def _faults(directory: Path) -> tuple[tuple[str, ...], tuple[Problem, ...]]:
+    """What the API failed, and why that cannot be read; the last line may be half one."""
+    if not os.path.lexists(directory / FAULTS):
+        return (), ()
+    found = []
     try:
-        for name in ("events", "done"):
-            values[name] = tuple(values[name])
-        if values["domain"] is not None:
-            values["domain"] = RawDomain(**values["domain"])
-        if values["former"] is not None:
-            former = values["former"]
-            values["former"] = Former(**{**former, "container_ids": tuple(former["container_ids"])})
-        return RawSnapshot(**values)
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{path} is no snapshot: {error}") from error
+        for number, line in enumerate(foreign.read(directory, FAULTS).splitlines(), 1):
+            try:
+                found.append(structure(str, foreign.parse(line, FAULTS), FAULTS))
+            except (BundleError, FormError):
+                found.append(f"line {number} of {FAULTS}, which cannot be read")
+    except BundleError as error:
+        return (), (Problem(_READING, str(error)),)
+    return tuple(found), ()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    data = _load(path)
-    if not isinstance(data, dict):
-        raise BundleError(f"{path} is not a JSON object")
-    return data
+def _newer(newer: int | None) -> Iterator[Problem]:
+    if newer is not None:
+        message = (
+            f"the evidence is of format {newer} and this version reads {FORMAT}: what it does not "
+            "know it has passed over; judge it with the version that recorded it"
+        )
+        yield Problem(_READING, message)
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise BundleError(f"{path} is missing: is this the evidence of a run?") from None
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
+@dataclass(frozen=True)
+class _Capability:
+    available: bool | None
+    reason: str
 
 
-def _write(path: Path, data: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Case:
+    id: str
+    title: str
+    manifest: Mapping[str, Any]
+
+
+_NOBODY = report.Run("", "", "", "", 0.0)
+_NOTHING = report.Cluster("", "", simulation=False)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The form of ``run.json``, as far as anything is read of it."""
+
+    format: int = 1
+    snapshots: tuple[str, ...] = ()
+    run: report.Run = _NOBODY
+    cluster: report.Cluster = _NOTHING
+    profile: str = ""
+    matrix: str = ""
+    moments: tuple[str, ...] = ()
+    capabilities: Mapping[str, _Capability] = field(default_factory=dict)
+    setting: Mapping[str, Any] | None = None
+    cases: tuple[_Case, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def _require_usable(cases: Sequence[_Case]) -> None:
+    if len({case.id for case in cases}) != len(cases):
+        raise BundleError(f"{RUN} has two cases of one id")
+    for case in cases:
+        if not foreign.shallow(case.manifest):
+            raise BundleError(f"{RUN}: the manifest of case {case.id:.100} is nested too deeply")
+
+
+def _write(directory: Path, name: str, data: Mapping[str, Any]) -> None:
     """One member a line: people read it, too, and to indent it all takes ten times as long."""
     members = (
         f"{json.dumps(key)}: {json.dumps(value, sort_keys=True)}"
         for key, value in sorted(data.items())
     )
-    _write_text(path, "{\n" + ",\n".join(members) + "\n}\n")
+    _write_text(directory, name, "{\n" + ",\n".join(members) + "\n}\n")
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Writes a whole file or none: a run may be killed at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{secrets.token_hex(4)}")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+def _write_text(directory: Path, name: str, text: str) -> None:
+    """Evidence shows other people's pods: it is for this user alone."""
+    path = directory / name
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    for each in dict.fromkeys((directory, path.parent)):
+        each.mkdir(mode=0o700, exist_ok=True)
+        if each.is_symlink():
+            raise OSError(errno.ELOOP, "a symbolic link is not followed", str(each))
+    write_whole(path, text)

@@ -84,6 +84,7 @@ def collect(
         with contextlib.suppress(GaveUpError):
             until(case, look, Hope(HOUSEKEEPING), pause=LOOKS_APART, on_change=say)
     labels()
+    bundle.write_run(directory, run)
     return len(planned)
 
 

@@ -20,6 +20,7 @@ from conformance.exits import Insist
 from conformance.judging.conclude import Extent, conclude
 from conformance.judging.coverage import Covered, cover
 from conformance.judging.decide import decide, judge_nodes, judge_story
+from conformance.judging.lost import read, withheld
 from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.terms import Lack, Terms, terms_of
@@ -27,7 +28,6 @@ from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
-from conformance.parsing.assemble import assemble
 from conformance.version import version
 from reports import document as report
 
@@ -103,13 +103,18 @@ def judge(
     planned = bundle.run["cases"]
     cases: list[report.Case] = []
     findings: list[report.Finding] = []
+    broke: list[report.Problem] = []
     maps = Maps()
     libvirt: dict[str, None] = {}
     barred: set[str] = set()
     with _no_search_for_cycles():
-        for case in _judged(terms, bundle):
+        for case in _judged(terms, bundle, broke):
             own = [
-                _report_finding(path, finding, brief=len(planned) > DETAILED_CASES)
+                _report_finding(
+                    path,
+                    _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
+                    brief=len(planned) > DETAILED_CASES,
+                )
                 for path, finding in case.findings
             ]
             verdict = report.worst(own)
@@ -119,14 +124,17 @@ def judge(
             for _path, raw, facts in case.snapshots:
                 maps.add(facts, matters=verdict in _MATTERS)
                 libvirt |= dict.fromkeys(libvirt_seen(raw))
-    problems = tuple(
-        report.Problem(problem.during, problem.message, problem.case, problem.node)
-        for problem in bundle.problems
+    problems = (
+        *(
+            report.Problem(problem.during, problem.message, problem.case, problem.node)
+            for problem in bundle.problems
+        ),
+        *broke,
     )
     run = bundle.run
     selection = _selection(run.get("selection"))
     covered = cover(terms, findings, selection, str(run["matrix"]), barred)
-    ids = [*(each["id"] for each in planned), *run.get("scenarios", ())]
+    ids = [*(each["id"] for each in planned), *(run.get("scenarios") or ())]
     extent = Extent(
         judgements=sum(f.verdict is not report.Verdict.NOT_APPLICABLE for f in findings),
         planned=len(ids),
@@ -159,14 +167,47 @@ def judge(
     )
 
 
-def _judged(terms: Terms, bundle: Bundle) -> Iterator[_Judged]:
-    """Everything that was planned, judged one after the other: cases, then scenarios."""
+def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterator[_Judged]:
+    """Everything that was planned, judged one after the other: cases, then scenarios.
+
+    What our own code breaks on costs the case, and is a problem of the run.
+    """
     for planned in bundle.run["cases"]:
-        yield _judge_case(terms, planned, bundle.snapshots.get(planned["id"], ()))
-    for name in bundle.run.get("scenarios", ()):
-        yield _judge_scenario(terms, SCENARIOS[name], bundle.snapshots.get(name, ()))
+        case = planned["id"]
+        try:
+            judged = _judge_case(terms, planned, bundle.snapshots.get(case, ()))
+        except Exception as error:
+            broke.append(_broke(case, error))
+            judged = _Judged(case, planned["title"], planned["manifest"], {}, (), ())
+        yield judged
+    for name in bundle.run.get("scenarios") or ():
+        scenario = SCENARIOS.get(name)
+        if scenario is None:
+            broke.append(report.Problem("judging", f"this version knows no scenario {name!r:.100}"))
+            continue
+        try:
+            judged = _judge_scenario(terms, scenario, bundle.snapshots.get(name, ()))
+        except Exception as error:
+            broke.append(_broke(name, error))
+            judged = _Judged(name, scenario.title, {}, {"story": scenario.story}, (), (), name)
+        yield judged
     if "nodes" in terms.moments:
-        yield _judge_nodes(terms, bundle.snapshots.get(NODES, ()))
+        try:
+            yield _judge_nodes(terms, bundle.snapshots.get(NODES, ()))
+        except Exception as error:
+            broke.append(_broke(NODES, error))
+
+
+def _broke(case: str, error: Exception) -> report.Problem:
+    return report.Problem("judging", f"{case} broke this tool: {error!r:.500}", case)
+
+
+def _of_newer_form(finding: Finding, newer: int) -> Finding:
+    """A failure may be none by what a newer format records."""
+    if finding.verdict is not Verdict.FAIL:
+        return finding
+    why = f"but the evidence is of format {newer}, which this version does not know"
+    return replace(finding, verdict=Verdict.NOT_OBSERVED, message=f"{finding.message}; {why}")
 
 
 @contextlib.contextmanager
@@ -186,13 +227,16 @@ def _judge_case(
     terms: Terms, planned: Mapping[str, Any], recorded: Iterable[tuple[str, RawSnapshot]]
 ) -> _Judged:
     expectation = terms.expect(planned["manifest"])
-    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    found = read(recorded)
     findings = []
     for requirement, check in terms.applicable(expectation):
-        taken = [(path, facts) for path, _raw, facts in snapshots if facts.moment == check.moment]
+        taken = [
+            (path, facts) for path, _raw, facts in found.snapshots if facts.moment == check.moment
+        ]
         index, finding = decide(
             terms, requirement, check, [facts for _path, facts in taken], expectation
         )
+        finding = withheld(finding, found.lost_at(check.moment), settles=bool(check.settles))
         path = taken[index][0] if taken else ""
         findings.append((path, finding if taken else replace(finding, case=planned["id"])))
     lacking = terms.lacks(expectation)
@@ -201,18 +245,20 @@ def _judge_case(
         planned["title"],
         planned["manifest"],
         summary(expectation),
-        snapshots,
+        found.snapshots,
         findings,
         lacking=lacking,
         barred=lacking is not None
-        or any(turned_away(facts, expectation) for _path, _raw, facts in snapshots),
+        or any(turned_away(facts, expectation) for _path, _raw, facts in found.snapshots),
     )
 
 
 def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]]) -> _Judged:
     """The nodes by themselves; that nobody looked at them is told as well."""
-    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    found = read(recorded)
+    snapshots = found.snapshots
     facts = [each for _path, _raw, each in snapshots]
+    lost = [why for _moment, why in found.lost]
     return _Judged(
         NODES,
         "every node of the cluster, whoever runs there",
@@ -220,7 +266,10 @@ def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]]) -> _
         {"nodes": "labelled as their CPU managers run"},
         snapshots,
         [
-            (snapshots[index][0] if snapshots else "", replace(finding, case=NODES))
+            (
+                snapshots[index][0] if snapshots else "",
+                replace(withheld(finding, lost, settles=True), case=NODES),
+            )
             for index, finding in judge_nodes(terms, facts)
         ],
     )
@@ -229,13 +278,15 @@ def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]]) -> _
 def _judge_scenario(
     terms: Terms, scenario: Scenario, recorded: Iterable[tuple[str, RawSnapshot]]
 ) -> _Judged:
-    snapshots = [(path, raw, assemble(raw)) for path, raw in recorded]
+    found = read(recorded)
+    snapshots = found.snapshots
     story = Story(
         scenario.id,
         terms.profile,
         tuple(facts for _path, _raw, facts in snapshots),
         labels(terms.setting.kubevirt_release, terms.profile),
     )
+    why = [why for _moment, why in found.lost]
     last = {facts.moment: path for path, _raw, facts in snapshots}
     manifests = {facts.subject: raw.manifest for _path, raw, facts in snapshots if facts.subject}
     return _Judged(
@@ -244,7 +295,11 @@ def _judge_scenario(
         {"apiVersion": "v1", "kind": "List", "items": list(manifests.values())},
         {"story": scenario.story},
         snapshots,
-        [(last.get(finding.moment, ""), finding) for finding in judge_story(terms, story)],
+        [
+            # A story with a gap is another story.
+            (last.get(finding.moment, ""), withheld(finding, why, settles=True))
+            for finding in judge_story(terms, story)
+        ],
         scenario.id,
     )
 

@@ -157,6 +157,8 @@ def terms_of(run: Mapping[str, Any]) -> Terms:
     missing = {"run", "cluster", "profile", "matrix", "moments", "capabilities", "cases"} - set(run)
     if missing:
         raise BundleError(f"run.json lacks {', '.join(sorted(missing))}: is it of this version?")
+    if not any(run["profile"] in each.profiles for each in catalogue().requirements):
+        raise BundleError(f"run.json: this version knows no profile {run['profile']!r:.100}")
     capabilities = {
         name: (
             item["available"] if item["available"] is None else bool(item["available"]),

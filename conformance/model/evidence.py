@@ -82,6 +82,7 @@ class RawSnapshot:
         done: what was done to the cluster since the scenario's last moment, in words.
         gone: when the workload was first seen to have gone from the API, at the moment
             ``deleted``; empty in the evidence of former versions, which kept the last look alone.
+        lost: why the recording of this moment cannot be read; it says nothing then.
     """
 
     case: str
@@ -106,6 +107,7 @@ class RawSnapshot:
     torn: str | None = None
     done: tuple[str, ...] = ()
     gone: str = ""
+    lost: str | None = None
 
 
 @dataclass(frozen=True)

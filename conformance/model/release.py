@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
-_FORM = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:-(?P<rest>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_FORM = re.compile(
+    r"v?([0-9]{1,9})\.([0-9]{1,9})(?:\.([0-9]{1,9}))?"
+    r"(?:-(?P<rest>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
+)
 _BEFORE = re.compile(r"(alpha|beta|rc)\b.*")
 """What a version's suffix begins with when it comes before its release (semver.org, 11). Other
 suffixes come after it: a vendor's (``v1.29.3-gke.100``), a number of commits (``-12-gabc``)."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from conformance.model.cpuset import CpuSet
 from conformance.parsing.errors import ParseError
 
-_parse = lru_cache(maxsize=65536)(CpuSet.parse)
+_parse = lru_cache(maxsize=8192)(CpuSet.parse)
 
 
 def cpulist(text: str, source: str) -> CpuSet:

@@ -18,6 +18,8 @@ from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
 
 MARK = "CPU-CONFORMANCE-GUEST"
+_LONGEST = 4 * 2**20
+"""Characters of a console that are looked at: its last ones."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 _REPORT = re.compile(rf"{MARK} (\{{.*)")
 
@@ -28,16 +30,16 @@ def guest(console: str, source: str) -> Guest | None:
     Raises:
         ParseError: a complete report that does not describe a topology.
     """
-    return _guest(_ESCAPES.sub("", console), source)
+    return _guest(_ESCAPES.sub("", console[-_LONGEST:]), source)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def _guest(console: str, source: str) -> Guest | None:
     for line in reversed(_REPORT.findall(console)):
         try:
             # raw_decode: a kernel message may follow on the same line.
             report, _end = json.JSONDecoder().raw_decode(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         return _report(report, line, source)
     return None

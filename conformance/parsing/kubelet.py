@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from conformance import safe_yaml
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Kubelet
 from conformance.parsing.cpulist import cpulist
@@ -182,7 +183,7 @@ def kubelet(text: str, source: str) -> Kubelet:
 
 def _document(text: str, source: str) -> object:
     """The one document of a YAML file that is not empty."""
-    documents = [each for each in yaml.safe_load_all(text) if each is not None]
+    documents = [each for each in safe_yaml.documents(text) if each is not None]
     if len(documents) != 1:
         raise ParseError("one KubeletConfiguration", text, source)
     return documents[0]

@@ -9,6 +9,11 @@ from conformance.parsing.errors import ParseError
 
 T = TypeVar("T")
 
+_NOT_UNDERSTOOD = (
+    *(AttributeError, LookupError, TypeError, ValueError),
+    *(ArithmeticError, RecursionError),
+)
+
 
 class Layers:
     """Runs parsers; what one of them does not understand becomes not observed.
@@ -26,7 +31,7 @@ class Layers:
             return parse()
         except ParseError as error:
             self.not_observed.setdefault(layer, str(error))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except _NOT_UNDERSTOOD as error:
             # Evidence may come from anywhere; an object of another shape is no reason to crash.
-            self.not_observed.setdefault(layer, f"{layer} is not what was expected: {error!r}")
+            self.not_observed.setdefault(layer, f"{layer} is not what was expected: {error!r:.300}")
         return None

@@ -13,8 +13,12 @@ from functools import lru_cache
 from conformance.parsing.errors import ParseError
 
 _FORM = re.compile(
-    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?\d+))?"
+    # In no two ways: a text that matches neither would be tried in all of them.
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+    r"(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]{1,9}))?"
 )
+_LONGEST = 64
+"""Characters: a quantity is less than 2^63 and has nine decimals at the most."""
 _BINARY = {f"{letter}i": Fraction(1024**power) for power, letter in enumerate("KMGTPE", 1)}
 _DECIMAL = {
     "n": Fraction(1, 10**9),
@@ -44,7 +48,8 @@ def quantity(value: object, source: str) -> Fraction:
         ParseError: it is no quantity.
     """
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        found = _value(str(value))
+        text = value if isinstance(value, str) else repr(value)
+        found = _value(text) if len(text) <= _LONGEST else None
         if found is not None:
             return found
     raise ParseError("a Kubernetes quantity such as 1500m or 64Mi", value, source)

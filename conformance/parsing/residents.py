@@ -13,6 +13,9 @@ from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
 from conformance.parsing.layers import Layers
 
+_MOST_LISTS = 4096
+"""CPU lists of the threads of one node that differ: those of a few hundred VMIs are hundreds, and
+each may be of thousands of ids."""
 EFFECTIVE = "cpuset.cpus.effective"
 MEMBERS = "cgroup.threads"
 
@@ -23,6 +26,7 @@ class Residents:
     def __init__(self, files: Mapping[str, str]) -> None:
         self.tree = cgroups.tree(files)
         self._files = files
+        self._lists: set[CpuSet] = set()
         self._status_paths: dict[int, str] = {}
         self._of_process: dict[int, list[int]] = defaultdict(list)
         for path in files:
@@ -108,13 +112,19 @@ class Residents:
         )
 
     def _thread(self, source: str, membership: str) -> Thread:
-        return _of(proc.status(self._files[source], source), cgroups.of_process(membership) or "")
+        status = proc.status(self._files[source], source)
+        return self._bounded(_of(status, cgroups.of_process(membership) or ""))
 
     def _cpus(self, path: str, name: str, layers: Layers) -> CpuSet | None:
         text = self.tree.files.get(path, {}).get(name)
         if text is None:
             return None
-        return layers.read("cgroups", lambda: cpulist(text, f"{cgroups.MOUNT}{path}/{name}"))
+        source = f"{cgroups.MOUNT}{path}/{name}"
+        if name == EFFECTIVE and not text.strip():
+            # Those who run there run somewhere (cgroup-v2.rst, cpuset.cpus.effective).
+            layers.not_observed.setdefault("cgroups", f"{source} was read as empty")
+            return None
+        return layers.read("cgroups", lambda: cpulist(text, source))
 
     def _limits(self, path: str) -> Iterator[CpuLimit]:
         for each in cgroups.path_down(path):
@@ -153,7 +163,14 @@ class Residents:
         for tid, path in sorted(found.items()):
             source = self._status_paths.get(tid)
             if source is not None:
-                yield _of(proc.status(self._files[source], source), path)
+                yield self._bounded(_of(proc.status(self._files[source], source), path))
+
+    def _bounded(self, thread: Thread) -> Thread:
+        self._lists.add(thread.affinity)
+        if len(self._lists) > _MOST_LISTS:
+            what = f"threads of at most {_MOST_LISTS} different CPU lists"
+            raise ParseError(what, str(thread.affinity), "/proc/PID/task/TID/status")
+        return thread
 
     def _unplaced(self, threads: Iterable[Thread]) -> Iterator[Thread]:
         """Threads of these processes that no list of threads has."""
@@ -161,7 +178,7 @@ class Residents:
             for tid in (pid, *self._of_process.get(pid, ())):
                 source = self._status_paths.get(tid)
                 if source is not None and tid not in self._placed:
-                    yield _of(proc.status(self._files[source], source), "")
+                    yield self._bounded(_of(proc.status(self._files[source], source), ""))
 
 
 def _of(status: proc.Status, cgroup: str) -> Thread:

@@ -132,10 +132,10 @@ def no_room() -> None:
     written = itertools.count(1)
     write = bundle._write
 
-    def full(path: Path, data: Mapping[str, Any]) -> None:
+    def full(directory: Path, name: str, data: Mapping[str, Any]) -> None:
         if next(written) > FILES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        write(path, data)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory / name))
+        write(directory, name, data)
 
     bundle._write = full
 

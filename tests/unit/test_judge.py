@@ -280,13 +280,18 @@ def test_maps_that_matter_do_not_leave_their_room_either() -> None:
     assert [cpu_map.case for cpu_map in node.maps] == ["c2", "c3"]
 
 
-def test_broken_file_of_one_case_is_named_while_judging(tmp_path: Path) -> None:
+def test_broken_file_costs_its_moment_and_is_named(tmp_path: Path) -> None:
+    for raw in (good.running(), good.deleted(), good.refused()):
+        write_snapshot(tmp_path, raw)
     write_run(tmp_path, everything().run)
-    write_snapshot(tmp_path, good.running())
-    (broken,) = (tmp_path / "snapshots").iterdir()
+    (broken,) = (tmp_path / "snapshots").glob("demo.running.*")
     broken.write_text("{")
-    with pytest.raises(BundleError, match=f"{broken.name} is not JSON"):
-        judge(read(tmp_path))
+    document = judge(read(tmp_path))
+    assert document.conclusion.exit_code == Exit.INCONCLUSIVE
+    assert finding(document, "PIN-THREADS").verdict is report.Verdict.NOT_OBSERVED
+    assert f"{broken.name} is not JSON" in finding(document, "PIN-THREADS").message
+    assert finding(document, "LIFE-RELEASED").verdict is report.Verdict.PASS
+    assert finding(document, "ADM-REFUSE").verdict is report.Verdict.PASS
 
 
 def test_what_may_never_be_is_not_mended_by_a_later_look() -> None:
