@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+from conformance.matrix import kinds
 from conformance.settling import TransientError, persistently
 
 Json = dict[str, Any]
@@ -121,6 +122,14 @@ class Api:
                 raise
 
         return persistently(send, self.faults.append)
+
+    def try_out(self, path: str, obj: Mapping[str, Any]) -> Json:
+        """What the API would make of a new object, which is not stored, with strict fields.
+
+        Raises ApiError when it would be refused, as for a field that is not known.
+        """
+        query = {"dryRun": "All", "fieldValidation": "Strict"}
+        return persistently(lambda: self._once("POST", path, query, obj), self.faults.append)
 
     def delete(self, path: str, **query: str) -> Json | None:
         """Deletes; what is not there is deleted already. Returns what the API answers."""
@@ -306,11 +315,9 @@ def core(resource: str, namespace: str = "", name: str = "") -> str:
 
 
 def of_manifest(manifest: Mapping[str, Any], namespace: str) -> str:
-    """Path of the collection that a VMI or a pod is created in."""
-    if manifest.get("kind") == "Pod":
-        return core("pods", namespace)
-    version = str(manifest.get("apiVersion", "kubevirt.io/v1")).rpartition("/")[2]
-    return vmis(version, namespace)
+    """Path of the collection that an object of `kinds` is created in."""
+    version = str(manifest.get("apiVersion", "kubevirt.io/v1"))
+    return kinds.collection(str(manifest.get("kind", kinds.VMI)), version, namespace)
 
 
 def vmis(version: str, namespace: str, name: str = "") -> str:

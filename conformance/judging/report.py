@@ -124,6 +124,7 @@ def judge(
             for _path, raw, facts in case.snapshots:
                 maps.add(facts, matters=verdict in _MATTERS)
                 libvirt |= dict.fromkeys(libvirt_seen(raw))
+    cases += _unjudged(bundle.run.get("unjudged", ()))
     problems = (
         *(
             report.Problem(problem.during, problem.message, problem.case, problem.node)
@@ -226,7 +227,7 @@ def _no_search_for_cycles() -> Iterator[None]:
 def _judge_case(
     terms: Terms, planned: Mapping[str, Any], recorded: Iterable[tuple[str, RawSnapshot]]
 ) -> _Judged:
-    expectation = terms.expect(planned["manifest"])
+    expectation = terms.expect(planned["manifest"], planned.get("beside", ()))
     found = read(recorded)
     findings = []
     for requirement, check in terms.applicable(expectation):
@@ -366,13 +367,22 @@ def summary(expectation: Expectation) -> dict[str, str]:
             "refused for": " or ".join(refusal.fields) or "any field",
             "rule": refusal.rule,
         }
+    if expectation.undecided is not None:
+        return {"not judged": expectation.undecided}
     words = {}
     if expectation.guest:
         words["vCPUs"] = str(expectation.vcpus)
         words["topology"] = f"{expectation.sockets}x{expectation.cores}x{expectation.threads}"
-    if not expectation.dedicated:
-        return {"CPUs": "shared", **words}
-    words["exclusive pCPUs"] = str(expectation.compute_cpus)
+    words = (
+        _of_dedicated(words, expectation) if expectation.dedicated else {"CPUs": "shared", **words}
+    )
+    if expectation.notes:
+        words["notes"] = "; ".join(expectation.notes)
+    return words
+
+
+def _of_dedicated(words: Mapping[str, str], expectation: Expectation) -> dict[str, str]:
+    words = {**words, "exclusive pCPUs": str(expectation.compute_cpus)}
     if expectation.isolate_emulator:
         words["emulator pCPUs"] = str(expectation.emulator_cpus)
     if expectation.iothreads_policy != "none":
@@ -382,6 +392,19 @@ def summary(expectation: Expectation) -> dict[str, str]:
     if expectation.numa_passthrough:
         words["NUMA nodes"] = "those of its pCPUs"
     return words
+
+
+def _unjudged(recorded: Iterable[Mapping[str, Any]]) -> Iterator[report.Case]:
+    """What else was in the user's file."""
+    for each in recorded:
+        yield report.Case(
+            id=each["what"],
+            title=each["what"],
+            manifest={},
+            expectation={},
+            outcome=f"not judged: {each['why']}",
+            verdict=report.Verdict.NOT_APPLICABLE,
+        )
 
 
 def _outcome(case: _Judged) -> str:

@@ -29,7 +29,8 @@ class Lack:
     """Something that a case, a scenario or a requirement needs and does not have.
 
     Attributes:
-        name: of the capability, or empty for what a release does not have.
+        name: of the capability; empty for what a release does not have, or for what nobody can
+            say what must be seen of.
         known: whether it was seen to be lacking; otherwise nobody could look.
         excuses: whether it makes a requirement not applicable: a cluster need not have it.
     """
@@ -40,6 +41,8 @@ class Lack:
     excuses: bool = True
 
     def __str__(self) -> str:
+        if not self.known and not self.name:
+            return f"not judged: {self.reason}"
         if not self.known:
             return f"whether the cluster has {self.name} is not known: {self.reason}"
         return f"the cluster lacks {self.name}: {self.reason}" if self.name else self.reason
@@ -60,9 +63,11 @@ class Terms:
     moments: frozenset[str] = frozenset({"running", "refused", "deleted"})
     setting: Setting = UNKNOWN
 
-    def expect(self, manifest: Mapping[str, Any]) -> Expectation:
-        """What the oracle says of a manifest on this cluster."""
-        return expect(manifest, self.profile, self.setting)
+    def expect(
+        self, manifest: Mapping[str, Any], beside: Iterable[Mapping[str, Any]] = ()
+    ) -> Expectation:
+        """What the oracle says of a manifest on this cluster, with the types that it names."""
+        return expect(manifest, self.profile, self.setting, beside)
 
     @property
     def not_served(self) -> str | None:
@@ -106,6 +111,8 @@ class Terms:
         """Why a case cannot be had on this cluster; None when it can."""
         if expectation.guest and (why := self.not_served):
             return Lack("", why)
+        if expectation.undecided is not None:
+            return Lack("", expectation.undecided, known=False, excuses=False)
         if expectation.unsupported is not None:
             return Lack("", expectation.unsupported)
         return self.lacking(expectation.needs)

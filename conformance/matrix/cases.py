@@ -22,9 +22,11 @@ class Case:
     Attributes:
         id: unique in its matrix; letters, digits and dashes.
         title: a sentence without its full stop.
-        manifest: the VMI, without a namespace.
+        manifest: the VMI, or what makes it, without a namespace.
         expectation: what the oracle says about it.
         tags: for selection, such as ``admitted``, ``refused``, ``isolate``.
+        beside: the instance types and preferences of its file that it names.
+        namespace: in which a user has written it; empty where that is not said.
     """
 
     id: str
@@ -32,10 +34,12 @@ class Case:
     manifest: Mapping[str, Any]
     expectation: Expectation
     tags: frozenset[str]
+    beside: tuple[Mapping[str, Any], ...] = ()
+    namespace: str = ""
 
     @property
     def name(self) -> str:
-        """The name of its VMI."""
+        """The name of its manifest."""
         return str(self.manifest["metadata"]["name"])
 
 
@@ -46,18 +50,31 @@ def case(
     return of_manifest(id, title, vmi(vmi_name(id), wish, profile=profile, images=images), profile)
 
 
-def of_manifest(id: str, title: str, manifest: Mapping[str, Any], profile: str) -> Case:
+def of_manifest(
+    id: str,
+    title: str,
+    manifest: Mapping[str, Any],
+    profile: str,
+    *,
+    beside: tuple[Mapping[str, Any], ...] = (),
+    namespace: str = "",
+) -> Case:
     """The case of a manifest."""
-    expectation = expect(manifest, profile)
-    return Case(id, title, manifest, expectation, tags(expectation))
+    expectation = expect(manifest, profile, beside=beside)
+    return Case(id, title, manifest, expectation, tags(expectation), beside, namespace)
 
 
 def vmi_name(id: str) -> str:
-    """A DNS-1123 label for a case id; long ids are cut and told apart by a digest."""
-    if len(id) <= NAME_LENGTH:
-        return id
-    digest = hashlib.sha256(id.encode()).hexdigest()[:6]
-    return f"{id[: NAME_LENGTH - 7].rstrip('-')}-{digest}"
+    """A DNS-1123 label for a case id."""
+    return shortened(id, NAME_LENGTH)
+
+
+def shortened(text: str, length: int) -> str:
+    """A name of at most so many characters; long ones are cut and told apart by a digest."""
+    if len(text) <= length:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{text[: length - 7].rstrip('-.')}-{digest}"
 
 
 def tags(expectation: Expectation) -> frozenset[str]:

@@ -7,11 +7,12 @@ of the cluster is its setting, which is read before any VMI is made.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from conformance import editions
+from conformance.matrix import asked, owners
 from conformance.matrix.conditions import conditions, others
 from conformance.matrix.pods import expect_pod
 from conformance.matrix.reading import SCHEMA, STAGES, STORED, Placement, read_placement
@@ -27,15 +28,19 @@ SIDECAR_MEMORY_BYTES = 64_000_000
 
 
 def expect(
-    manifest: Mapping[str, Any], profile: str = "v1", setting: Setting = UNKNOWN
+    manifest: Mapping[str, Any],
+    profile: str = "v1",
+    setting: Setting = UNKNOWN,
+    beside: Iterable[Mapping[str, Any]] = (),
 ) -> Expectation:
     """What must be seen of the VMI of this manifest.
 
     Args:
-        manifest: a VirtualMachineInstance as the user writes it, with any values; or one of our
-            own pods (`conformance.matrix.pods`).
+        manifest: a VirtualMachineInstance as the user writes it, with any values; what makes one
+            (`conformance.matrix.owners`); or one of our own pods (`conformance.matrix.pods`).
         profile: ``v1`` or ``v1alpha2``, the generation of the promise.
         setting: of the cluster on which it is to run.
+        beside: the instance types and preferences that the manifest may name.
 
     Returns:
         A refusal, or what the admitted VMI must show. When several rules are violated at
@@ -49,6 +54,13 @@ def expect(
         raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(GENERATIONS)}")
     if manifest.get("kind") == "Pod":
         return expect_pod(manifest)
+    if owners.is_owner(manifest):
+        return owners.expected(
+            manifest,
+            beside,
+            setting.kubevirt_release,
+            lambda vmi: expect(vmi, profile, setting),
+        )
     vmi = read_placement(manifest, profile)
     vmi = replace(vmi, on=conditions(setting, vmi.architecture))
     refusal, doubts = _refusal(vmi, profile), dict[str, str]()
@@ -61,7 +73,10 @@ def expect(
         )
     found = _admitted(vmi, profile, setting)
     return replace(
-        found, unsupported=unsupported or found.unsupported, doubts={**found.doubts, **doubts}
+        found,
+        unsupported=unsupported or found.unsupported,
+        doubts={**found.doubts, **doubts},
+        notes=(*found.notes, *asked.unjudged(manifest)),
     )
 
 

@@ -57,6 +57,7 @@ class Expectation:
         needs: capabilities without which no cluster can run it.
         unsupported: why the release of the cluster, or its gates, cannot have it; None when
             nothing speaks against it.
+        undecided: why it cannot be said what must be seen; None when it can.
         labels: what may hold for the CPU manager labels: one row for a known release, every row
             for an unknown one.
         doubts: why a part of this may be otherwise on this cluster, by part: what would decide was
@@ -82,6 +83,7 @@ class Expectation:
     numa_passthrough: bool = False
     needs: tuple[str, ...] = ()
     unsupported: str | None = None
+    undecided: str | None = None
     labels: tuple[Labels, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
