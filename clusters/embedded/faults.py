@@ -44,6 +44,7 @@ class Faults:
         sidecars_not_counted: the scheduler counts the compute container alone.
         assignment_lost_with_container: a restarted container has lost its exclusive CPUs.
         manual_label_undone: a label put by hand is removed when the gate is off.
+        instancetype_ignored: a VirtualMachine's VMI shares its CPUs, whatever its instance type.
         sidecar_gate_ignored: hook sidecars run whether their gate is on or off.
     """
 
@@ -76,6 +77,7 @@ class Faults:
     sidecars_not_counted: bool = False
     assignment_lost_with_container: bool = False
     manual_label_undone: bool = False
+    instancetype_ignored: bool = False
     sidecar_gate_ignored: bool = False
 
 

@@ -48,6 +48,7 @@ def render(instance: Object, config: ClusterConfig, faults: Faults) -> Object:
     """The pod to be created for a VMI that was admitted. Raises TemplateError."""
     metadata = instance["metadata"]
     name = metadata["name"]
+    host = _host_name(name)
     annotations = {
         key: value
         for key, value in (metadata.get("annotations") or {}).items()
@@ -62,8 +63,8 @@ def render(instance: Object, config: ClusterConfig, faults: Faults) -> Object:
                 **(metadata.get("labels") or {}),
                 APP_LABEL: APP,
                 CREATED_BY: metadata["uid"],
-                "vm.kubevirt.io/name": name,
-                "vmi.kubevirt.io/id": name,
+                "vm.kubevirt.io/name": host,
+                "vmi.kubevirt.io/id": host,
             },
             "annotations": {
                 **annotations,
@@ -82,7 +83,7 @@ def render(instance: Object, config: ClusterConfig, faults: Faults) -> Object:
             ],
         },
         "spec": {
-            "hostname": name,
+            "hostname": host,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": grace,
             "nodeSelector": _node_selector(instance, config, faults),
@@ -95,6 +96,11 @@ def render(instance: Object, config: ClusterConfig, faults: Faults) -> Object:
             },
         },
     }
+
+
+def _host_name(name: str) -> str:
+    """A DNS label of a VMI's name (pkg/network/dns, SanitizeHostname)."""
+    return name.partition(".")[0][:63].rstrip("-")
 
 
 def compute_cpus(instance: Object) -> int:

@@ -23,6 +23,8 @@ from clusters.embedded.kubelet.pod_worker import PodWorker
 from clusters.embedded.launcher.domain_xml import GuestSettings
 from clusters.embedded.machine import ExecSession, Machine
 from clusters.embedded.namespace_controller import NamespaceController
+from clusters.embedded.owners_api import OWNERS, OwnersAdmission
+from clusters.embedded.owners_controller import OwnersController
 from clusters.embedded.reconciling import Health
 from clusters.embedded.scheduler import Scheduler
 from clusters.embedded.virt_api import VmiAdmission
@@ -91,6 +93,7 @@ class Stack:
         self.config = ClusterConfig(self.store, spec.profile)
         self._machines = machines
         self._vmi_admission = VmiAdmission(self.config, faults)
+        self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
         self.kubelets = {
             node.name: Kubelet(
                 node.name,
@@ -122,6 +125,7 @@ class Stack:
             NamespaceController(self.store, self.health),
             Scheduler(self.store, faults, self.health),
             VirtController(self.store, self.config, faults, self.health),
+            OwnersController(self.store, self.admit, faults, self.health),
         )
 
     async def start(self) -> None:
@@ -148,6 +152,8 @@ class Stack:
         """Defaults and validates what is to be stored. Raises InvalidError."""
         if type_ is VMI:
             return self._vmi_admission.admit(obj, old)
+        if type_ in OWNERS:
+            return self._owners_admission.admit(type_, obj, old)
         if type_ is POD and old is None:
             return pod_resources.with_defaults(obj)
         if type_ is NAMESPACE and old is None:

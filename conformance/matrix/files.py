@@ -221,13 +221,12 @@ def _made_local(types: Iterable[Json]) -> tuple[list[Json], Mapping[owners.Refer
     found: dict[tuple[str, str], Json] = {}
     renamed: dict[owners.Reference, str] = {}
     for obj in sorted(types, key=lambda obj: obj["kind"] in local):
-        kind, name = obj["kind"], _name_of(obj, kinds.words(obj))
+        kind, name = str(obj["kind"]), _name_of(obj, kinds.words(obj))
         own_kind, own_name = local.get(kind, kind), name
         if kind in local:
-            taken = (own_kind, name) in found and owners.Reference(kind, name) not in renamed
-            own_name = renamed.setdefault(
-                owners.Reference(kind, name), f"{name}-of-cluster" if taken else name
-            )
+            reference = owners.Reference(kind, name)
+            taken = (own_kind, name) in found and reference not in renamed
+            own_name = renamed.setdefault(reference, f"{name}-of-cluster" if taken else name)
         own = {**obj, "kind": own_kind, "metadata": {**obj["metadata"], "name": own_name}}
         if found.setdefault((own_kind, own_name), own) != own:
             raise MatrixFileError(f"{kinds.words(obj)} is there twice, and differs")

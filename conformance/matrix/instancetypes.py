@@ -161,8 +161,8 @@ def _memory_conflicts(
         ]
         if release is None and not fine:
             raise Undecided(
-                "whether the template's spec.domain.memory conflicts with the instance type changed "
-                f"with KubeVirt {_FINE_MEMORY}, and the release is not known"
+                f"KubeVirt {_FINE_MEMORY} changed whether the template's spec.domain.memory is a "
+                "conflict with the instance type, and the release is not known"
             )
         if release is None or release < _FINE_MEMORY:
             found.append("domain.memory")

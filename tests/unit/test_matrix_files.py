@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.matrix.files import MatrixFileError, cases_of
+from conformance.matrix.documents import MatrixFileError
+from conformance.matrix.files import cases_of
 
 VMI = """\
 apiVersion: kubevirt.io/v1
@@ -70,16 +71,16 @@ def test_dates_and_anchors_are_taken_as_kubernetes_takes_them() -> None:
         ("a: 1\nb: \x00\n", 2, "this is no text"),
         (f"a: {'9' * 5000}\n", 1, "a value cannot be read"),
         ("[" * 5000, 1, "nested too deeply"),
-        ("kind: Pod\napiVersion: v1\n", 1, "only a VirtualMachineInstance is judged"),
-        ("kind: VirtualMachine\n", 1, "a VirtualMachine is not judged"),
-        ("metadata: {}\n", 1, "not kind None"),
+        ("kind: Pod\napiVersion: v1\n", 1, "nothing that makes one; not judged: Pod without a name"),
+        ("kind: VirtualMachine\n", 1, "the apiVersion of a VirtualMachine is such as kubevirt.io/v1"),
+        ("metadata: {}\n", 1, "no object of Kubernetes: its kind is None"),
         (VMI.replace("kubevirt.io/v1", "v1"), 1, "apiVersion of a VirtualMachineInstance"),
         (VMI.replace("name: one", "name: One"), 1, "metadata.name is 'One'"),
         (VMI.replace("name: one", "name: 1"), 1, "metadata.name is 1"),
-        (VMI.replace("name: one", f"name: {'x' * 64}"), 1, "at most 63"),
+        (VMI.replace("name: one", f"name: {'x' * 254}"), 1, "at most 253"),
         ("kind: VirtualMachineInstance\napiVersion: kubevirt.io/v1\nmetadata: []\n", 1, "mapping"),
         (f"{VMI}---\n{VMI}", 12, "the name one is used twice, first in line 1"),
-        (f"{VMI}---\nkind: Pod\n", 12, "only a VirtualMachineInstance is judged"),
+        (f"{VMI}---\nkind: ''\n", 12, "no object of Kubernetes: its kind is ''"),
         (f"{VMI}status: .nan\n", 1, "which is no JSON number"),
         (f"{VMI}status: !!binary aGVsbG8=\n", 1, "which is no JSON"),
         (f"{VMI}status: !!timestamp 2024-05-01\n", 1, "which is no JSON"),

@@ -75,6 +75,75 @@ VMI = ResourceType(
     ("all",),
     ("status",),
 )
+VIRTUAL_MACHINE = ResourceType(
+    "kubevirt.io",
+    ("v1", "v1alpha3"),
+    "VirtualMachine",
+    "virtualmachines",
+    "virtualmachine",
+    True,
+    ("vm", "vms"),
+    ("all",),
+    ("status",),
+)
+REPLICA_SET = ResourceType(
+    "kubevirt.io",
+    ("v1", "v1alpha3"),
+    "VirtualMachineInstanceReplicaSet",
+    "virtualmachineinstancereplicasets",
+    "virtualmachineinstancereplicaset",
+    True,
+    ("vmirs", "vmirss"),
+    ("all",),
+    ("status",),
+)
+POOL = ResourceType(
+    "pool.kubevirt.io",
+    ("v1beta1", "v1alpha1"),
+    "VirtualMachinePool",
+    "virtualmachinepools",
+    "virtualmachinepool",
+    True,
+    ("vmpool", "vmpools"),
+    ("all",),
+    ("status",),
+)
+INSTANCETYPE = ResourceType(
+    "instancetype.kubevirt.io",
+    ("v1beta1",),
+    "VirtualMachineInstancetype",
+    "virtualmachineinstancetypes",
+    "virtualmachineinstancetype",
+    True,
+    ("vminstancetype", "vmf"),
+)
+CLUSTER_INSTANCETYPE = ResourceType(
+    "instancetype.kubevirt.io",
+    ("v1beta1",),
+    "VirtualMachineClusterInstancetype",
+    "virtualmachineclusterinstancetypes",
+    "virtualmachineclusterinstancetype",
+    False,
+    ("vmclusterinstancetype", "vmcf"),
+)
+PREFERENCE = ResourceType(
+    "instancetype.kubevirt.io",
+    ("v1beta1",),
+    "VirtualMachinePreference",
+    "virtualmachinepreferences",
+    "virtualmachinepreference",
+    True,
+    ("vmpref", "vmp"),
+)
+CLUSTER_PREFERENCE = ResourceType(
+    "instancetype.kubevirt.io",
+    ("v1beta1",),
+    "VirtualMachineClusterPreference",
+    "virtualmachineclusterpreferences",
+    "virtualmachineclusterpreference",
+    False,
+    ("vmcp",),
+)
 KUBEVIRT = ResourceType(
     "kubevirt.io",
     ("v1", "v1alpha3"),
@@ -107,6 +176,13 @@ ALL = (
     SERVICE_ACCOUNT,
     DAEMON_SET,
     VMI,
+    VIRTUAL_MACHINE,
+    REPLICA_SET,
+    POOL,
+    INSTANCETYPE,
+    CLUSTER_INSTANCETYPE,
+    PREFERENCE,
+    CLUSTER_PREFERENCE,
     KUBEVIRT,
     CRD,
 )

@@ -9,12 +9,29 @@ from importlib import metadata
 from pathlib import Path
 
 from clusters import cache
-from clusters.embedded.apiserver import builtin_schema, kubevirt_schema, resources, schema
-from clusters.embedded.apiserver.resources import KUBEVIRT, VMI, ResourceType
+from clusters.embedded.apiserver import (
+    builtin_schema,
+    kubevirt_schema,
+    owners_schema,
+    resources,
+    schema,
+)
+from clusters.embedded.apiserver.resources import (
+    CLUSTER_INSTANCETYPE,
+    CLUSTER_PREFERENCE,
+    INSTANCETYPE,
+    KUBEVIRT,
+    POOL,
+    PREFERENCE,
+    REPLICA_SET,
+    VIRTUAL_MACHINE,
+    VMI,
+    ResourceType,
+)
 from clusters.embedded.apiserver.schema import Schema
 from clusters.provider import ClusterError
 
-_SOURCES = (builtin_schema, kubevirt_schema, resources, schema)
+_SOURCES = (builtin_schema, kubevirt_schema, owners_schema, resources, schema)
 
 
 def is_builtin(type_: ResourceType) -> bool:
@@ -54,6 +71,13 @@ def _derived() -> Mapping[str, Schema]:
     own = {
         VMI.kind: kubevirt_schema.virtual_machine_instance,
         KUBEVIRT.kind: kubevirt_schema.kubevirt,
+        VIRTUAL_MACHINE.kind: owners_schema.virtual_machine,
+        REPLICA_SET.kind: owners_schema.replica_set,
+        POOL.kind: owners_schema.pool,
+        INSTANCETYPE.kind: owners_schema.instancetype,
+        CLUSTER_INSTANCETYPE.kind: owners_schema.instancetype,
+        PREFERENCE.kind: owners_schema.preference,
+        CLUSTER_PREFERENCE.kind: owners_schema.preference,
     }
     return {
         type_.kind: own[type_.kind]() if type_.kind in own else builtin_schema.builtin(type_.kind)

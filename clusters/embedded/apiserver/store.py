@@ -23,6 +23,8 @@ Object = dict[str, Any]
 Key = tuple[str, str, str]
 """Kind, namespace (empty when not namespaced), name."""
 
+LONGEST_BASE = 58
+"""Of a generated name: apiserver pkg/storage/names, maxGeneratedNameLength."""
 HISTORY = 20_000
 """Changes that a watch may still start from; an older start is 410 Gone, as with etcd."""
 
@@ -123,7 +125,8 @@ class Store:
         obj = copied(obj)
         metadata = obj.setdefault("metadata", {})
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
+            base = metadata["generateName"][:LONGEST_BASE]
+            metadata["name"] = base + uuid.uuid4().hex[:5]
         key = key_of(type_.kind, obj)
         if self._at(key) is not None:
             raise AlreadyExistsError(f'{type_.plural} "{key[2]}" already exists')
