@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
+        if getattr(arguments, "matrix", None) == "-":
+            return _with_standard_input(command, arguments)
         return command(arguments)
     except KeyboardInterrupt:
         print("conform: interrupted", file=sys.stderr)
@@ -57,6 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print("conform: this is a fault of conform itself; there is no verdict", file=sys.stderr)
         return Exit.INCONCLUSIVE
+
+
+def _with_standard_input(
+    command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace
+) -> int:
+    """A command whose manifests come from standard input, which every worker has to read."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="stdin-", suffix=".yaml") as copy:
+        copy.write(sys.stdin.buffer.read())
+        copy.flush()
+        arguments.matrix = copy.name
+        return command(arguments)
 
 
 def _as_interrupt(_number: int, _frame: object) -> NoReturn:
@@ -375,24 +390,26 @@ def _requirements(arguments: argparse.Namespace) -> int:
 
 
 def _matrix(arguments: argparse.Namespace) -> int:
-    from conformance.cases_by_name import cases_by_name
+    from conformance.cases_by_name import chosen
     from conformance.matrix.scenarios import scenarios
     from conformance.showing import (
         show_cases,
         show_left_out,
+        show_lines,
         show_manifests,
         show_scenarios,
     )
 
     try:
-        cases = cases_by_name(arguments.matrix, arguments.profile)
+        found = chosen(arguments.matrix, arguments.profile)
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
     if arguments.format == "yaml":
-        show_manifests(cases)
+        show_manifests(found.cases)
     else:
-        show_cases(cases)
+        show_cases(found.cases)
+        show_lines(found.unjudged)
         show_scenarios(scenarios(arguments.matrix, arguments.profile))
         show_left_out(arguments.matrix, arguments.profile, cases)
     return Exit.CONFORMANT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 from rich.console import Console
@@ -16,6 +16,7 @@ from conformance.judging.report import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import matrix
 from conformance.matrix.scenarios import Scenario
+from conformance.model.expectation import Expectation
 from conformance.requirements.catalogue import catalogue
 from reports.wording import one_line
 
@@ -59,13 +60,32 @@ def show_cases(cases: Iterable[Case]) -> None:
     rows = [
         (
             case.id,
-            "admitted" if case.expectation.admitted else "REFUSED",
-            ", ".join(f"{name} {text}" for name, text in summary(case.expectation).items()),
+            _must_be(case.expectation),
+            ", ".join(f"{name} {text}" for name, text in _expected(case.expectation).items()),
             case.title,
         )
         for case in cases
     ]
     _print(("CASE", "MUST BE", "EXPECTED", "TITLE"), rows)
+
+
+def _must_be(expectation: Expectation) -> str:
+    if expectation.undecided is not None:
+        return "not judged"
+    return "admitted" if expectation.admitted else "REFUSED"
+
+
+def _expected(expectation: Expectation) -> Mapping[str, str]:
+    if expectation.undecided is not None:
+        return {"because": expectation.undecided}
+    return summary(expectation)
+
+
+def show_lines(lines: Iterable[object]) -> None:
+    """Remarks, a line each, apart from what came before."""
+    text = "\n".join(map(str, lines))
+    if text:
+        print(f"\n{text}")
 
 
 def show_scenarios(chosen: Iterable[Scenario]) -> None:

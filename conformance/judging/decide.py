@@ -112,14 +112,16 @@ def decide(
     be; what is wrong in the last one is broken when its loop has run since
     (`conformance.judging.loops`). Anything else must hold on each; where a neighbour came or went
     while it was looked at, the snapshots beside it still tell.
-    A VMI that the cluster cannot run is not created, and nothing applies to it.
+    A VMI that the cluster cannot run is not created, and nothing applies to it; of one of which
+    nobody can say what must be seen, nothing is judged.
 
     Returns:
         The index of the snapshot that decides, -1 without any, and the finding.
     """
     lacking = terms.lacks(expectation)
     # Whatever the API answers about a version that it does not serve says nothing.
-    asked = () if expectation.guest and terms.not_served else snapshots
+    unserved = expectation.guest and terms.not_served
+    asked = () if unserved or expectation.undecided is not None else snapshots
     judged = [
         (index, judge(terms, requirement, check, snapshot, expectation))
         for index, snapshot in enumerate(asked)

@@ -79,6 +79,8 @@ def shortened(text: str, length: int) -> str:
 
 def tags(expectation: Expectation) -> frozenset[str]:
     """What a case can be selected by, all of it from its expectation."""
+    if expectation.undecided is not None:
+        return frozenset({"undecided"})
     if expectation.refusal is not None:
         return frozenset({"refused", *expectation.refusal.rule.split("+")})
     marks = {

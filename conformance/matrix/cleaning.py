@@ -72,6 +72,14 @@ def cleaned(manifest: Mapping[str, Any]) -> dict[str, Any]:
                 kept[key] = {k: v for k, v in kept[key].items() if k not in of_server}
         clean["metadata"] = {key: value for key, value in kept.items() if value not in ({}, None)}
     spec = manifest.get("spec")
+    if stored and manifest.get("kind") == "VirtualMachine" and isinstance(spec, Mapping):
+        # Up to 1.3 the controller noted there which revision of the instance type it took.
+        clean["spec"] = {
+            key: {name: part for name, part in value.items() if name != "revisionName"}
+            if key in ("instancetype", "preference") and isinstance(value, Mapping)
+            else value
+            for key, value in spec.items()
+        }
     if stored and manifest.get("kind") == "PersistentVolumeClaim" and isinstance(spec, Mapping):
         # Its volume is somebody else's.
         clean["spec"] = {key: value for key, value in spec.items() if key != "volumeName"}
