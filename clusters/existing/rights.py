@@ -66,6 +66,26 @@ DISRUPTIVE = (
 )
 """What scenarios need beside it that --disruptive allows; ``rbac-disruptive.yaml`` grants it."""
 
+_MADE = ("create", "delete", "get")
+_CORE = ("configmaps", "persistentvolumeclaims", "secrets", "serviceaccounts")
+_TYPES = ("virtualmachineinstancetypes", "virtualmachinepreferences")
+_OF_CLUSTER = ("virtualmachineclusterinstancetypes", "virtualmachineclusterpreferences")
+_INSTANCETYPE = "instancetype.kubevirt.io"
+FILES = (
+    Right("kubevirt.io", "virtualmachines", _MADE, "judge VirtualMachines"),
+    Right("kubevirt.io", "virtualmachineinstancereplicasets", _MADE, "judge replica sets"),
+    Right("pool.kubevirt.io", "virtualmachinepools", _MADE, "judge pools"),
+    *(
+        Right(_INSTANCETYPE, name, ("create", "get"), "make or copy what they name")
+        for name in _TYPES
+    ),
+    *(Right(_INSTANCETYPE, name, ("get",), "know what they name") for name in _OF_CLUSTER),
+    *(Right("", name, ("create",), "make what VMIs need") for name in _CORE),
+    Right("cdi.kubevirt.io", "datavolumes", ("create",), "make what VMIs need"),
+    Right("k8s.cni.cncf.io", "network-attachment-definitions", ("create",), "make what VMIs need"),
+)
+"""What a file of a user's own may need beside it; ``rbac-files.yaml`` grants it."""
+
 PROBES = (Right("", "pods", ("create",), "start the probes that --probe-image asks for"),)
 """What a run cannot do without where nodes are read through probes."""
 

@@ -20,16 +20,16 @@ def unjudged(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     mask = _of(cpu, "realtime").get("mask")
     features = [
         str(feature.get("name"))
-        for feature in cpu.get("features") or ()
+        for feature in _items(cpu.get("features"))
         if isinstance(feature, Mapping)
     ]
-    sockets = cpu.get("sockets") or 1
     most = cpu.get("maxSockets")
+    sockets = cpu.get("sockets") if isinstance(cpu.get("sockets"), int) else None
     asked = {
         f"realtime{f' with the mask {mask}' if mask else ''}": isinstance(realtime, Mapping),
         "the memory of its NUMA nodes": "guestMappingPassthrough" in _of(cpu, "numa"),
         "huge pages": isinstance(memory.get("hugepages"), Mapping),
-        f"hotplug of CPUs up to {most} sockets": isinstance(most, int) and most > sockets,
+        f"hotplug of CPUs up to {most} sockets": isinstance(most, int) and most > (sockets or 1),
         f"hotplug of memory up to {memory.get('maxGuest')}": memory.get("maxGuest") is not None,
         f"CPU features ({', '.join(features)})": bool(features),
         "launch security": bool(_of(domain, "launchSecurity")),
@@ -41,6 +41,10 @@ def unjudged(manifest: Mapping[str, Any]) -> tuple[str, ...]:
         *(f"asked for, not judged: {what}" for what, is_asked in asked.items() if is_asked),
         *(f"{unknown}: an API server drops it" for unknown in unknown_fields(manifest)),
     )
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _of(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

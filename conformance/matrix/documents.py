@@ -53,7 +53,7 @@ def require_json(document: object, where: str) -> None:
         value: Any = left.pop()
         seen += 1
         if seen > _MOST_VALUES:
-            raise MatrixFileError(f"{where}: the manifest holds more than {_MOST_VALUES} values")
+            raise MatrixFileError(_too_many(where))
         if isinstance(value, dict):
             left.extend(value.values())
         elif isinstance(value, list):
@@ -62,6 +62,23 @@ def require_json(document: object, where: str) -> None:
             raise MatrixFileError(f"{where}: the manifest holds {value}, which is no JSON number")
         elif not isinstance(value, str | int | float | bool | None):
             raise MatrixFileError(f"{where}: the manifest holds {shown(value)}, which is no JSON")
+
+
+def _too_many(where: str) -> str:
+    return f"{where}: the manifest holds more than {_MOST_VALUES} values"
+
+
+def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Values of a node with its aliases written out; too many for one that is within itself."""
+    if id(node) not in sizes:
+        sizes[id(node)] = _MOST_VALUES + 1
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in node.value for each in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        sizes[id(node)] = 1 + sum(_written_out(each, sizes) for each in inner)
+    return sizes[id(node)]
 
 
 def _json_documents(text: str) -> list[tuple[int, object]]:
@@ -98,10 +115,15 @@ def _yaml_documents(text: str, source: str) -> Iterator[tuple[int, object]]:
             if (node := loader.get_node()) is None:
                 continue
             line = node.start_mark.line + 1
+            # Before anything is constructed: what is merged is copied.
+            if _written_out(node, {}) > _MOST_VALUES:
+                raise MatrixFileError(_too_many(f"{source}:{line}"))
             loader.require_keys(node)
             value = loader.construct_document(node)
             if value is not None:
                 yield line, value
+    except MatrixFileError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         found = mark.line + 1 if mark else line

@@ -107,7 +107,7 @@ def user_file(texts: Iterable[tuple[str, str]], profile: str = "v1") -> UserFile
     types = [item for item in items if _is_of(item, kinds.TYPES)]
     helpers = [item for item in items if _is_of(item, kinds.HELPERS)]
     unjudged = tuple(
-        Unjudged(kinds.words(item.obj), "no requirement is about it, and no VMI needs it")
+        Unjudged(kinds.words(item.obj), "no requirement is about it, and it is not made")
         for item in items
         if not any(_is_of(item, group) for group in (kinds.JUDGED, kinds.TYPES, kinds.HELPERS))
     )
@@ -280,7 +280,8 @@ def _prepare(manifest: Json, renamed: Mapping[owners.Reference, str]) -> str:
         spec = machine.get("spec") if isinstance(machine, dict) else None
     if not isinstance(spec, dict):
         return remark
-    if spec.get("runStrategy") in owners.STOPPED:
+    strategy = spec.get("runStrategy")
+    if isinstance(strategy, str) and strategy in owners.STOPPED:
         remark += f", Always instead of {spec['runStrategy']}"
         spec["runStrategy"] = "Always"
     if spec.get("running") is False:

@@ -89,5 +89,6 @@ def collection(kind: str, api_version: str, namespace: str) -> str:
 
 def words(obj: Mapping[str, Any]) -> str:
     """An object as a reader knows it, such as ``Secret cloud-init``."""
-    name = (obj.get("metadata") or {}).get("name") or "without a name"
+    metadata = obj.get("metadata")
+    name = (metadata.get("name") if isinstance(metadata, Mapping) else "") or "without a name"
     return f"{obj.get('kind')} {name}"

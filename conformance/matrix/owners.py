@@ -60,7 +60,8 @@ class Made:
 
 def is_owner(manifest: Json) -> bool:
     """Whether the object is judged by the VMI that it makes."""
-    return manifest.get("kind") in kinds.JUDGED and manifest.get("kind") != kinds.VMI
+    kind = manifest.get("kind")
+    return isinstance(kind, str) and kind in kinds.JUDGED and kind != kinds.VMI
 
 
 def references(manifest: Json) -> tuple[Reference, ...]:
@@ -124,14 +125,25 @@ def _expected(manifest: Json, made: Made, of_vmi: Callable[[Json], Expectation])
     expectation = of_vmi(made.vmi)
     if made.refusal is not None:
         return Expectation(refusal=made.refusal, dedicated=expectation.dedicated)
-    if (refusal := expectation.refusal) is None:
-        return expectation
-    if manifest.get("kind") == kinds.POOL and references(manifest):
+    refusal = expectation.refusal
+    if refusal is not None and manifest.get("kind") == kinds.POOL and references(manifest):
         raise Undecided(
             f"a VirtualMachine of it is refused ({refusal.rule}), which shows in no answer"
         )
-    fields = tuple(f"{made.prefix}{field}" for field in refusal.fields)
-    return replace(expectation, refusal=replace(refusal, fields=fields))
+
+    def named(field: str) -> str:
+        return f"{made.prefix}{field}" if field.startswith(("spec.", "metadata.")) else field
+
+    return replace(
+        expectation,
+        refusal=refusal and replace(refusal, fields=tuple(map(named, refusal.fields))),
+        doubts={named(field): why for field, why in expectation.doubts.items()},
+    )
+
+
+def _refused(fields: tuple[str, ...], rule: str) -> Refusal:
+    """A refusal whose words nobody promises."""
+    return Refusal(fields=fields, fragment="", rule=rule)
 
 
 def _of_virtual_machine(
@@ -141,7 +153,7 @@ def _of_virtual_machine(
     template = spec.get("template") if isinstance(spec, Mapping) else None
     if not isinstance(spec, Mapping) or not isinstance(template, Mapping):
         field = "spec.template" if isinstance(spec, Mapping) else "spec"
-        return Made(_vmi(manifest, {}, name), _IN_VM, Refusal((field,), "", "schema"))
+        return Made(_vmi(manifest, {}, name), _IN_VM, _refused((field,), "schema"))
     _require_start(spec)
     alone = _vmi(manifest, template, name)
     if read_placement(alone).misfits:
@@ -152,7 +164,7 @@ def _of_virtual_machine(
     applied = instancetypes.apply(template, specs["instancetype"], specs["preference"], release)
     made = Made(_vmi(manifest, applied.vmi, name), _IN_VM)
     if applied.rule:
-        return replace(made, refusal=Refusal(applied.conflicts, "", applied.rule))
+        return replace(made, refusal=_refused(applied.conflicts, applied.rule))
     return made
 
 
@@ -198,7 +210,7 @@ def _of_replica_set(manifest: Json) -> Made:
     template = spec.get("template") if isinstance(spec, Mapping) else None
     if not isinstance(spec, Mapping) or not isinstance(template, Mapping):
         field = "spec.template" if isinstance(spec, Mapping) else "spec"
-        return Made(_vmi(manifest, {}, ""), _IN_VM, Refusal((field,), "", "schema"))
+        return Made(_vmi(manifest, {}, ""), _IN_VM, _refused((field,), "schema"))
     if spec.get("paused"):
         raise Undecided("it is paused, and makes no VMI")
     return Made(_vmi(manifest, template, ""), _IN_VM)

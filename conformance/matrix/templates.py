@@ -49,12 +49,21 @@ _NUMBERS = frozenset(
         "threads",
     }
 )
+_COUNTS = _NUMBERS - {"cpu", "memory", "storage"}
+"""Those that are never objects."""
 _ANYWHERE = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\s]*\}|\$\([^)\s]*\)|#\{[^}\s]+\}#?|\$[A-Za-z_]\w*", re.S
 )
-_WHOLE = re.compile(r"%[A-Za-z_]\w*%|<[^<>\s][^<>]*>|@\w+@|__\w+__|\[\[.*\]\]|\(\(.*\)\)", re.S)
+_WHOLE = re.compile(
+    r"%[A-Za-z_]\w*%|%\(\w+\)[sd]|<[^<>\s][^<>]*>|@{1,2}\w+@{1,2}|__\w+__|\[\[.*\]\]|\(\(.*\)\)",
+    re.S,
+)
 _SUFFIXED = r"(?:[munkKMGTPE]i?)?"
-_IN_NUMBER = re.compile(rf"(?:%\w+%|<[^<>]+>|@\w+@|__\w+__){_SUFFIXED}|[A-Z][A-Z0-9_-]{{2,}}", re.S)
+_IN_NUMBER = re.compile(
+    rf"(?:%\w+%|%\(\w+\)[sd]|<[^<>]+>|@{{1,2}}\w+@{{1,2}}|__\w+__|\{{\w+\}}){_SUFFIXED}"
+    r"|[A-Z][A-Z0-9_-]{2,}",
+    re.S,
+)
 _IN_TEXT = re.compile(
     r"\{\{-?.*?-?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\s]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%"
 )
@@ -78,7 +87,9 @@ def is_directive(line: str) -> bool:
 
 
 def _below(value: Any, path: str, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and _is_in_braces(value, path):
+        yield path, f"{{{next(iter(value))}}}"
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
             below = f"{path}.{name}".lstrip(".")
             if _ANYWHERE.search(str(name)):
@@ -93,3 +104,10 @@ def _below(value: Any, path: str, key: str) -> Iterator[tuple[str, str]]:
         number = key in _NUMBERS and _IN_NUMBER.fullmatch(text)
         if number or _ANYWHERE.search(text) or _WHOLE.fullmatch(text):
             yield path, value
+
+
+def _is_in_braces(value: Mapping[str, Any], path: str) -> bool:
+    """Whether a number is written as ``{name}``, which is a mapping in YAML."""
+    parent, _, key = path.rpartition(".")
+    counted = key in _COUNTS or (key in _NUMBERS and parent.endswith(("requests", "limits")))
+    return counted and list(value.values()) == [None]

@@ -311,7 +311,11 @@ spec:
   selector: {matchLabels: {app: many}}
   template:
     metadata: {labels: {app: many}}
-    spec: {domain: {cpu: {cores: 3, dedicatedCpuPlacement: true}, memory: {guest: 1Gi}, devices: {}}}
+    spec:
+      domain:
+        cpu: {cores: 3, dedicatedCpuPlacement: true}
+        memory: {guest: 1Gi}
+        devices: {}
 """
 POOL = """\
 apiVersion: pool.kubevirt.io/v1alpha1
@@ -325,7 +329,11 @@ spec:
     spec:
       runStrategy: Always
       template:
-        spec: {domain: {cpu: {cores: 3, dedicatedCpuPlacement: true}, memory: {guest: 1Gi}, devices: {}}}
+        spec:
+          domain:
+            cpu: {cores: 3, dedicatedCpuPlacement: true}
+            memory: {guest: 1Gi}
+            devices: {}
 """
 
 
@@ -359,7 +367,7 @@ def test_m02_what_can_be_judged_is_and_the_rest_is_named() -> None:
     assert [case.id for case in found.cases] == ["fast"]
     assert [helper["kind"] for helper in found.helpers] == ["Secret"]
     assert [str(each) for each in found.unjudged] == [
-        "not judged: Service web: no requirement is about it, and no VMI needs it"
+        "not judged: Service web: no requirement is about it, and it is not made"
     ]
 
 
@@ -418,7 +426,7 @@ metadata:
 spec:
   architecture: amd64
   domain:
-    cpu: {cores: 2, dedicatedCpuPlacement: true, maxSockets: 4, model: host-model, sockets: 1, threads: 1}
+    cpu: {cores: 2, dedicatedCpuPlacement: true, maxSockets: 4, sockets: 1, threads: 1}
     devices: {}
     machine: {type: q35}
     memory: {guest: 1Gi, maxGuest: 4Gi}
@@ -517,6 +525,10 @@ def test_m05_twin_what_any_release_knows_is_no_slip() -> None:
         ("cores: 2", "cores: <cores>"),
         ("cores: 2", "cores: '%CORES%'"),
         ("cores: 2", "cores: CHANGE_ME"),
+        ("cores: 2", "cores: {cores}"),
+        ("cores: 2", "cores: '%(cores)s'"),
+        ("cores: 2", "cores: '@@CORES@@'"),
+        ("guest: 1Gi", "guest: '{memory}Gi'"),
         ("guest: 1Gi", "guest: ${MEMORY}Gi"),
         ("guest: 1Gi", "guest: '%MEM%Gi'"),
         ("{name: fast}", "{name: '$(NAME)'}"),

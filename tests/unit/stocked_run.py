@@ -1,6 +1,5 @@
-"""``python -m tests.unit.stocked_run FILE COMMAND...``: `./conform` with a cluster that has objects.
-
-The objects of the YAML file are made as soon as the cluster is up.
+"""``python -m tests.unit.stocked_run FILE COMMAND...``: `./conform` on a cluster that has objects
+of its own: those of the YAML file, made as soon as it is up.
 """
 
 from __future__ import annotations

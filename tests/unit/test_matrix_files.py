@@ -71,8 +71,16 @@ def test_dates_and_anchors_are_taken_as_kubernetes_takes_them() -> None:
         ("a: 1\nb: \x00\n", 2, "this is no text"),
         (f"a: {'9' * 5000}\n", 1, "a value cannot be read"),
         ("[" * 5000, 1, "nested too deeply"),
-        ("kind: Pod\napiVersion: v1\n", 1, "nothing that makes one; not judged: Pod without a name"),
-        ("kind: VirtualMachine\n", 1, "the apiVersion of a VirtualMachine is such as kubevirt.io/v1"),
+        (
+            "kind: Pod\napiVersion: v1\n",
+            1,
+            "nothing that makes one; not judged: Pod without a name",
+        ),
+        (
+            "kind: VirtualMachine\n",
+            1,
+            "the apiVersion of a VirtualMachine is such as kubevirt.io/v1",
+        ),
         ("metadata: {}\n", 1, "no object of Kubernetes: its kind is None"),
         (VMI.replace("kubevirt.io/v1", "v1"), 1, "apiVersion of a VirtualMachineInstance"),
         (VMI.replace("name: one", "name: One"), 1, "metadata.name is 'One'"),
@@ -99,6 +107,14 @@ def test_a_short_text_cannot_be_monstrous() -> None:
     text = f"{VMI}status:\n  l0: &l0 [x]\n{levels}\n"
     with pytest.raises(MatrixFileError, match="more than 100000 values"):
         cases_of(text, "x")
+
+
+def test_what_is_merged_cannot_be_monstrous_either() -> None:
+    levels = "\n".join(
+        f"  l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 9)}]}}" for n in range(1, 12)
+    )
+    with pytest.raises(MatrixFileError, match="more than 100000 values"):
+        cases_of(f"{VMI}status:\n  l0: &l0 {{a: 1}}\n{levels}\n", "x")
 
 
 USERS = (Path(__file__).parent / "users_manifests.yaml").read_text(encoding="utf-8")

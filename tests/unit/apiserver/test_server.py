@@ -97,14 +97,26 @@ def test_discovery_in_one_document(world: World) -> None:
     assert "as=APIGroupDiscoveryList" in (reply.headers["Content-Type"] or "")
     by_group = {entry["metadata"]["name"]: entry for entry in reply.json["items"]}
     resources = by_group["kubevirt.io"]["versions"][0]["resources"]
-    assert {"virtualmachineinstances", "kubevirts"} == {entry["resource"] for entry in resources}
+    assert {entry["resource"] for entry in resources} == {
+        "kubevirts",
+        "virtualmachineinstancereplicasets",
+        "virtualmachineinstances",
+        "virtualmachines",
+    }
 
 
 def test_the_definitions_of_custom_resources_are_there(api: client.ApiClient) -> None:
     listed: Any = client.ApiextensionsV1Api(api).list_custom_resource_definition()
     assert {entry.metadata.name for entry in listed.items} == {
         "kubevirts.kubevirt.io",
+        "virtualmachineclusterinstancetypes.instancetype.kubevirt.io",
+        "virtualmachineclusterpreferences.instancetype.kubevirt.io",
+        "virtualmachineinstancereplicasets.kubevirt.io",
         "virtualmachineinstances.kubevirt.io",
+        "virtualmachineinstancetypes.instancetype.kubevirt.io",
+        "virtualmachinepools.pool.kubevirt.io",
+        "virtualmachinepreferences.instancetype.kubevirt.io",
+        "virtualmachines.kubevirt.io",
     }
 
 

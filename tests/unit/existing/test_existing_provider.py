@@ -13,9 +13,10 @@ from clusters import processes, providers, rundir
 from clusters.access import AccessError
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.provider import OWNER, PROVIDER
-from clusters.existing.rights import DISRUPTIVE, RIGHTS, single
+from clusters.existing.rights import DISRUPTIVE, FILES, RIGHTS, single
 from clusters.provider import ClusterError, Handle
 from clusters.shape import ClusterSpec
+from conformance.matrix import kinds
 from tests.unit.existing.conftest import FakeApi, node
 from tests.unit.existing.test_existing_libvirt import EMULATORPIN, IOTHREADINFO, VCPUPIN, XML
 
@@ -146,6 +147,15 @@ def test_the_manifest_for_disruptive_runs_grants_what_they_need_beside() -> None
     more = granted(RBAC.with_name("rbac-disruptive.yaml"))
     assert more == {(verb, right.group, right.resource) for right, verb in single(DISRUPTIVE)}
     assert not more & granted()
+
+
+def test_the_manifest_for_files_of_users_grants_what_they_may_hold() -> None:
+    more = granted(RBAC.with_name("rbac-files.yaml"))
+    assert more == {(verb, right.group, right.resource) for right, verb in single(FILES)}
+    assert not more & granted()
+    for kind in (*kinds.JUDGED.values(), *kinds.HELPERS.values(), *kinds.TYPES.values()):
+        verb = "create" if kind.namespaced else "get"
+        assert (verb, kind.group, kind.plural) in more | granted()
 
 
 def test_nothing_is_asked_that_the_manifest_does_not_grant(api: FakeApi, tmp_path: Path) -> None:
