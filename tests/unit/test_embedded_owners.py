@@ -21,7 +21,7 @@ LABELS = {"app": "x"}
 
 
 def machine(strategy: str = "Always", **spec: object) -> Object:
-    template = {"metadata": {"labels": LABELS}, "spec": {"domain": {}}}
+    template = {"metadata": {"labels": LABELS}, "spec": {"domain": {"devices": {}}}}
     return {
         "metadata": {"name": "vm", "namespace": "default"},
         "spec": {"runStrategy": strategy, "template": template, **spec},

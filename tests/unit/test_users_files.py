@@ -70,7 +70,7 @@ def test_a_field_about_cpus_that_the_cluster_does_not_know_ends_the_run(
 
 
 def test_a_refusal_that_nobody_expects_is_told_before_the_case(api: Api) -> None:
-    (said,) = check(api, VMI.replace("devices: {}", "devices: {disks: [{disk: {}}]}"))
+    (said,) = check(api, VMI.replace("{name: fast}", "{name: fast, labels: {app: not.good.}}"))
     assert said.startswith("fast: the cluster refuses this manifest: 422")
 
 
