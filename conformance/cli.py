@@ -411,5 +411,5 @@ def _matrix(arguments: argparse.Namespace) -> int:
         show_cases(found.cases)
         show_lines(found.unjudged)
         show_scenarios(scenarios(arguments.matrix, arguments.profile))
-        show_left_out(arguments.matrix, arguments.profile, cases)
+        show_left_out(arguments.matrix, arguments.profile, found.cases)
     return Exit.CONFORMANT

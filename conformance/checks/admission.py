@@ -76,7 +76,7 @@ def inconsistent_is_refused(snapshot: Snapshot, expectation: Expectation, seen: 
     told = _saw_refusal(refused, seen)
     _require_kubevirt(refused)
     named = refusals.fields(refused)
-    if not named.keys() & set(expected.fields):
+    if not named.keys() & set(map(refusals.own, expected.fields)):
         unread = _unread(refused, expected)
         if not unread and not _promised(refused):
             raise Unobserved(
@@ -97,7 +97,7 @@ def _promised(refused: Rejection) -> list[str]:
 
 def _unread(refused: Rejection, expected: Refusal) -> bool:
     """Whether the value at fault was met while decoding, where there are no causes yet."""
-    if refusals.unread_fields(refused).keys() & set(expected.fields):
+    if refusals.unread_fields(refused).keys() & set(map(refusals.own, expected.fields)):
         return True
     quantity = any(field.endswith(_QUANTITIES) for field in expected.fields)
     return quantity and refusals.unread_quantity(refused)

@@ -54,7 +54,8 @@ _PATH = re.compile(
 )
 _GO_FIELD = re.compile(r"Go struct field \w+\.(?P<path>[A-Za-z0-9_.]+) of type")
 _OPENAPI_INDEX = re.compile(r"\.(\d+)(?=\.|$)")
-_TEMPLATE = "spec.template."
+_TEMPLATE = re.compile(r"^(?:spec\.virtualMachineTemplate\.)?spec\.template\.")
+"""What the fields of a VMI are below in what makes it."""
 _NO_FIELD = ("", "<nil>")
 
 
@@ -84,7 +85,7 @@ def fields(refused: Rejection) -> dict[str, None]:
     field that it does not know.
     """
     return dict.fromkeys(
-        _own(path)
+        own(path)
         for field, message in refused.causes
         for path in (_paths(message) if field in _NO_FIELD else (field,))
     )
@@ -98,7 +99,7 @@ def unread_fields(refused: Rejection) -> dict[str, None]:
     named = (
         path if path.startswith(("spec.", "metadata.")) else f"spec.{path}" for path in decoded
     )
-    return dict.fromkeys(map(_own, (*named, *_paths(refused.message))))
+    return dict.fromkeys(map(own, (*named, *_paths(refused.message))))
 
 
 def unread_quantity(refused: Rejection) -> bool:
@@ -115,6 +116,6 @@ def _paths(message: str) -> Iterator[str]:
     return (match[0] for match in _PATH.finditer(message))
 
 
-def _own(path: str) -> str:
+def own(path: str) -> str:
     """A path as a VMI has it; go-openapi writes ``disks.0`` for ``disks[0]``."""
-    return _OPENAPI_INDEX.sub(r"[\1]", path.removeprefix(_TEMPLATE))
+    return _OPENAPI_INDEX.sub(r"[\1]", _TEMPLATE.sub("", path))

@@ -130,20 +130,15 @@ def _expected(manifest: Json, made: Made, of_vmi: Callable[[Json], Expectation])
         raise Undecided(
             f"a VirtualMachine of it is refused ({refusal.rule}), which shows in no answer"
         )
-
-    def named(field: str) -> str:
-        return f"{made.prefix}{field}" if field.startswith(("spec.", "metadata.")) else field
-
-    return replace(
-        expectation,
-        refusal=refusal and replace(refusal, fields=tuple(map(named, refusal.fields))),
-        doubts={named(field): why for field, why in expectation.doubts.items()},
-    )
+    if refusal is None:
+        return expectation
+    fields = tuple(f"{made.prefix}{field}" for field in refusal.fields)
+    return replace(expectation, refusal=replace(refusal, fields=fields))
 
 
 def _refused(fields: tuple[str, ...], rule: str) -> Refusal:
     """A refusal whose words nobody promises."""
-    return Refusal(fields=fields, fragment="", rule=rule)
+    return Refusal(fields, rule)
 
 
 def _of_virtual_machine(

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from conformance.cases_by_name import chosen
+from conformance.checks import all as _all  # noqa: F401 - registers every check
+from conformance.checks.registry import registered
 from conformance.judging.report import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import UserFile, user_file
 from conformance.matrix.oracle import expect
+from conformance.model.evidence import Rejection, Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.setting import Setting
 from reports.document import Verdict
@@ -357,6 +360,19 @@ def test_m02_twin_one_that_is_inconsistent_is_refused_by_its_own_fields(
     refusal = only(owner.replace("cores: 3", "threads: 3")).expectation.refusal
     assert refusal is not None
     assert refusal.fields == (f"{prefix}domain.cpu.dedicatedCpuPlacement",)
+
+
+@pytest.mark.parametrize("owner", [REPLICAS, POOL])
+def test_m02_a_refusal_is_known_by_the_path_that_the_object_has(owner: str) -> None:
+    refusal = only(owner.replace("cores: 3", "threads: 3")).expectation.refusal
+    assert refusal is not None
+    causes = tuple((field, "not more than two threads") for field in refusal.fields)
+    said = 'admission webhook "virtualmachinepool-validator.kubevirt.io" denied the request'
+    for answer, verdict in ((causes, "pass"), ((("spec.selector", "no match"),), "not-observed")):
+        rejection = Rejection(422, "Invalid", said, answer)
+        snapshot = Snapshot("many", "", "refused", "", "", {}, rejection=rejection)
+        expectation = Expectation(refusal=refusal)
+        assert registered()["ADM-REFUSE"].judge(snapshot, expectation).verdict == verdict
 
 
 def test_m02_what_can_be_judged_is_and_the_rest_is_named() -> None:

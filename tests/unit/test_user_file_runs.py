@@ -119,6 +119,44 @@ def test_an_instance_type_that_is_nowhere_leaves_its_machine_unjudged(tmp_path: 
     assert set(verdicts(tmp_path / "report", "stocked").values()) == {"not-observed"}
 
 
+VMI = """\
+apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstance
+metadata: {name: NAME}
+spec:
+  terminationGracePeriodSeconds: 0
+  domain:
+    cpu: {CPU, dedicatedCpuPlacement: true}
+    memory: {guest: MEMORY}
+    devices: {DEVICES}
+"""
+
+
+def vmi(name: str, cpu: str, memory: str = "96Mi", devices: str = "") -> str:
+    text = VMI.replace("NAME", name).replace("CPU,", f"{cpu},")
+    return text.replace("MEMORY", memory).replace("DEVICES", devices)
+
+
+def test_faults_of_a_file_are_no_failures_of_the_cluster(tmp_path: Path) -> None:
+    pages = "1536Mi, hugepages: {pageSize: 1Gi}"
+    documents = (
+        vmi("no-volume", "cores: 1", devices="disks: [{name: lost, disk: {bus: virtio}}]"),
+        vmi("pages", "cores: 1", pages),
+        vmi("two.cores", "cores: 2.0"),
+        vmi("tuned", "cores: 1, features: [{name: invtsc}]"),
+    )
+    (tmp_path / "mine.yaml").write_text("---\n".join(documents))
+    ended = conform(tmp_path / "report", "--matrix", tmp_path / "mine.yaml")
+    directory = tmp_path / "report"
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert verdicts(directory, "no-volume")["ADM-ACCEPT"] == "not-observed"
+    assert "no-volume: the cluster refuses this manifest: 422" in ended.stdout
+    assert verdicts(directory, "pages") == {"ADM-REFUSE": "pass"}
+    assert verdicts(directory, "two.cores")["CPU-COUNT"] == "pass"
+    expected = {case["id"]: case["expectation"] for case in report(directory)["cases"]}
+    assert expected["tuned"]["notes"] == "asked for, not judged: CPU features (invtsc)"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
