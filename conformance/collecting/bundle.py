@@ -247,6 +247,13 @@ class _Case:
     id: str
     title: str
     manifest: Mapping[str, Any]
+    beside: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Unjudged:
+    what: str
+    why: str
 
 
 _NOBODY = report.Run("", "", "", "", 0.0)
@@ -267,6 +274,7 @@ class _Run:
     capabilities: Mapping[str, _Capability] = field(default_factory=dict)
     setting: Mapping[str, Any] | None = None
     cases: tuple[_Case, ...] = ()
+    unjudged: tuple[_Unjudged, ...] = ()
     scenarios: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -276,7 +284,7 @@ def _require_usable(cases: Sequence[_Case]) -> None:
     if len({case.id for case in cases}) != len(cases):
         raise BundleError(f"{RUN} has two cases of one id")
     for case in cases:
-        if not foreign.shallow(case.manifest):
+        if not all(map(foreign.shallow, (case.manifest, *case.beside))):
             raise BundleError(f"{RUN}: the manifest of case {case.id:.100} is nested too deeply")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from conformance import safe_yaml
 from conformance.matrix import templates
 
 _MOST_VALUES = 1_000_000
@@ -53,7 +54,7 @@ def require_json(document: object, where: str) -> None:
         value: Any = left.pop()
         seen += 1
         if seen > _MOST_VALUES:
-            raise MatrixFileError(_too_many(where))
+            raise MatrixFileError(f"{where}: the manifest holds more than {_MOST_VALUES} values")
         if isinstance(value, dict):
             left.extend(value.values())
         elif isinstance(value, list):
@@ -62,28 +63,6 @@ def require_json(document: object, where: str) -> None:
             raise MatrixFileError(f"{where}: the manifest holds {value}, which is no JSON number")
         elif not isinstance(value, str | int | float | bool | None):
             raise MatrixFileError(f"{where}: the manifest holds {shown(value)}, which is no JSON")
-
-
-def _too_many(where: str) -> str:
-    return f"{where}: the manifest holds more than {_MOST_VALUES} values"
-
-
-def _require_bounded(node: yaml.Node, where: str) -> None:
-    if _written_out(node, {}) > _MOST_VALUES:
-        raise MatrixFileError(_too_many(where))
-
-
-def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Values of a node with its aliases written out; too many for one that is within itself."""
-    if id(node) not in sizes:
-        sizes[id(node)] = _MOST_VALUES + 1
-        inner: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            inner = [each for pair in node.value for each in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            inner = node.value
-        sizes[id(node)] = 1 + sum(_written_out(each, sizes) for each in inner)
-    return sizes[id(node)]
 
 
 def _json_documents(text: str) -> list[tuple[int, object]]:
@@ -120,14 +99,10 @@ def _yaml_documents(text: str, source: str) -> Iterator[tuple[int, object]]:
             if (node := loader.get_node()) is None:
                 continue
             line = node.start_mark.line + 1
-            # Before anything is constructed: what is merged is copied.
-            _require_bounded(node, f"{source}:{line}")
             loader.require_keys(node)
             value = loader.construct_document(node)
             if value is not None:
                 yield line, value
-    except MatrixFileError:
-        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         found = mark.line + 1 if mark else line
@@ -153,7 +128,7 @@ def _no_yaml(text: str, source: str, line: int, problem: str) -> str:
     return f"{source}:{line}: this is no YAML: {problem}"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(safe_yaml.Loader):
     """Takes what JSON can hold, and refuses a key that is there twice."""
 
     def require_keys(self, node: yaml.Node) -> None:
@@ -193,7 +168,7 @@ class _Loader(yaml.SafeLoader):
 # Dates are for people: Kubernetes reads such a scalar as a string.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in safe_yaml.Loader.yaml_implicit_resolvers.items()
 }
 
 
