@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conformance.matrix.cases import Case
+from conformance.command_line import did_you_mean
 from conformance.matrix.files import cases_of
 from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import NAMES, matrix
@@ -32,6 +33,6 @@ def cases_by_name(name: str, profile: str, images: Images | None = None) -> tupl
     except OSError as error:
         raise ValueError(
             f"--matrix {name}: neither one of {', '.join(NAMES)} nor a file that can be read "
-            f"({error.strerror})"
+            f"({error.strerror}){did_you_mean(name, NAMES)}"
         ) from None
     return cases_of(text, name, profile)

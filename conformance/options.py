@@ -235,6 +235,34 @@ def declare(add: Declare, options: Iterable[Option], *, more: Mapping[str, str] 
         add(option.flag, help=option.help, **settings)
 
 
+def declare_to_pytest(add: Declare, options: Iterable[Option]) -> None:
+    """Declares the options beside those of whatever other plugins are installed.
+
+    Each is there as ``--conform-NAME``, and as ``--NAME`` where nobody else has that: other
+    plugins know a ``--workers`` or a ``--profile`` too. `pytest_value` reads them.
+
+    Args:
+        add: pytest's `OptionGroup.addoption`.
+        options: which.
+    """
+    for option in options:
+        settings = {"help": option.help, "dest": _pytest_name(option.name), **option.settings}
+        prefixed = f"--conform-{option.flag.removeprefix('--')}"
+        try:
+            add(prefixed, option.flag, **settings)
+        except ValueError:  # somebody else's
+            add(prefixed, **settings)
+
+
+def pytest_value(getoption: ValueOf) -> ValueOf:
+    """What reads the options by their names, of ``pytest.Config.getoption``."""
+    return lambda name: getoption(_pytest_name(name))
+
+
+def _pytest_name(name: str) -> str:
+    return f"conform_{name}"
+
+
 def _given(option: Option, value: object) -> bool:
     """Whether a value is more than what the option says when nobody gives it."""
     return value is not None and value is not False and value != option.settings.get("default")
