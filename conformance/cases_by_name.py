@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conformance.matrix.cases import Case
 from conformance.command_line import did_you_mean
+from conformance.matrix.cases import Case
 from conformance.matrix.files import cases_of
 from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import NAMES, matrix

@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     completion = commands.add_parser(
         "completion",
         help="print a script that completes command lines in a shell",
-        description="Prints a script that completes command lines: `eval \"$(./conform completion "
+        description='Prints a script that completes command lines: `eval "$(./conform completion '
         'bash)"` for this shell, into a file that it reads at its start for later ones.',
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
@@ -183,6 +183,10 @@ def _run(arguments: argparse.Namespace) -> int:
     needs.prepare(needs.NEEDS.get(arguments.cluster))
     if campaign.ALL in (arguments.shape, arguments.profile):
         return _run_each(arguments)
+    _say(
+        f"matrix {arguments.matrix} of profile {arguments.profile}, cluster {arguments.cluster}, "
+        f"reports to {arguments.report_dir}"
+    )
     import pytest
 
     workers = WORKERS[arguments.cluster] if arguments.at_once is None else arguments.at_once
