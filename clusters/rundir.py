@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,8 @@ from clusters import processes
 from clusters.provider import ClusterError, Handle
 
 HANDLE = "handle.json"
-SOCKET_PATH = 107
-"""Bytes of a unix socket's path at most (unix(7))."""
+SOCKET_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path at most (unix(7); a BSD has less room)."""
 ROOM = 20
 """Bytes of such a path below the cluster's directory, ``/node-1/libvirt-0`` for one."""
 CREATOR = "creator"
@@ -34,8 +35,14 @@ def base() -> Path:
         path = Path(runtime) / "cpu-conformance"
     else:
         path = Path(tempfile.gettempdir()) / f"cpu-conformance-{os.getuid()}"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise ClusterError(
+            f"{path}, where running clusters keep their files, cannot be made "
+            f"({error.strerror}): point XDG_RUNTIME_DIR or TMPDIR to a directory of yours"
+        ) from None
     if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise ClusterError(f"{path} belongs to somebody else or is open to others: remove it")
     return path
@@ -55,7 +62,7 @@ def create(name: str) -> Path:
         raise ClusterError(
             f"a cluster named {name!r} is there already; `./conform down {name}` removes it"
         ) from None
-    (path / CREATOR).write_text(processes.identity(os.getpid()))
+    _sign(path)
     return path
 
 
@@ -63,11 +70,22 @@ def sockets() -> tempfile.TemporaryDirectory[str]:
     """A new directory of this process alone, with a short path; `orphans` tells of it when the
     process was killed. Raises ClusterError.
     """
-    made = tempfile.TemporaryDirectory(prefix=".", dir=base())
+    made = tempfile.TemporaryDirectory(prefix=".", dir=base(), ignore_cleanup_errors=True)
     path = Path(made.name)
-    (path / CREATOR).write_text(processes.identity(os.getpid()))
     _require_short(path)
+    _sign(path)
     return made
+
+
+def _sign(path: Path) -> None:
+    try:
+        (path / CREATOR).write_text(processes.identity(os.getpid()))
+    except OSError as error:
+        remove(path)
+        raise ClusterError(
+            f"nothing can be written to {path.parent} ({error.strerror}): make room there, or "
+            "point XDG_RUNTIME_DIR to another directory"
+        ) from None
 
 
 def _require_short(path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clusters import needs, providers, rundir
+from clusters import needs, providers, rundir, scratch
 from clusters.provider import ClusterError
 from clusters.shape import SHAPES
 from conformance import campaign, options
@@ -328,16 +328,15 @@ def _status(_arguments: argparse.Namespace) -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    import tempfile
-
     from clusters.existing.kubeconfig import single_context
     from clusters.existing.preflight import preflight
 
-    with tempfile.NamedTemporaryFile("w", prefix="conform-", suffix=".kubeconfig") as copy:
-        copy.write(single_context(arguments.kubeconfig, arguments.context))
-        copy.flush()
+    scratch.sweep()
+    with scratch.directory() as directory:
+        copy = Path(directory) / "kubeconfig"
+        copy.write_text(single_context(arguments.kubeconfig, arguments.context))
         found = preflight(
-            copy.name,
+            str(copy),
             kubelet_root=arguments.kubelet_root,
             node_ssh=arguments.node_ssh,
             probe_image=arguments.probe_image,
