@@ -10,7 +10,7 @@ import contextlib
 import math
 import re
 import shlex
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentError, ArgumentTypeError, Namespace
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,7 +250,7 @@ def declare_to_pytest(add: Declare, options: Iterable[Option]) -> None:
         prefixed = f"--conform-{option.flag.removeprefix('--')}"
         try:
             add(prefixed, option.flag, **settings)
-        except ValueError:  # somebody else's
+        except (ValueError, ArgumentError):  # somebody else's
             add(prefixed, **settings)
 
 

@@ -36,7 +36,7 @@ def _schemas() -> Mapping[str, Schema]:
     To derive them takes as long as everything else that a server does to start, for which the
     client's models have to be loaded: they are kept.
     """
-    parts: list[str | bytes] = [metadata.version("kubernetes")]
+    parts: list[str | bytes] = [metadata.version("kubernetes"), Path(__file__).read_bytes()]
     for module in _SOURCES:
         parts += [module.__name__, Path(str(module.__file__)).read_bytes()]
     name = f"schemas-{cache.key(parts)}"
