@@ -47,14 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("conform: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
-    except ClusterError as error:
-        _say(str(error))
-        return Exit.INCONCLUSIVE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.INCONCLUSIVE
-    except OSError as error:  # a disk that is full, a directory that is not ours
-        print(f"conform: {error}", file=sys.stderr)
+    except (ClusterError, OSError) as error:  # such as a disk that is full
+        _say(str(error))
         return Exit.INCONCLUSIVE
     except Exception:
         # Python would exit with 1, which says that a cluster was seen to break its promise.
