@@ -182,7 +182,7 @@ async def _serve(cluster: Cluster, directory: Path, pipe: int) -> int:
         if not ready:
             task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
     with os.fdopen(pipe, "w", buffering=1) as messages:

@@ -2,19 +2,22 @@
 
 A connection is kept alive, so that one whose node has died fails instead of hanging. For
 this libvirt wants an event loop; one thread of the process runs it for all connections.
+
+libvirt-python is compiled where it is installed, and only those need it who ask a socket: it is
+loaded with the first connection.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-import libvirt
 
 from clusters.access import AccessError, LibvirtView
 from clusters.virtual_node.shell import Shell
@@ -22,14 +25,6 @@ from clusters.virtual_node.shell import Shell
 KEEPALIVE_SECONDS = 10
 KEEPALIVE_MISSED = 6
 """How long a node may be silent: under emulation a busy one answers late."""
-
-_STOPPED = {
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
-}
-_MISSING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 DomainEnd = Callable[[str, str], None]
 """Is told the name of a domain that ended and why."""
@@ -53,10 +48,10 @@ class LibvirtConnection:
         on_domain_end: DomainEnd | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
-        _run_event_loop()
+        self._libvirt = _library()
         self.uri = f"qemu+unix:///{mode}?socket={socket}"
         with _translated(f"libvirt at {socket} does not answer"):
-            self._connection = libvirt.open(self.uri)
+            self._connection = self._libvirt.open(self.uri)
             self._connection.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_MISSED)
         self._event: int | None = None
         if on_lost is not None:
@@ -65,7 +60,7 @@ class LibvirtConnection:
             with _translated("libvirt does not tell the ends of domains"):
                 self._event = self._connection.domainEventRegisterAny(
                     None,
-                    libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                    self._libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                     functools.partial(_lifecycle, on_domain_end),
                     None,
                 )
@@ -79,8 +74,10 @@ class LibvirtConnection:
         """Ends the domain at once; one that is not there is fine."""
         try:
             self._connection.lookupByName(domain).destroy()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in _MISSING:
+        except self._libvirt.libvirtError as error:
+            library = self._libvirt
+            missing = (library.VIR_ERR_NO_DOMAIN, library.VIR_ERR_OPERATION_INVALID)
+            if error.get_error_code() not in missing:
                 raise AccessError(f"domain {domain} cannot be destroyed: {error}") from error
 
     def reset(self, domain: str) -> None:
@@ -97,12 +94,13 @@ class LibvirtConnection:
         """Everything about the pins of a domain. Raises AccessError when there is none."""
         with _translated(f"libvirt says nothing of domain {domain}"):
             found = self._connection.lookupByName(domain)
-            vcpu_pins = found.vcpuPinInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            iothreads = found.ioThreadInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            live = self._libvirt.VIR_DOMAIN_AFFECT_LIVE
+            vcpu_pins = found.vcpuPinInfo(live)
+            iothreads = found.ioThreadInfo(live)
             return LibvirtView(
                 xml=found.XMLDesc(0),
                 vcpu_pins={number: _cpus(pin) for number, pin in enumerate(vcpu_pins)},
-                emulator_pin=_cpus(found.emulatorPinInfo(libvirt.VIR_DOMAIN_AFFECT_LIVE)),
+                emulator_pin=_cpus(found.emulatorPinInfo(live)),
                 iothread_pins={number: _cpus(pin) for number, pin in iothreads},
                 source=f"libvirt-python {self.uri}",
                 versions=self._versions(),
@@ -110,19 +108,19 @@ class LibvirtConnection:
 
     def _versions(self) -> str:
         """Nothing is judged by them: a libvirt that does not tell is none the worse."""
-        with contextlib.suppress(libvirt.libvirtError):
+        with contextlib.suppress(self._libvirt.libvirtError):
             numbers = self._connection.getLibVersion(), self._connection.getVersion()
             return "libvirt {}, QEMU {}".format(*map(_version, numbers))
         return ""
 
     def close(self) -> None:
         """Closes the connection; safe when it has broken."""
-        with contextlib.suppress(libvirt.libvirtError):
+        with contextlib.suppress(self._libvirt.libvirtError):
             if self._event is not None:
                 self._connection.domainEventDeregisterAny(self._event)
-        with contextlib.suppress(libvirt.libvirtError):
+        with contextlib.suppress(self._libvirt.libvirtError):
             self._connection.unregisterCloseCallback()
-        with contextlib.suppress(libvirt.libvirtError):
+        with contextlib.suppress(self._libvirt.libvirtError):
             self._connection.close()
 
 
@@ -176,8 +174,15 @@ def ask_any(socket: Path, domain: str) -> LibvirtView:
 def _lifecycle(
     tell: DomainEnd, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any
 ) -> None:
-    if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
-        tell(domain.name(), _STOPPED.get(detail, f"stopped ({detail})"))
+    library = _library()
+    reasons = {
+        library.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
+        library.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
+        library.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
+        library.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
+    }
+    if event == library.VIR_DOMAIN_EVENT_STOPPED:
+        tell(domain.name(), reasons.get(detail, f"stopped ({detail})"))
 
 
 def _version(number: int) -> str:
@@ -193,13 +198,20 @@ def _cpus(flags: Any) -> frozenset[int]:
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except libvirt.libvirtError as error:
+    except _library().libvirtError as error:
         raise AccessError(f"{what}: {error}") from error
 
 
 @functools.cache
-def _run_event_loop() -> None:
-    """Starts the process's only thread for libvirt's events, and silences its printing."""
+def _library() -> ModuleType:
+    """libvirt-python, silent, with the process's only thread for its events.
+
+    Raises AccessError when it is not installed.
+    """
+    try:
+        libvirt = importlib.import_module("libvirt")
+    except ImportError as error:
+        raise AccessError(f"the Python package libvirt-python cannot be used: {error}") from None
     libvirt.registerErrorHandler(lambda *_: None, None)
     libvirt.virEventRegisterDefaultImpl()
 
@@ -208,3 +220,4 @@ def _run_event_loop() -> None:
             libvirt.virEventRunDefaultImpl()
 
     threading.Thread(target=run, daemon=True, name="libvirt events").start()
+    return libvirt

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from clusters import rundir
-from clusters.provider import ClusterError, Progress, Provider
+from clusters import processes, rundir, scratch
+from clusters.provider import ClusterError, Handle, Progress, Provider
 
 NAMES = ("embedded", "simulated", "kind", "existing", "virtual")
 
@@ -19,11 +19,15 @@ def provider(name: str) -> Provider:
 
 
 def sweep(progress: Progress) -> None:
-    """Removes what runs that were killed have left on this machine."""
+    """Removes what runs that were killed have left on this machine.
+
+    The one witness is the process that a cluster lives by. A cluster whose API or engine does
+    not answer may be somebody's who is only patient.
+    """
     for handle in rundir.handles():
         if handle.provider not in NAMES:
             continue  # another version of this project has it
-        if provider(handle.provider).alive(handle):
+        if _abandoned(handle):
             progress(f"removing what the {handle.provider} cluster {handle.name} left behind")
             try:
                 provider(handle.provider).down(handle)
@@ -31,3 +35,13 @@ def sweep(progress: Progress) -> None:
                 progress(str(error))  # no reason for others not to begin
     for directory in rundir.orphans():
         rundir.remove(directory)
+    scratch.sweep()
+
+
+def _abandoned(handle: Handle) -> bool:
+    """Whether the process that serves the cluster, or that it was made for, has ended.
+
+    One that is nobody's, for it was to outlive its maker, waits for its user to take it down.
+    """
+    keeper = handle.details.get("process") or handle.details.get("owner")
+    return keeper is not None and not processes.alive(keeper)

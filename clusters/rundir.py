@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,8 @@ from clusters.provider import ClusterError, Handle
 from clusters.whole import write_whole
 
 HANDLE = "handle.json"
-SOCKET_PATH = 107
-"""Bytes of a unix socket's path at most (unix(7))."""
+SOCKET_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path at most (unix(7); a BSD has less room)."""
 ROOM = 20
 """Bytes of such a path below the cluster's directory, ``/node-1/libvirt-0`` for one."""
 CREATOR = "creator"
@@ -39,7 +40,10 @@ def base() -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
     except OSError as error:
-        raise ClusterError(f"{path} cannot be used: {error.strerror}") from error
+        raise ClusterError(
+            f"{path}, where running clusters keep their files, cannot be made "
+            f"({error.strerror}): point XDG_RUNTIME_DIR or TMPDIR to a directory of yours"
+        ) from None
     # In a directory of everybody, anybody may have made it, or a link to a place of ours.
     private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
     if found.st_uid != os.getuid() or not private:
@@ -63,7 +67,7 @@ def create(name: str) -> Path:
         raise ClusterError(
             f"a cluster named {name!r} is there already; `./conform down {name}` removes it"
         ) from None
-    (path / CREATOR).write_text(processes.identity(os.getpid()))
+    _sign(path)
     return path
 
 
@@ -71,11 +75,22 @@ def sockets() -> tempfile.TemporaryDirectory[str]:
     """A new directory of this process alone, with a short path; `orphans` tells of it when the
     process was killed. Raises ClusterError.
     """
-    made = tempfile.TemporaryDirectory(prefix=".", dir=base())
+    made = tempfile.TemporaryDirectory(prefix=".", dir=base(), ignore_cleanup_errors=True)
     path = Path(made.name)
-    (path / CREATOR).write_text(processes.identity(os.getpid()))
     _require_short(path)
+    _sign(path)
     return made
+
+
+def _sign(path: Path) -> None:
+    try:
+        (path / CREATOR).write_text(processes.identity(os.getpid()))
+    except OSError as error:
+        remove(path)
+        raise ClusterError(
+            f"nothing can be written to {path.parent} ({error.strerror}): make room there, or "
+            "point XDG_RUNTIME_DIR to another directory"
+        ) from None
 
 
 def _require_short(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from conformance.command_line import did_you_mean
 from conformance.matrix.cases import Case
 from conformance.matrix.documents import MatrixFileError, decoded
 from conformance.matrix.files import UserFile, user_file
@@ -45,7 +46,7 @@ def chosen(name: str, profile: str, images: Images | None = None) -> UserFile:
     except OSError as error:
         raise ValueError(
             f"--matrix {name}: neither one of {', '.join(NAMES)} nor a file that can be read "
-            f"({error.strerror})"
+            f"({error.strerror}){did_you_mean(name, NAMES)}"
         ) from None
     return user_file(texts, profile)
 

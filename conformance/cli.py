@@ -3,56 +3,57 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clusters import providers, rundir
+from clusters import needs, providers, rundir, scratch
 from clusters.provider import ClusterError
 from clusters.shape import SHAPES
 from conformance import campaign, options
-from conformance.exits import Exit
+from conformance.command_line import Parser, did_you_mean
+from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.options import PROFILES
 from reports.wording import one_line, printable
 
 if TYPE_CHECKING:
     from conformance.model.evidence import RawSnapshot
 
-ROOT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[1]
+INSTALLED = Path(__file__).parent / "suite"
+"""Where a wheel has the suite and its fixtures: no package of it is called tests or fixtures."""
+ROOT = INSTALLED if INSTALLED.is_dir() else CHECKOUT
 SUITE = ROOT / "tests" / "conformance"
 WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4, "virtual": 2}
 """pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.command
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    command: Callable[[argparse.Namespace], int] | None = arguments.command
+    if command is None:
+        parser.print_help()
+        return Exit.USAGE
+    ends_like_an_interrupt()
     try:
-        if getattr(arguments, "matrix", None) == "-":
-            return _with_standard_input(command, arguments)
-        return command(arguments)
+        with _standard_input(arguments):
+            return command(arguments)
     except KeyboardInterrupt:
         print("conform: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
-    except ClusterError as error:
-        _say(str(error))
-        return Exit.INCONCLUSIVE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.INCONCLUSIVE
+    except (ClusterError, OSError) as error:  # such as a disk that is full
+        _say(str(error))
         return Exit.INCONCLUSIVE
     except Exception:
         # Python would exit with 1, which says that a cluster was seen to break its promise.
@@ -61,29 +62,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.INCONCLUSIVE
 
 
-def _with_standard_input(
-    command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace
-) -> int:
-    """A command whose manifests come from standard input, which every worker has to read."""
+@contextlib.contextmanager
+def _standard_input(arguments: argparse.Namespace) -> Iterator[None]:
+    """Manifests that come from standard input, as a file: every worker has to read them."""
+    if getattr(arguments, "matrix", None) != "-":
+        yield
+        return
     import tempfile
 
     with tempfile.NamedTemporaryFile(prefix="stdin-", suffix=".yaml") as copy:
         copy.write(sys.stdin.buffer.read())
         copy.flush()
         arguments.matrix = copy.name
-        return command(arguments)
-
-
-def _as_interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="conform",
         description="Tells whether a cluster really gives virtual machines the CPUs it promised.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    parser.set_defaults(command=None)
+    parser.add_argument("--version", action=_Version, help="show which version this is, and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
 
     run = commands.add_parser(
         "run",
@@ -160,25 +161,65 @@ def _parser() -> argparse.ArgumentParser:
     options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
     matrix.set_defaults(command=_matrix)
+
+    completion = commands.add_parser(
+        "completion",
+        help="print a script that completes command lines in a shell",
+        description='Prints a script that completes command lines: `eval "$(./conform completion '
+        'bash)"` for this shell, into a file that it reads at its start for later ones.',
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.set_defaults(command=_completion)
     return parser
 
 
+class _Version(argparse.Action):
+    """As argparse's own, which would ask git for the commit at every start."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from conformance.version import version
+
+        print(f"conform {version()}")
+        parser.exit()
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(_parser(), arguments.shell))
+    return Exit.CONFORMANT
+
+
 def _run(arguments: argparse.Namespace) -> int:
+    needs.prepare(needs.NEEDS.get(arguments.cluster))
     if campaign.ALL in (arguments.shape, arguments.profile):
         return _run_each(arguments)
+    _say(
+        f"matrix {arguments.matrix} of profile {arguments.profile}, cluster {arguments.cluster}, "
+        f"reports to {arguments.report_dir}"
+    )
     import pytest
 
     workers = WORKERS[arguments.cluster] if arguments.at_once is None else arguments.at_once
     call = [
-        *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
+        *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={os.devnull}"),
         *("--cluster", arguments.cluster),
         *options.forwarded(arguments, (*options.SPEC, *options.RUN)),
-        *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
+        *("-q", "--no-header", "--no-summary"),
+        *("-p", "xdist", "-p", "fixtures.plugin"),
         # What the suite has no use for, and would wait for.
-        *("-p", "no:hypothesispytest", "-p", "no:unraisableexception"),
+        *("-p", "no:cacheprovider", "-p", "no:unraisableexception"),
         *(("-n", str(workers)) if workers else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
+    # A run is the same whatever else is installed beside it, and whatever pytest does elsewhere.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    if ROOT == INSTALLED:
+        sys.path.insert(0, str(ROOT))  # of pytest-xdist's workers too
     code = int(pytest.main(call))
     if code == pytest.ExitCode.USAGE_ERROR:
         return Exit.USAGE
@@ -213,6 +254,10 @@ def _run_each(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> int:
     """The whole: everything on the simulated cluster, then the suite on the embedded one."""
+    if ROOT == INSTALLED:
+        _say("the project's tests are in its repository; what is installed is only the suite")
+        return Exit.USAGE
+    needs.prepare(needs.NODE, "dev")
     calls = (
         [arguments.pytest]
         if arguments.pytest
@@ -242,6 +287,7 @@ def _up(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
+    needs.prepare(needs.NEEDS.get(arguments.cluster))
     providers.sweep(_say)
     directory = rundir.create(arguments.name)
     try:
@@ -268,6 +314,7 @@ def _guest_image(arguments: argparse.Namespace) -> int:
 
     from clusters.guest_images.build import build
 
+    needs.prepare(needs.IMAGES)
     archive = build(arguments.image_prefix, progress=_say)
     try:
         shutil.copyfile(archive, arguments.output)
@@ -295,16 +342,15 @@ def _status(_arguments: argparse.Namespace) -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    import tempfile
-
     from clusters.existing.kubeconfig import single_context
     from clusters.existing.preflight import preflight
 
-    with tempfile.NamedTemporaryFile("w", prefix="conform-", suffix=".kubeconfig") as copy:
-        copy.write(single_context(arguments.kubeconfig, arguments.context))
-        copy.flush()
+    scratch.sweep()
+    with scratch.directory() as directory:
+        copy = Path(directory) / "kubeconfig"
+        copy.write_text(single_context(arguments.kubeconfig, arguments.context))
         found = preflight(
-            copy.name,
+            str(copy),
             kubelet_root=arguments.kubelet_root,
             node_ssh=arguments.node_ssh,
             probe_image=arguments.probe_image,
@@ -384,7 +430,11 @@ def _requirements(arguments: argparse.Namespace) -> int:
         else:
             show_requirements()
     except KeyError:
-        print(f"conform: there is no requirement {arguments.id}", file=sys.stderr)
+        from conformance.requirements.catalogue import catalogue
+
+        known = [each.id for each in catalogue().requirements]
+        meant = did_you_mean(arguments.id.upper(), known)
+        print(f"conform: there is no requirement {arguments.id}{meant}", file=sys.stderr)
         return Exit.USAGE
     return Exit.CONFORMANT
 

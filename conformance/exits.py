@@ -1,8 +1,10 @@
-"""The exit codes of `./conform`, and what a gate may insist on."""
+"""The exit codes of `./conform`, what a gate may insist on, and the signals that end a run."""
 
 from __future__ import annotations
 
+import signal
 from enum import IntEnum, StrEnum
+from typing import NoReturn
 
 
 class Exit(IntEnum):
@@ -29,3 +31,19 @@ class Insist(StrEnum):
 
     ASKED = "asked"
     KEPT = "kept"
+
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a run beside an interrupt: it judges what it has and cleans up."""
+
+
+def interrupt(_number: int, _frame: object) -> NoReturn:
+    """A handler: as if it had been Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def ends_like_an_interrupt() -> None:
+    """Handles `ENDING`; a hang-up that is ignored, as below ``nohup``, stays so."""
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)

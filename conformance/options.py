@@ -10,7 +10,7 @@ import contextlib
 import math
 import re
 import shlex
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentError, ArgumentTypeError, Namespace
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,6 +233,34 @@ def declare(add: Declare, options: Iterable[Option], *, more: Mapping[str, str] 
         if option.flag in more:
             settings["choices"] = (*settings["choices"], more[option.flag])
         add(option.flag, help=option.help, **settings)
+
+
+def declare_to_pytest(add: Declare, options: Iterable[Option]) -> None:
+    """Declares the options beside those of whatever other plugins are installed.
+
+    Each is there as ``--conform-NAME``, and as ``--NAME`` where nobody else has that: other
+    plugins know a ``--workers`` or a ``--profile`` too. `pytest_value` reads them.
+
+    Args:
+        add: pytest's `OptionGroup.addoption`.
+        options: which.
+    """
+    for option in options:
+        settings = {"help": option.help, "dest": _pytest_name(option.name), **option.settings}
+        prefixed = f"--conform-{option.flag.removeprefix('--')}"
+        try:
+            add(prefixed, option.flag, **settings)
+        except (ValueError, ArgumentError):  # somebody else's
+            add(prefixed, **settings)
+
+
+def pytest_value(getoption: ValueOf) -> ValueOf:
+    """What reads the options by their names, of ``pytest.Config.getoption``."""
+    return lambda name: getoption(_pytest_name(name))
+
+
+def _pytest_name(name: str) -> str:
+    return f"conform_{name}"
 
 
 def _given(option: Option, value: object) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from clusters import scratch
 from clusters.provider import ClusterError
 from clusters.shape import NodeShape
 from clusters.virtual_node import accel, image
@@ -35,7 +35,7 @@ def main() -> int:
     def progress(line: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr)
 
-    with tempfile.TemporaryDirectory(prefix="virtual-node-") as directory:
+    with scratch.directory() as directory:
         try:
             machine = boot(
                 "node",

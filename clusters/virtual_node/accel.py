@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clusters import cache
+from clusters import cache, scratch
 from clusters.provider import ClusterError
 
 QEMU = "qemu-system-x86_64"
@@ -104,7 +103,7 @@ def _kvm_problem() -> str | None:
 
 def guest_problem() -> str | None:
     """Runs the test guest under KVM; says what went wrong, None when it ran."""
-    with tempfile.TemporaryDirectory(prefix="virtual-node-") as directory:
+    with scratch.directory() as directory:
         disk = Path(directory) / "disk"
         disk.write_bytes(BOOT_SECTOR)
         command = [

@@ -12,13 +12,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from clusters import cache
+from clusters import cache, scratch
 from clusters.provider import ClusterError, Progress
 from clusters.virtual_node import kernel
 
@@ -229,12 +228,7 @@ def _mmdebstrap(
     # Without root the packages are unpacked by other user ids, which need a way in; a home
     # directory may bar it. With root, what a killed run leaves is removed with the directory.
     where = directory if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(
-        # A cleanup that is refused must not hide why mmdebstrap failed.
-        prefix="virtual-node-",
-        dir=where,
-        ignore_cleanup_errors=True,
-    ) as work:
+    with scratch.directory(where) as work:
         work_path = Path(work)
         work_path.chmod(0o755)
         room = work_path / "room"
@@ -271,7 +265,7 @@ def unpack_packages(packages: Sequence[str], suite: str, tar: Path, *, progress:
     Raises ClusterError when a tool is missing or packages could not be fetched.
     """
     sources = _sources(suite)
-    with tempfile.TemporaryDirectory(prefix="packages-") as work:
+    with scratch.directory() as work:
         Path(work).chmod(0o1777)
         # The tar goes through here: whoever mmdebstrap becomes may not write beside it.
         command = [*_unpacking(packages), "--format=tar", suite, "-", *(["-"] if sources else [])]
@@ -340,7 +334,7 @@ def inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
 
     Raises ClusterError when they do not fit.
     """
-    with tempfile.TemporaryDirectory(prefix="virtual-node-") as staging:
+    with scratch.directory() as staging:
         script = []
         directories = {
             str(parent) for path in files for parent in Path(path).parents if str(parent) != "/"

@@ -32,7 +32,7 @@ POD_SECONDS = 180.0
 @pytest.fixture(scope="module")
 def handle(request: pytest.FixtureRequest) -> Iterator[Handle]:
     """A cluster of one node of the default shape."""
-    directory = request.config.getoption("--kubernetes")
+    directory = request.config.getoption("conform_kubernetes")
     if directory is None:
         pytest.skip("no real Kubernetes to run: give --kubernetes DIR with its programs")
     name = f"test-{os.getpid()}"

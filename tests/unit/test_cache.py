@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import threading
 from collections import namedtuple
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters import cache
+from clusters import cache, checksums
 from clusters.provider import ClusterError
 
 
@@ -103,3 +105,96 @@ def test_a_full_disk_is_said_before_anything_is_tried(monkeypatch: pytest.Monkey
 def test_the_key_depends_on_every_part_and_its_bounds() -> None:
     assert cache.key(["ab", "c"]) == cache.key([b"ab", b"c"])
     assert len({cache.key(parts) for parts in (["ab", "c"], ["a", "bc"], ["c", "ab"])}) == 3
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    status = file.stat()
+    file.write_bytes(data)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_what_is_damaged_is_made_again_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def make(directory: Path) -> None:
+        (directory / "deep").mkdir()
+        (directory / "deep" / "image").write_bytes(b"sound")
+
+    def ask() -> Path:
+        path = cache.kept("thing-1", make, what="the thing", need_mib=1, progress=said.append)
+        return path / "deep" / "image"
+
+    flip(ask())
+    assert ask().read_bytes() == b"sound"
+    assert len(said) == 1
+    assert "is not what was written there, and is made anew" in said[0]
+    ask()
+    assert len(said) == 1
+    ask().unlink()
+    assert ask().read_bytes() == b"sound"
+    assert len(said) == 2
+
+
+def test_it_is_read_again_after_each_start_of_the_machine_only(
+    cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    of = checksums.of
+
+    def counting(path: Path) -> dict[str, str]:
+        read.append(path)
+        return of(path)
+
+    def make(directory: Path) -> None:
+        (directory / "content").write_text("x")
+
+    kept("thing-1", make)
+    monkeypatch.setattr(checksums, "of", counting)
+    kept("thing-1", make)
+    assert not read
+    (cache_home / "boot").write_text("another")
+    monkeypatch.setattr(cache, "BOOT_ID", cache_home / "boot")
+    kept("thing-1", make)
+    kept("thing-1", make)
+    assert len(read) == 1
+
+
+def test_what_an_older_version_kept_without_checksums_is_made_again(cache_home: Path) -> None:
+    cache.directory()
+    (cache_home / "thing-1").mkdir()
+    (cache_home / "thing-1" / "content").write_text("old")
+    path = kept("thing-1", lambda directory: (directory / "content").touch())
+    assert (path / "content").read_text() == ""
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_a_directory_that_others_may_write_to_is_refused(cache_home: Path, mode: int) -> None:
+    cache.directory().chmod(mode)
+    with pytest.raises(ClusterError, match=f"others may write to .*mode {mode:03o}"):
+        kept("thing-1", lambda _directory: pytest.fail("tried"))
+    cache_home.chmod(0o755)
+    kept("thing-1", lambda _directory: None)
+
+
+def test_a_directory_of_somebody_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = cache.directory().stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    with pytest.raises(ClusterError, match=f"belongs to user {owner}"):
+        cache.directory()
+
+
+def test_a_place_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ClusterError, match=r"cannot be made .*: point XDG_CACHE_HOME"):
+        cache.directory()
+
+
+def test_a_disk_that_fills_up_meanwhile_is_said() -> None:
+    def make(_directory: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(ClusterError, match=r"the thing cannot be kept in .*No space left"):
+        kept("thing-1", make)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,25 @@ def test_tool_is_content(tool: tuple[str, ...]) -> None:
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"
 
 
-def test_bootstrap_is_posix_shell() -> None:
+@pytest.mark.parametrize("script", ["conform", ".ci/prepare", ".ci/lock", ".ci/run"])
+def test_bootstrap_is_posix_shell(script: str) -> None:
     result = subprocess.run(
-        ["/bin/sh", "-n", str(ROOT / "conform")], capture_output=True, text=True, check=False
+        ["/bin/sh", "-n", str(ROOT / script)], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_locks_are_of_what_pyproject_names() -> None:
+    """Every dependency is locked, in the lock of its group and in no other."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"": project["dependencies"]}
+    groups |= {f"-{name}": names for name, names in project["optional-dependencies"].items()}
+    locked = {group: set(_locked(ROOT / f".ci/requirements{group}.lock")) for group in groups}
+    for group, names in groups.items():
+        assert {name.lower() for name in names} <= locked[group], group
+    every = [name for names in locked.values() for name in names]
+    assert len(every) == len(set(every))
+
+
+def _locked(path: Path) -> list[str]:
+    return re.findall(r"^([\w.-]+)==", path.read_text(), re.MULTILINE)

@@ -78,3 +78,23 @@ def test_the_command_line_is_recorded_without_secrets() -> None:
 def test_a_gate_insists_on_what_is_known(text: str) -> None:
     with pytest.raises(SystemExit):
         parsed(["--insist", text])
+
+
+class Foreign:
+    """Another plugin of pytest, which has some of our names."""
+
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        parser.addoption("--workers", type=int, default=7)
+        parser.addoption("--profile", action="store_true")
+
+
+def test_options_of_other_plugins_are_left_to_them() -> None:
+    parser = pytest.Parser(_ispytest=True)
+    Foreign().pytest_addoption(parser)
+    options.declare_to_pytest(parser.getgroup("conformance").addoption, ALL)
+    words = ["--workers", "3", "--profile", "--conform-profile", "v1alpha2", "--shape", "no-smt"]
+    given = parser.parse(words)
+    assert (given.workers, given.profile) == (3, True)
+    value = options.pytest_value(lambda name: getattr(given, name))
+    assert (value("workers"), value("profile"), value("shape")) == (1, "v1alpha2", "no-smt")
+    assert parser.parse(["--conform-shape", "no-smt"]).conform_shape == "no-smt"

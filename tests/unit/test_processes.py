@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from clusters import processes
+from clusters.provider import ClusterError
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,8 +20,9 @@ def test_identity_is_of_one_process_only() -> None:
     process = subprocess.Popen(["sleep", "60"])
     identity = processes.identity(process.pid)
     assert processes.alive(identity)
-    assert not processes.alive(f"{process.pid}:1")
-    processes.stop(f"{process.pid}:1", grace_seconds=1)
+    former = identity.replace(f"{process.pid}:", f"{process.pid}:1")
+    assert not processes.alive(former)
+    processes.stop(former, grace_seconds=1)
     assert process.poll() is None, "a recycled id must not be touched"
     processes.stop(identity, grace_seconds=5)
     process.wait()
@@ -58,4 +64,25 @@ def test_a_child_dies_with_its_parent_however_that_ends() -> None:
     identity = result.stdout.strip()
     assert identity, result.stderr
     processes.stop(identity, grace_seconds=5)
+    assert not processes.alive(identity)
+
+
+def test_of_a_process_in_another_pid_namespace_nothing_is_known() -> None:
+    elsewhere = f"{os.getpid()}:1:42"
+    assert processes.alive(elsewhere), "or what a container uses would be swept from outside"
+    with pytest.raises(ClusterError, match="another PID namespace"):
+        processes.stop(elsewhere, grace_seconds=1)
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps")
+def test_where_there_is_no_proc_processes_are_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(processes, "PROC", tmp_path / "none")
+    monkeypatch.delattr(os, "pidfd_open")
+    process = subprocess.Popen(["sleep", "60"])
+    identity = processes.identity(process.pid)
+    assert processes.alive(identity)
+    processes.stop(identity, grace_seconds=5)
+    process.wait()
     assert not processes.alive(identity)

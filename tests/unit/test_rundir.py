@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters import rundir
+from clusters import processes, rundir
 from clusters.provider import ClusterError, Handle
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -49,7 +49,7 @@ def test_a_cluster_that_goes_while_they_are_listed_is_no_error() -> None:
 def test_a_directory_without_a_handle_is_an_orphan_once_its_maker_is_gone() -> None:
     directory = rundir.create("one")
     assert list(rundir.orphans()) == []
-    (directory / rundir.CREATOR).write_text("1:0")
+    (directory / rundir.CREATOR).write_text(processes.identity(0))
     assert list(rundir.orphans()) == [directory]
 
 
@@ -57,7 +57,7 @@ def test_a_place_for_sockets_is_left_behind_by_nobody() -> None:
     with rundir.sockets() as name:
         place = Path(name)
         assert list(rundir.orphans()) == []
-        (place / rundir.CREATOR).write_text("1:0")
+        (place / rundir.CREATOR).write_text(processes.identity(0))
         assert list(rundir.orphans()) == [place]
     assert not place.exists()
 

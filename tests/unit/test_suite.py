@@ -130,7 +130,10 @@ def test_what_cannot_be_done_is_said_with_code_3(
     assert said in result.stdout + result.stderr
 
 
-def test_an_interrupted_run_judges_what_it_has_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_run_judges_what_it_has_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     run = subprocess.Popen(
         [sys.executable, "-m", "conformance", "run", "--cluster", "simulated"],
         cwd=tmp_path,
@@ -144,7 +147,7 @@ def test_an_interrupted_run_judges_what_it_has_and_leaves_nothing(tmp_path: Path
     for line in run.stdout:
         printed.append(line)
         if "requirements kept" in line:
-            run.send_signal(signal.SIGINT)
+            run.send_signal(number)
             break
     printed += run.stdout.readlines()
     assert run.wait() == 130, "".join(printed)

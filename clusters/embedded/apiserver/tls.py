@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
-import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+from clusters import scratch
 from clusters.certificates import Authority
 
 
@@ -28,8 +29,8 @@ def make_tls(address: str) -> ServerTls:
     own = authority.issue("kube-apiserver", hosts=(address, "localhost", "kubernetes.default.svc"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # The ssl module reads certificates from files only.
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(own.key + own.certificate)
-        file.flush()
-        context.load_cert_chain(file.name)
+    with scratch.directory() as directory:
+        path = Path(directory) / "server.pem"
+        path.write_bytes(own.key + own.certificate)
+        context.load_cert_chain(path)
     return ServerTls(context, authority.certificate)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from clusters.embedded.apiserver import schemas
 from tests.unit.apiserver.world import Reply, World, vmi
 
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
@@ -158,3 +160,9 @@ def _references(value: Any) -> set[str]:
     if isinstance(value, list):
         return set().union(*(_references(entry) for entry in value))
     return set()
+
+
+def test_schemas_are_kept_as_text_and_are_the_same_when_they_come_back() -> None:
+    derived = schemas._derived()
+    text = json.dumps(schemas.dump(derived))
+    assert schemas.load(json.loads(text)) == derived

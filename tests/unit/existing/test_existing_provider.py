@@ -97,7 +97,7 @@ def test_a_handle_ends_with_the_run_that_made_it(api: FakeApi, tmp_path: Path) -
     handle = up(api, tmp_path / "run", detached=False)
     assert processes.alive(handle.details[OWNER])
     assert PROVIDER.alive(handle) is None
-    gone = Handle(**{**vars(handle), "details": {OWNER: "1:0"}})
+    gone = Handle(**{**vars(handle), "details": {OWNER: processes.identity(0)}})
     assert "has ended" in str(PROVIDER.alive(gone))
 
 

@@ -9,12 +9,13 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clusters import providers, rundir
+from clusters import processes, providers, rundir
 from clusters.access import AccessError
 from clusters.embedded import cpuset
 from clusters.embedded.apiserver.resources import KUBEVIRT, NODE
@@ -300,6 +301,10 @@ def test_what_kind_cannot_be_is_refused(host: Host, spec: dict[str, Any], messag
         host.up(**spec)
 
 
+def orphaned(handle: Handle) -> Handle:
+    return replace(handle, details={**handle.details, OWNER: processes.identity(0)})
+
+
 def test_a_dead_node_or_owner_is_noticed_and_swept(host: Host) -> None:
     host.register(*ONE)
     handle = host.up(detached=False)
@@ -308,7 +313,9 @@ def test_a_dead_node_or_owner_is_noticed_and_swept(host: Host) -> None:
     host.set(stopped=[ONE[1]])
     assert host.provider.alive(handle) == "of the kind cluster one conform-one-worker does not run"
     host.set(stopped=[])
-    dead = Handle(**{**handle.__dict__, "details": {**handle.details, OWNER: "1:0"}})
+    dead = Handle(
+        **{**handle.__dict__, "details": {**handle.details, OWNER: processes.identity(0)}}
+    )
     assert host.provider.alive(dead) == "the run that made the kind cluster one has ended"
     rundir.write_handle(Path(handle.directory), dead)
     providers.sweep(host.said.append)
@@ -318,10 +325,17 @@ def test_a_dead_node_or_owner_is_noticed_and_swept(host: Host) -> None:
 
 def test_an_engine_that_is_away_keeps_nobody_else_from_beginning(host: Host) -> None:
     host.register(*ONE)
-    handle = host.up()
+    handle = host.up(detached=False)
     (host.directory / "bin/docker").write_text("#!/bin/sh\necho away >&2; exit 1\n")
     assert "away" in str(host.provider.alive(handle))
     host.set(delete="fail")
+    said = list(host.said)
+    providers.sweep(host.said.append)
+    assert host.said == said, "it may only be slow, and its run goes on"
+    dead = Handle(
+        **{**handle.__dict__, "details": {**handle.details, OWNER: processes.identity(0)}}
+    )
+    rundir.write_handle(Path(handle.directory), dead)
     providers.sweep(host.said.append)
     assert "the kind cluster conform-one may still be there" in host.said[-1]
     assert [found.name for found in rundir.handles()] == ["one"]
