@@ -15,8 +15,9 @@ from clusters.waiting import wait
 
 MEMORY_MIB = 8192
 """Of a node at the least: components ask for 2 GiB, and images lie in memory."""
-START_DELAY_SECONDS = 150
-"""What a component may take before it is probed. On an emulated node it listens after 80 s."""
+START_DELAY_SECONDS = 900
+"""What a component may take before its liveness is probed. On an emulated node it listens after
+80 s, on a busy host after ten minutes; who is killed before begins anew."""
 KUBEVIRT_SECONDS = 3000.0
 LABELS_SECONDS = 900.0
 NOT_NEEDED = ("DecentralizedLiveMigration", "ImageVolume", "Template")
