@@ -55,6 +55,10 @@ def report(directory: Path) -> dict[str, Any]:
     return found
 
 
+def cases(directory: Path) -> dict[str, dict[str, Any]]:
+    return {case["id"]: case for case in report(directory)["cases"]}
+
+
 def verdicts(directory: Path, case: str) -> dict[str, str]:
     findings = report(directory)["findings"]
     return {each["requirement"]: each["verdict"] for each in findings if each["case"] == case}
@@ -63,14 +67,14 @@ def verdicts(directory: Path, case: str) -> dict[str, str]:
 def test_what_makes_vmis_is_judged_by_them(tmp_path: Path) -> None:
     ended = conform(tmp_path, "--matrix", MACHINES)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    cases = {case["id"]: case for case in report(tmp_path)["cases"]}
-    assert cases["gateway.example.com"]["outcome"].startswith("Running on")
-    assert cases["gateway.example.com"]["expectation"]["topology"] == "1x2x2"
+    found = cases(tmp_path)
+    assert found["gateway.example.com"]["outcome"].startswith("Running on")
+    assert found["gateway.example.com"]["expectation"]["topology"] == "1x2x2"
     assert verdicts(tmp_path, "gateway.example.com")["EMU-ISOLATED"] == "pass"
     assert verdicts(tmp_path, "web")["CPU-EXCLUSIVE"] == "pass"
     assert verdicts(tmp_path, "pool")["LIFE-RELEASED"] == "pass"
     assert verdicts(tmp_path, "both") == {"ADM-REFUSE": "pass"}
-    assert cases["Service web"]["outcome"].startswith("not judged")
+    assert found["Service web"]["outcome"].startswith("not judged")
     assert "Secret cloud-init is made in namespace" in ended.stdout
     # What a Secret says is nobody's business.
     assert "#cloud-config" not in "".join(
@@ -102,7 +106,7 @@ def test_what_is_on_the_cluster_already_is_read_before_the_case(tmp_path: Path) 
         module=("tests.unit.stocked_run", tmp_path / "types.yaml"),
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    (case,) = report(tmp_path / "report")["cases"]
+    case = cases(tmp_path / "report")["stocked"]
     assert case["expectation"]["topology"] == "1x2x1"
     assert case["expectation"]["exclusive pCPUs"] == "2"
     run = json.loads((tmp_path / "report/evidence/run.json").read_text())
@@ -114,7 +118,7 @@ def test_an_instance_type_that_is_nowhere_leaves_its_machine_unjudged(tmp_path: 
     (tmp_path / "machine.yaml").write_text(MACHINE)
     ended = conform(tmp_path / "report", "--matrix", tmp_path / "machine.yaml")
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    (case,) = report(tmp_path / "report")["cases"]
+    case = cases(tmp_path / "report")["stocked"]
     assert case["outcome"].startswith("not created: not judged: VirtualMachineClusterInstancetype")
     assert set(verdicts(tmp_path / "report", "stocked").values()) == {"not-observed"}
 
@@ -153,8 +157,10 @@ def test_faults_of_a_file_are_no_failures_of_the_cluster(tmp_path: Path) -> None
     assert "no-volume: the cluster refuses this manifest: 422" in ended.stdout
     assert verdicts(directory, "pages") == {"ADM-REFUSE": "pass"}
     assert verdicts(directory, "two.cores")["CPU-COUNT"] == "pass"
-    expected = {case["id"]: case["expectation"] for case in report(directory)["cases"]}
-    assert expected["tuned"]["notes"] == "asked for, not judged: CPU features (invtsc)"
+    assert (
+        cases(directory)["tuned"]["expectation"]["notes"]
+        == "asked for, not judged: CPU features (invtsc)"
+    )
 
 
 @pytest.mark.parametrize(
