@@ -8,6 +8,7 @@ below them, and every thread in them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
@@ -56,6 +57,23 @@ class NodeReader:
         if self._hardware is None:
             self._hardware = self._shell.read(HARDWARE).files
         return self._hardware
+
+    def work(self, pod_uid: str) -> float:
+        """CPU time that a pod has had so far, seconds; 0 where that is not to be seen.
+
+        Raises AccessError.
+        """
+        names = (pod_uid, pod_uid.replace("-", "_"))
+        found = self._shell.read(
+            [
+                f"{MOUNT}{root}{between}/*pod{name}*/cpu.stat"
+                for root in sorted(self._roots)
+                for between in ("", "/*")
+                for name in names
+            ]
+        )
+        used = (re.search(r"usage_usec (\d+)", text) for text in found.files.values())
+        return max((int(match[1]) / 1e6 for match in used if match), default=0.0)
 
     def files(self) -> tuple[dict[str, str], dict[str, str]]:
         """Checkpoint, configuration, cgroups, and the status of every thread in them.

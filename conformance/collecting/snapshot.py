@@ -210,15 +210,26 @@ class Collector:
     def _files(
         self, node: str, layers: _Layers
     ) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
-        if node not in self._nodes:
-            shell = layers.read("files", lambda: self._access.node_shell(node))
-            if shell is None:
-                return {}, {}, {}
-            self._nodes[node] = NodeReader(shell, self._access.kubelet_root)
-        reader = self._nodes[node]
+        reader = layers.read("files", lambda: self._reader(node))
+        if reader is None:
+            return {}, {}, {}
         files, unreadable = layers.read("files", reader.files) or ({}, {})
         self._configz(node, files, layers)
         return files, unreadable, layers.read("files", reader.hardware) or {}
+
+    def work(self, pod: Json) -> float:
+        """CPU time that a pod has had so far, seconds; 0 where that cannot be seen."""
+        node = (pod.get("spec") or {}).get("nodeName")
+        if not node:
+            return 0.0
+        uid = str(pod["metadata"]["uid"])
+        return _Layers().read("work", lambda: self._reader(node).work(uid)) or 0.0
+
+    def _reader(self, node: str) -> NodeReader:
+        if node not in self._nodes:
+            shell = self._access.node_shell(node)
+            self._nodes[node] = NodeReader(shell, self._access.kubelet_root)
+        return self._nodes[node]
 
     def _configz(self, node: str, files: dict[str, str], layers: _Layers) -> None:
         """Adds the running configuration of a kubelet, where it may be read."""

@@ -26,8 +26,10 @@ import yaml
 from clusters import providers
 from clusters.provider import Handle
 from conformance import settling
+from conformance.checks.registry import registered
 from conformance.cli import main
 from conformance.collecting import bundle
+from conformance.judging import terms
 
 EVERY = 7
 """One request in so many fails."""
@@ -140,6 +142,17 @@ def no_room() -> None:
     bundle._write = full
 
 
+def bad_check() -> None:
+    """Lets a check break: an error of our own, whatever the cluster is like."""
+
+    def breaks(*_about: object) -> str:
+        raise ZeroDivisionError("a slip of ours")
+
+    broken = {"CPU-COUNT": replace(registered()["CPU-COUNT"], compare=breaks)}
+    patched: Any = terms
+    patched.registered = lambda: {**registered(), **broken}
+
+
 FAULTS: dict[str, Fault] = {"now-and-then": now_and_then, "for-good": for_good}
 
 
@@ -171,6 +184,8 @@ def bad_api(fault: Fault) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "no-room":
         no_room()
+    elif sys.argv[1] == "bad-check":
+        bad_check()
     else:
         bad_api(FAULTS[sys.argv[1]])
     raise SystemExit(main(sys.argv[2:]))

@@ -156,6 +156,26 @@ def test_a_vmi_that_no_node_takes_is_not_observed_for_the_schedulers_reason(tmp_
     assert "didn't match Pod's node affinity/selector" in started["message"]
 
 
+def test_a_check_that_breaks_is_an_error_of_ours_and_never_a_failure(tmp_path: Path) -> None:
+    code, output = conform(tmp_path, *FEW, fault="bad-check")
+    assert code == 2, output
+    findings = report(tmp_path)["findings"]
+    errors = [each for each in findings if each["verdict"] == "error"]
+    assert {each["requirement"] for each in errors} == {"CPU-COUNT"}
+    assert "ZeroDivisionError at faulty_run.py:" in errors[0]["message"]
+    assert not [each for each in findings if each["verdict"] == "fail"]
+
+
+def test_a_node_that_lies_is_found_although_no_vmi_lands_there(tmp_path: Path) -> None:
+    there = ("--shape", "policy-none", "-k", "sockets-2")
+    code, output = conform(tmp_path, *RUN, *there)
+    assert code == 0, output
+    code, output = conform(tmp_path, *RUN, *there, "--break", "label_always_true")
+    assert code == 1, output
+    failed = [each for each in report(tmp_path)["findings"] if each["verdict"] == "fail"]
+    assert {(each["requirement"], each["node"]) for each in failed} == {("NODE-LABEL", "node-2")}
+
+
 def test_two_runs_at_once_are_kept_apart(tmp_path: Path) -> None:
     with (
         running(tmp_path, *FEW, "--keep", "always") as first,

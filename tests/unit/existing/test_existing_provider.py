@@ -257,9 +257,25 @@ def test_huge_pages_of_one_node_are_enough(
     assert ("n1 (64Mi)" in found.reason) is available
 
 
-def test_huge_pages_that_cannot_be_asked_for_are_none(api: FakeApi, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [403, 500])
+def test_c11_what_cannot_be_asked_for_is_not_known(
+    api: FakeApi, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clusters.api.PAUSES", (0.0,))
     access = PROVIDER.connect(up(api, tmp_path / "run"))
-    api.objects["/api/v1/nodes"] = 403
-    found = access.capabilities()["hugepages"]
-    assert not found.available
-    assert "403" in found.reason
+    api.objects["/api/v1/nodes"] = code
+    for name in ("hugepages", "unlabelled-node"):
+        found = access.capabilities()[name]
+        assert found.available is None
+        assert str(code) in found.reason
+
+
+def test_c11_hardware_of_a_node_that_was_not_read_is_not_known(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    access = PROVIDER.connect(up(api, tmp_path / "run"))
+    assert access.capabilities()["numa"].available is False
+    api.objects["/api/v1/pods"] = {"items": []}
+    api.commands["virt-handler"] = lambda *_: (1, b"", b"gone")
+    assert access.capabilities()["numa"].available is None
+    assert access.capabilities()["smt"].available is None
