@@ -129,6 +129,9 @@ def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Compari
 def _since(snapshot: Snapshot) -> str | None:
     """Why the pool may have been another one when compute started; None when nothing says so."""
     started = compute(snapshot).started
+    for each in snapshot.given_back:
+        if not started or _seconds(started, each.partition(" ")[0]) >= 0:
+            return f"another VMI of the run has given CPUs back since then ({each})"
     for pod in snapshot.pods:
         if pod.leaving:
             return f"pod {pod.name} is going, and what it had when compute started is not known"

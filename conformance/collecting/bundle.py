@@ -47,6 +47,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "FaultLog",
+    "GivenBack",
     "Problem",
     "problems",
     "read",
@@ -58,6 +59,7 @@ __all__ = [
 
 RUN = "run.json"
 FAULTS = "faults.jsonl"
+GIVEN_BACK = "given-back.jsonl"
 _READING = "reading the evidence"
 _PROBLEMS = 1000
 """That are read: more say no more."""
@@ -171,6 +173,27 @@ class FaultLog:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
             log.write(json.dumps(text) + "\n")
+
+
+class GivenBack:
+    """CPUs that VMIs of a run gave back to their nodes; processes may share it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / GIVEN_BACK
+
+    def note(self, node: str, when: str, cpus: str) -> None:
+        """Adds what one VMI had, in a single short write."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
+            log.write(json.dumps([node, f"{when} {cpus}"]) + "\n")
+
+    def to(self, node: str) -> tuple[str, ...]:
+        """What was given back to a node so far, oldest first: ``TIME CPULIST``."""
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return ()
+        return tuple(words for place, words in map(json.loads, lines) if place == node)
 
 
 def read(directory: Path) -> Bundle:

@@ -80,6 +80,8 @@ class RawSnapshot:
         torn: what changed while it was read (pod UID, container id); a torn snapshot is
             never judged.
         done: what was done to the cluster since the scenario's last moment, in words.
+        given_back: exclusive CPUs that other VMIs of the run gave back to the node, oldest first:
+            ``TIME CPULIST``, the time in ISO 8601. They leave no other trace.
         gone: when the workload was first seen to have gone from the API, at the moment
             ``deleted``; empty in the evidence of former versions, which kept the last look alone.
         lost: why the recording of this moment cannot be read; it says nothing then.
@@ -106,6 +108,7 @@ class RawSnapshot:
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
     done: tuple[str, ...] = ()
+    given_back: tuple[str, ...] = ()
     gone: str = ""
     lost: str | None = None
 
@@ -512,6 +515,7 @@ class Snapshot:
     not_observed: Mapping[str, str] = field(default_factory=dict)
     torn: str | None = None
     done: tuple[str, ...] = ()
+    given_back: tuple[str, ...] = ()
     gone: str = ""
     moved: str = ""
 

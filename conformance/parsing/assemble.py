@@ -76,6 +76,7 @@ def assemble(raw: RawSnapshot) -> Snapshot:
         not_observed=layers.not_observed,
         torn=raw.torn,
         done=raw.done,
+        given_back=raw.given_back,
         gone=raw.gone,
         moved="" if _runs(raw) else last_movement(raw),
     )

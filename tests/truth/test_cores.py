@@ -146,6 +146,23 @@ def test_c19_others_may_have_given_it_back_since(change: Any) -> None:
     assert judged("SMT-SIBLINGS", APART, pod_objects(change)).verdict is UNSEEN
 
 
+def started(pods: list[Any]) -> None:
+    pods[0]["status"]["containerStatuses"][0]["state"] = {
+        "running": {"startedAt": "2026-08-01T09:58:00Z"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "verdict"),
+    [("2026-08-01T09:59:00.000+00:00", UNSEEN), ("2026-08-01T09:57:59.000+00:00", BROKEN)],
+)
+def test_c19_another_vmi_of_the_run_gave_a_core_back(when: str, verdict: Any) -> None:
+    def gone(raw: RawSnapshot) -> RawSnapshot:
+        return replace(raw, given_back=(f"{when} 10-11",))
+
+    assert judged("SMT-SIBLINGS", APART, pod_objects(started), gone).verdict is verdict
+
+
 def test_c19_kubelets_take_whole_cores_first() -> None:
     """The rule of the check, by the answers of a real kubelet."""
     compared = 0
