@@ -20,7 +20,6 @@ from conformance.exits import Exit
 from reports.document import Standing
 from reports.wording import STANDINGS
 
-ALL = "all"
 LOG = "run.log"
 REPORT = "report.json"
 WORST_FIRST = (

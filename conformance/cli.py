@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from clusters import needs, providers, rundir, scratch
 from clusters.provider import ClusterError
 from clusters.shape import SHAPES
-from conformance import campaign, options
+from conformance import options
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.options import PROFILES
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     options.declare(
         run.add_argument,
         (options.CLUSTER, *options.SPEC, *options.RUN),
-        more={"--shape": campaign.ALL, "--profile": campaign.ALL},
+        more={"--shape": options.ALL, "--profile": options.ALL},
     )
     run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
@@ -195,7 +195,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     needs.prepare(needs.NEEDS.get(arguments.cluster))
-    if campaign.ALL in (arguments.shape, arguments.profile):
+    if options.ALL in (arguments.shape, arguments.profile):
         return _run_each(arguments)
     _say(
         f"matrix {arguments.matrix} of profile {arguments.profile}, cluster {arguments.cluster}, "
@@ -233,11 +233,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _run_each(arguments: argparse.Namespace) -> int:
     """One run for each shape or profile that ``all`` stands for."""
-    if arguments.shape == campaign.ALL and arguments.cluster == "existing":
+    from conformance import campaign
+
+    if arguments.shape == options.ALL and arguments.cluster == "existing":
         print("conform: an existing cluster has the shape that it has", file=sys.stderr)
         return Exit.USAGE
-    shapes = SHAPES if arguments.shape == campaign.ALL else [arguments.shape]
-    profiles = PROFILES if arguments.profile == campaign.ALL else [arguments.profile]
+    shapes = SHAPES if arguments.shape == options.ALL else [arguments.shape]
+    profiles = PROFILES if arguments.profile == options.ALL else [arguments.profile]
     own = ("--shape", "--profile", "--report-dir")
     rest = [each for each in (*options.SPEC, *options.RUN) if each.flag not in own]
     shared = [

@@ -15,13 +15,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clusters import providers
 from clusters.embedded.faults import SWITCHES
 from clusters.shape import KUBELET_ROOT, SHAPES, ClusterSpec
 from conformance.exits import Insist
-from conformance.matrix.manifests import Images
+
+if TYPE_CHECKING:
+    from conformance.matrix.manifests import Images
 
 NO_MORE: Mapping[str, str] = MappingProxyType({})
 Declare = Callable[..., object]
@@ -169,6 +171,8 @@ SPEC = (
     *KUBECONFIG,
 )
 """Which cluster is asked for; `cluster_spec` reads them."""
+ALL = "all"
+"""Every shape, or every profile: a campaign."""
 PROFILES = ("v1", "v1alpha2")
 PROFILE = Option(
     "--profile",
@@ -304,6 +308,8 @@ def _words(value: ValueOf, options: Iterable[Option], *, recorded: bool = False)
 
 def images(value: ValueOf) -> Images:
     """The images that the options ask for."""
+    from conformance.matrix.manifests import Images
+
     return Images.below(value("image_prefix"), value("guest_image"))
 
 
