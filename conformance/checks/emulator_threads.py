@@ -91,6 +91,9 @@ def only_vcpus_stay_in_the_root(
         for why in unread(snapshot, container)
         if container.unplaced or f"/{HOUSEKEEPING}/" in why
     ]
+    # Whoever sits in it proves that it is there.
+    if any(thread.cgroup == f"{container.cgroup}/{HOUSEKEEPING}" for thread in container.threads):
+        hidden.append(f"no cpuset.cpus.effective of {root}/{HOUSEKEEPING}, where threads are")
     if cpus is None and hidden:
         seen.missing(f"{HOUSEKEEPING} was not read: {hidden[0]}")
     elif cpus is None:

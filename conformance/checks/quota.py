@@ -30,6 +30,9 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
             if source in snapshot.unreadable:
                 seen.missing(f"{source} was not read: {snapshot.unreadable[source]}")
             continue
+        if not each.cpu_max:
+            seen.missing(f"{source} was read as empty")
+            continue
         what = "compute" if each is own else f"the cgroup {each.cgroup} that compute is in"
         throttled = f", throttled {each.throttled} times" if each.throttled else ""
         seen.saw(f"quota of {what}", each.cpu_max + throttled, source)

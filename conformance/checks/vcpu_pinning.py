@@ -190,7 +190,10 @@ def unknown_vcpus(found: Threads) -> str:
 
 def _unseen(snapshot: Snapshot) -> str | None:
     """Why threads may be missing that are there; None when all were read."""
-    reasons = unread(snapshot, compute(snapshot))
+    container = compute(snapshot)
+    reasons = unread(snapshot, container) or [
+        f"thread {tid} is in its cgroup, and its status was not read" for tid in container.unseen
+    ]
     return f"not all of compute was read: {reasons[0]}" if reasons else None
 
 

@@ -106,13 +106,15 @@ def shallow(value: object) -> bool:
     """Whether it can be written into a report: not nested too deeply."""
     level = [value]
     for _ in range(_DEEPEST):
+        if not level:
+            return True
         level = [
             child
             for each in level
             if isinstance(each, dict | list)
             for child in (each.values() if isinstance(each, dict) else each)
         ]
-    return not level
+    return False
 
 
 @contextlib.contextmanager
