@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
+from conformance.model.defect import defect
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
@@ -104,23 +104,13 @@ def _finding(requirement: str, look: str, compare: Callable[[Comparison], str]) 
         comparison.missing(str(reason))
         kept = ""
     except Exception as error:
-        return defect(requirement, error)
+        return broken(requirement, error)
     return comparison.finding(requirement, kept, look)
 
 
-def defect(requirement: str, error: Exception) -> Finding:
+def broken(requirement: str, error: Exception) -> Finding:
     """The finding of a judge that broke: never a word about the cluster."""
-    return Finding(requirement, Verdict.ERROR, f"the harness itself broke: {whereabouts(error)}")
-
-
-def whereabouts(error: BaseException) -> str:
-    """An unexpected exception in one line, with its type and the place that raised it."""
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code.co_filename
-        place = f" at {Path(code).name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}{place}: {error}"
+    return Finding(requirement, Verdict.ERROR, defect(error))
 
 
 _CHECKS: dict[str, Check] = {}

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from clusters.access import AccessError, ClusterAccess
-from conformance.checks.registry import whereabouts
 from conformance.collecting import api as paths
 from conformance.collecting.api import Api, ApiError, Json
 from conformance.collecting.node import KUBELET, NodeReader
+from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
 from conformance.parsing.errors import ParseError
 from conformance.parsing.guest import guest
@@ -408,7 +408,7 @@ class _Layers:
             self.missing(layer, str(error))
         except Exception as error:
             # What the harness does not understand of one layer costs that layer, and not the run.
-            self.missing(layer, f"the harness itself broke: {whereabouts(error)}")
+            self.missing(layer, defect(error))
         return None
 
     def missing(self, layer: str, why: str) -> None:

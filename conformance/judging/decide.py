@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.checks.alignment import turned_away
-from conformance.checks.registry import Check, Loop, StoryCheck, defect, registered
+from conformance.checks.registry import Check, Loop, StoryCheck, broken, registered
 from conformance.checks.starting import STARTED, waits_for_room
 from conformance.editions import labels
 from conformance.judging.loops import told_unseen, unseen
@@ -228,7 +228,7 @@ def judge(
     try:
         finding = _judge(terms, requirement, check, snapshot, expectation)
     except Exception as error:
-        finding = defect(requirement.id, error)
+        finding = broken(requirement.id, error)
     return replace(
         finding,
         case=snapshot.case,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
+from conformance.model.defect import defect
 from conformance.model.evidence import (
     Checkpoint,
     Domain,
@@ -28,6 +29,10 @@ from conformance.parsing.moments import last_movement
 from conformance.parsing.residents import Residents
 from conformance.parsing.topology import topology
 
+_LAYERS = (
+    *("vmi", "pod", "pods", "node", "topology", "kubelet", "checkpoint", "cgroups", "threads"),
+    *("domain", "live", "guest", "rejection", "files", "events"),
+)
 CHECKPOINT = "cpu_manager_state"
 """Name of the kubelet's checkpoint, below its root."""
 CONFIGZ = "/configz"
@@ -37,12 +42,27 @@ CONFIG = "/config.yaml"
 
 
 def assemble(raw: RawSnapshot) -> Snapshot:
-    """Parses a recording. Pure.
+    """Parses a recording. Pure, and it never raises.
 
     A layer that cannot be parsed is absent from the snapshot, and `Snapshot.not_observed`
     says why, quoting the text: the layers are ``vmi pod pods node topology kubelet
     checkpoint cgroups threads host domain live guest rejection``.
     """
+    try:
+        return _assemble(raw)
+    except Exception as error:
+        return Snapshot(
+            case=raw.case,
+            scenario=raw.scenario,
+            moment=raw.moment,
+            began=raw.began,
+            ended=raw.ended,
+            manifest=raw.manifest,
+            not_observed=dict.fromkeys(_LAYERS, defect(error)),
+        )
+
+
+def _assemble(raw: RawSnapshot) -> Snapshot:
     layers = Layers(raw.not_observed)
     on_node = _on_node(Same(raw.pods, raw.files))
     pod = layers.read("pod", lambda: _own_pod(raw, on_node))
