@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from enum import IntEnum, StrEnum
 from typing import NoReturn
@@ -37,13 +39,33 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 """What ends a run beside an interrupt: it judges what it has and cleans up."""
 
 
-def interrupt(_number: int, _frame: object) -> NoReturn:
+def interrupt(number: int, _frame: object) -> NoReturn:
     """A handler: as if it had been Ctrl-C."""
+    if number == signal.SIGHUP:
+        forget_lost_terminals()
     raise KeyboardInterrupt
+
+
+def forget_lost_terminals() -> None:
+    """Has what goes to a terminal that hung up go nowhere.
+
+    Each write to it would be an error of its own, and hide the verdict and its exit code.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(_DESCRIPTORS):
+        with contextlib.suppress(OSError):
+            if os.fstat(descriptor).st_rdev in _terminals and not os.isatty(descriptor):
+                os.dup2(nowhere, descriptor, inheritable=os.get_inheritable(descriptor))
+    os.close(nowhere)
+
+
+_terminals: set[int] = set()
+_DESCRIPTORS = 256
 
 
 def ends_like_an_interrupt() -> None:
     """Handles `ENDING`; a hang-up that is ignored, as below ``nohup``, stays so."""
+    _terminals.update(os.fstat(each).st_rdev for each in range(3) if os.isatty(each))
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -97,6 +98,29 @@ def test_a_run_is_conformant_and_its_evidence_alone_says_so_again(tmp_path: Path
     judged = json.loads((tmp_path / "out" / "report.json").read_text())
     assert judged["findings"] == report["findings"]
     assert judged["conclusion"] == report["conclusion"]
+
+
+def test_a_terminal_that_goes_ends_a_run_and_hides_nothing(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    run = subprocess.Popen(
+        [
+            *("setsid", "--ctty", sys.executable, "-m", "conformance"),
+            *("run", "--cluster", "simulated", "-n", "2"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    printed = b""
+    while b"requirements kept" not in printed:
+        printed += os.read(master, 4096)
+    os.close(master)
+    assert run.wait() == 130, printed.decode()
+    report = json.loads((tmp_path / "reports-out" / "report.json").read_text())
+    assert report["conclusion"]["outcome"] == "interrupted"
 
 
 def test_evidence_that_is_taken_away_is_missed(tmp_path: Path) -> None:
