@@ -276,7 +276,9 @@ def _disk_rules(vmi: Object) -> Iterator[Cause]:
         target: Object = next((disk[kind] for kind in _TARGETS if disk.get(kind) is not None), {})
         bus = target.get("bus") or _DEFAULT_BUS
         if disk.get("dedicatedIOThread") and bus != "virtio":
-            yield Cause(UNSUPPORTED, f"IOThreads are not supported for disks on a {bus} bus", field)
+            # pkg/storage/admitters/disks.go appends the whole path to a path that has it already.
+            named = f"{_DOMAIN}.devices.disks.domain.devices.disks[{index}]"
+            yield Cause(UNSUPPORTED, f"IOThreads are not supported for disks on a {bus} bus", named)
 
 
 def _mandatory_rules(vmi: Object) -> Iterator[Cause]:

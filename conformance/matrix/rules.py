@@ -292,13 +292,15 @@ def iothreads_policy_known(vmi: Placement) -> bool:
 @rule(
     "iothreads-on-virtio",
     f.DISK,
+    f.DISK_AS_NAMED,
     source="kubevirt disks.go: libvirt offers IOThreads to disks on the bus virtio alone",
 )
 def iothreads_on_virtio(vmi: Placement) -> Fields:
     """A disk with an IOThread of its own is on another bus than virtio."""
     return tuple(
-        f.DISK.replace("*", str(disk.index))
+        path.replace("*", str(disk.index))
         for disk in vmi.iothread_disks
+        for path in (f.DISK, f.DISK_AS_NAMED)
         if (disk.bus or vmi.on.bus) != "virtio"
         and (vmi.on.virtio_alone or (disk.plain and (disk.bus or vmi.on.bus) == "sata"))
     )

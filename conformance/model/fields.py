@@ -27,6 +27,8 @@ IOTHREADS_POLICY = f"{DOMAIN}.ioThreadsPolicy"
 IOTHREADS_COUNT = f"{DOMAIN}.ioThreads.supplementalPoolThreadCount"
 IOTHREADS_COUNT_AS_NAMED = f"{DOMAIN}.ioThreads.count"
 DISK = f"{DOMAIN}.devices.disks[*]"
+DISK_AS_NAMED = f"{DOMAIN}.devices.disks.domain.devices.disks[*]"
+"""So kubevirt disks.go (v1.8.4, v1.9.0) writes the path of a disk with an IOThread: its end twice."""
 MACHINE = f"{DOMAIN}.machine.type"
 
 PROMISED = frozenset(
