@@ -28,7 +28,7 @@ IOTHREADS_COUNT = f"{DOMAIN}.ioThreads.supplementalPoolThreadCount"
 IOTHREADS_COUNT_AS_NAMED = f"{DOMAIN}.ioThreads.count"
 DISK = f"{DOMAIN}.devices.disks[*]"
 DISK_AS_NAMED = f"{DOMAIN}.devices.disks.domain.devices.disks[*]"
-"""So kubevirt disks.go (v1.8.4, v1.9.0) writes the path of a disk with an IOThread: its end twice."""
+"""So kubevirt disks.go (v1.8.4, v1.9.0) names a disk with an IOThread: the path is there twice."""
 MACHINE = f"{DOMAIN}.machine.type"
 
 PROMISED = frozenset(
