@@ -43,6 +43,8 @@ def emulator_has_its_own_pcpu(
         seen.wrong(
             f"the emulator is pinned to {len(emulator)} pCPUs ({emulator}) instead of "
             f"{expectation.emulator_cpus} ({source})",
+            # libvirt pins before the guest runs, and nothing sweeps that.
+            final=True,
             doubt=expectation.doubts.get("emulator"),
         )
     if emulator & vcpus:

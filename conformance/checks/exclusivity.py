@@ -51,15 +51,15 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
     if limit != wanted * 1000:
         seen.wrong(f"compute is limited to {limit}m CPU instead of {asked}", doubt=doubt)
     for name, cpus in (
-        ("the kubelet's checkpoint gives", saw_entry(snapshot, seen)),
-        ("its cpuset holds", saw_cpuset(snapshot, seen)),
+        ("the kubelet's checkpoint gives compute", saw_entry(snapshot, seen)),
+        ("the cpuset of compute holds", saw_cpuset(snapshot, seen)),
     ):
         if len(cpus) != wanted:
             # What the kubelet and the kernel give must be what the limit says, whatever was asked.
             own = (doubt if len(cpus) * 1000 == limit else None) or untold(snapshot)
             if own is None and pod.resizing:
                 own = f"the resources of pod {pod.name} are being changed in place"
-            seen.wrong(f"{name} compute {len(cpus)} pCPUs ({cpus}) instead of {asked}", doubt=own)
+            seen.wrong(f"{name} {len(cpus)} pCPUs ({cpus}) instead of {asked}", doubt=own)
     return f"compute owns {wanted} pCPUs ({entry(snapshot)}), as asked"
 
 

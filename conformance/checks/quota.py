@@ -42,7 +42,7 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
             continue
         where = "" if each is own else f" in {what}"
         clause = (
-            "compute owns its CPUs and is throttled all the same: cpu.max is "
+            "compute owns its CPUs and is limited all the same: cpu.max is "
             f"{each.cpu_max} instead of max{where}{throttled} ({source}, kubelet "
             f"{version or 'unknown'})"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated
-from conformance.checks.witnesses import checkpoint, node, saw_cpuset, saw_entry
+from conformance.checks.witnesses import checkpoint, node, saw_entry
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Kubelet, Node, Snapshot
 from conformance.model.expectation import Expectation
@@ -58,7 +58,8 @@ def reserved_is_left_alone(snapshot: Snapshot, _: Expectation, seen: Comparison)
     """No exclusive pCPU is reserved for the system, and as many are left to it as are."""
     found, state = node(snapshot), checkpoint(snapshot)
     kubelet = found.kubelet
-    own = saw_entry(snapshot, seen) | saw_cpuset(snapshot, seen)
+    # What its cgroup has beside that is no gift of the kubelet: CPU-EXCLUSIVE tells.
+    own = saw_entry(snapshot, seen)
     if kubelet is None:
         why = snapshot.not_observed.get("kubelet", "the kubelet's configuration was not read")
         seen.missing(why)

@@ -17,8 +17,9 @@ from conformance.checks.witnesses import (
     topology,
 )
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Snapshot
+from conformance.model.evidence import Checkpoint, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.topology import Topology
 
 
 @check(
@@ -118,12 +119,28 @@ def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Compari
         return
     clause = (
         f"compute was given {owned} with {whole} whole cores, although "
-        f"{' and '.join(str(core) for core in sorted(cores, key=min))} were free by the shared "
-        f"pool {state.default} of the same {state.path}"
+        f"{' and '.join(str(core) for core in sorted(cores, key=min))} were to be had: its own, or "
+        f"free by the shared pool {state.default} of the same {state.path}"
     )
-    if doubt := unconfigured(kubelet) or _since(snapshot):
+    if doubt := unconfigured(kubelet) or _since(snapshot) or _elsewhere(host, state, owned):
         raise Unobserved(f"{clause}; but {doubt}")
     seen.wrong(clause)
+
+
+def _elsewhere(host: Topology, state: Checkpoint, owned: CpuSet) -> str | None:
+    """Why the whole cores may have been given back since, by somebody who left no trace.
+
+    The other threads of the cores that compute has in part tell: where all of them are free, it
+    could have been given whole ones. Where others have them, the node was crowded then.
+    """
+    partly = [core for core in host.cores if core & owned and not core <= owned]
+    taken = CpuSet.union_of(partly) - owned - state.default
+    if not taken:
+        return None
+    return (
+        f"pCPU {taken}, the other threads of its cores, belong to others, so that the node was "
+        "crowded then, and who has left since is not known"
+    )
 
 
 def _since(snapshot: Snapshot) -> str | None:

@@ -157,17 +157,25 @@ def _enough(span: Sequence[Snapshot]) -> timedelta:
 
 
 def _newest(last: Snapshot) -> datetime | None:
-    """When the last container with exclusive CPUs was started on the node."""
+    """When a container was last given exclusive CPUs on the node, at the latest.
+
+    The kubelet gives them when it admits the pod, or when a container starts anew; of an owner
+    that is not listed, it may have been just now.
+    """
     state = last.node.checkpoint if last.node else None
     if state is None:
         return None
-    started = (
-        moment(container.started)
-        for pod in last.pods
-        for container in pod.containers
-        if (pod.uid, container.name) in state.entries
-    )
-    return max(filter(None, started), default=None)
+    times: list[datetime] = []
+    unknown = {uid for uid, _name in state.entries}
+    for pod in last.pods:
+        owners = [each for each in pod.containers if (pod.uid, each.name) in state.entries]
+        if owners:
+            known = [moment(pod.admitted), *(moment(each.started) for each in owners)]
+            times += [each for each in known if each is not None]
+            unknown.discard(pod.uid)
+    if unknown:
+        times.append(_began(last))
+    return max(times, default=None)
 
 
 def _gone(last: Snapshot) -> datetime | None:

@@ -239,6 +239,7 @@ class Pod:
             be CPUs.
         resizing: whether its resources are being changed in place.
         leaving: whether its deletion has begun.
+        admitted: when its kubelet took it (``.status.startTime``); None before that.
     """
 
     namespace: str
@@ -256,6 +257,7 @@ class Pod:
     claims: tuple[str, ...] = ()
     resizing: bool = False
     leaving: bool = False
+    admitted: str | None = None
 
     def container(self, name: str) -> Container | None:
         """The container of that name, init containers included."""

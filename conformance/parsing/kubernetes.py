@@ -73,6 +73,7 @@ def pod(obj: Json) -> Pod:
             for condition in status.get("conditions") or ()
         ),
         leaving=bool(meta.get("deletionTimestamp")),
+        admitted=status.get("startTime"),
     )
 
 
