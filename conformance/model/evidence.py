@@ -524,7 +524,8 @@ class Snapshot:
     @property
     def subject(self) -> str:
         """Name of the VMI or pod that was looked at; empty where a node was."""
-        return str(self.manifest.get("metadata", {}).get("name", ""))
+        metadata = self.manifest.get("metadata")
+        return str(metadata.get("name", "")) if isinstance(metadata, Mapping) else ""
 
 
 @dataclass(frozen=True)

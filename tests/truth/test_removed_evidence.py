@@ -5,6 +5,7 @@ Each test takes another part away, in every place or in places that a seed choos
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -161,7 +162,7 @@ def swapped(value: Any, chance: random.Random) -> Any:
             key = chance.randrange(len(value))
         value[key] = swapped(value[key], chance)
         return value
-    return chance.choice(SWAPS)
+    return copy.deepcopy(chance.choice(SWAPS))
 
 
 @pytest.mark.parametrize("seed", range(8))
