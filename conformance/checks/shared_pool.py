@@ -13,6 +13,7 @@ from conformance.checks.witnesses import (
     incomplete,
     node,
     residents,
+    taken,
     title,
     topology,
 )
@@ -92,9 +93,9 @@ def _kept_out(snapshot: Snapshot, state: Checkpoint) -> CpuSet:
 def _confined(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Comparison) -> int:
     """Objects to whoever leaves the pool; the number of containers that live in it."""
     number = 0
-    # A pCPU is given when the kubelet admits its owner, whether that has started or not; whoever
-    # is there is moved when it reconciles next, which this check settles by.
-    allowed = topology(snapshot).online - state.given - kept
+    # Whoever is on a pCPU when it is given is moved when the kubelet reconciles next, which this
+    # check settles by.
+    allowed = topology(snapshot).online - taken(snapshot) - kept
     for cpus, containers in residents(snapshot).items():
         others = [
             (pod, container)

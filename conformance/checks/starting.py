@@ -31,6 +31,8 @@ _OTHERS = re.compile(
     r"|CreateContainerConfigError|Cannot allocate memory)"
     # A device that has run out: UnexpectedAdmissionError is of the CPU manager too.
     r"|\bdevices\.kubevirt\.io/"
+    # A launcher that gave up its own parts by the clock, as on a node that starves: seen of 1.8.4.
+    r"|\bpanic: [^\n]*?(?:context deadline exceeded|timed out|timeout)"
 )
 """What says that room, an image or somebody else keeps a VMI from running."""
 _FAILURES = re.compile(

@@ -155,6 +155,31 @@ def test_what_ran_out_of_memory_is_not_observed(recording: Recording) -> None:
     assert "ended with 137 (OOMKilled)" in words
 
 
+@pytest.mark.parametrize(
+    ("words", "fails"),
+    [
+        ("panic: failed to connect to virtqemud: context deadline exceeded", False),
+        ("panic: runtime error: index out of range [4] with length 4", True),
+    ],
+)
+def test_a_launcher_that_gave_up_by_the_clock_is_not_observed(
+    recording: Recording, words: str, *, fails: bool
+) -> None:
+    """A real launcher gives its libvirt ten seconds, which a busy node may not have."""
+
+    def panicked(shot: Shot) -> None:
+        ended("compute", 2)(shot)
+        for pod in shot.own:
+            for status in pod["status"]["containerStatuses"]:
+                if status["name"] == "compute":
+                    status["state"]["terminated"]["message"] = words
+
+    change(recording, panicked, CASE)
+    verdict, said = findings(recording)["RUN-STARTED"]
+    assert verdict is (Verdict.FAIL if fails else Verdict.NOT_OBSERVED)
+    assert words in said
+
+
 def test_a_vmi_that_somebody_deletes_is_not_observed(recording: Recording) -> None:
     def delete(shot: Shot) -> None:
         phase("Failed")(shot)
