@@ -328,3 +328,42 @@ def test_nothing_of_a_container_whose_processes_are_nowhere_is_believed() -> Non
     layout = [*crun(good.ROOT), without("/cgroup.threads")]
     assert judged("CPU-COUNT", *layout).verdict is UNSEEN
     assert judged("CPU-COUNT", *crun(good.ROOT)).verdict is KEPT
+
+
+def owner(state: dict[str, Any]) -> list[Any]:
+    """A neighbour that the kubelet gave 8-9, in some state; virt-handler is still there."""
+    uid = "cafebabe-0000-4000-8000-000000000002"
+
+    def edit(pods: list[Any]) -> None:
+        amounts = {"cpu": "2", "memory": "64Mi"}
+        own = {"name": "own", "resources": {"requests": amounts, "limits": amounts}}
+        pods.append(
+            {
+                "metadata": {"namespace": "ns", "name": "neighbour", "uid": uid},
+                "spec": {"nodeName": good.NODE, "containers": [own]},
+                "status": {
+                    "phase": "Pending",
+                    "qosClass": "Guaranteed",
+                    "containerStatuses": [{"name": "own", "restartCount": 0, "state": state}],
+                },
+            }
+        )
+
+    def gives(state: Any) -> None:
+        state["entries"][uid] = {"own": "8-9"}
+        state["defaultCpuSet"] = "0-1,5,10-11"
+
+    return [pod_objects(edit), checkpoint(gives)]
+
+
+def test_cpus_are_given_when_the_kubelet_admits_whoever_has_started() -> None:
+    waits = {"waiting": {"reason": "ContainerCreating"}}
+    finding = judged("CPU-POOL", *owner(waits))
+    assert finding.verdict is BROKEN
+    assert "8-9" in finding.message
+
+
+def test_cpus_of_an_owner_that_has_ended_disturb_nobody() -> None:
+    """A real kubelet goes on to list them, and lets others in."""
+    over = {"terminated": {"exitCode": 2, "finishedAt": "2026-08-01T09:00:00Z"}}
+    assert judged("CPU-POOL", *owner(over)).verdict is KEPT
