@@ -164,6 +164,8 @@ def _read(path: Path) -> object:
 def _remove(path: Path) -> None:
     for note in (_sums(path), _checked(path)):
         note.unlink(missing_ok=True)
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
 
 

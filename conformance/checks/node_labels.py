@@ -29,6 +29,8 @@ from conformance.model.expectation import Expectation
 def label_tells_the_policy(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
     """The label is true on a node with the static policy, and on no other."""
     found = node(snapshot)
+    if not found.labels:
+        raise Unobserved(f"node {found.name} shows no label at all, not even the kubelet's own")
     _require_claim(snapshot, found, expectation)
     policies = {}
     if found.checkpoint is not None:

@@ -13,6 +13,8 @@ from conformance.matrix.oracle import expect
 from conformance.model.release import Release
 from conformance.parsing.setting import setting
 from reports.document import Verdict
+from tests.selfproof.mutations import set_path
+from tests.truth.changes import BROKEN, UNSEEN, judged
 from tests.truth.recordings import Recording
 
 BOTH = '"cpumanager": "true", '
@@ -179,3 +181,11 @@ def test_c04_a_run_begins_on_nodes_of_every_release(labels: dict[str, str], stat
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     }
     assert labelled([node]).state is state
+
+
+def test_a_node_object_without_any_label_tells_nothing_of_the_cpu_manager() -> None:
+    """Every kubelet labels its node with its name: such an object did not come whole."""
+    bare = set_path("node", "metadata", "labels", value={})
+    assert judged("NODE-LABEL", bare).verdict is UNSEEN
+    others = set_path("node", "metadata", "labels", value={"kubernetes.io/hostname": "node-1"})
+    assert judged("NODE-LABEL", others).verdict is BROKEN

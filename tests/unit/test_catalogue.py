@@ -96,8 +96,11 @@ def test_the_page_is_what_the_generator_writes() -> None:
 
 
 def test_the_data_files_are_shipped() -> None:
+    """The wheel takes packages whole, with whatever lies in them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert "*.yaml" in project["tool"]["setuptools"]["package-data"]["*"]
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert "conformance" in wheel["packages"]
+    assert not {"only-include", "exclude"} & wheel.keys()
 
 
 def test_an_unknown_requirement_is_an_error() -> None:
