@@ -1,0 +1,61 @@
+"""Evidence of a released KubeVirt: v1.8.4 on Kubernetes 1.36.2, on a node that starved.
+
+Two VMIs of the smoke matrix, recorded through virt-handler while a third one's launcher had given
+up. The connection to virt-handler broke while their release was looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from conformance.collecting.bundle import read
+from conformance.judging.report import judge
+from reports.document import Verdict
+
+RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.8.4.tar.xz"
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    with tarfile.open(RECORDED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def by_verdict(evidence: Path, case: str, verdict: Verdict) -> set[str]:
+    found = judge(read(evidence)).findings
+    return {each.requirement for each in found if each.case == case and each.verdict is verdict}
+
+
+@pytest.mark.parametrize("case", ["isolate-io", "sockets-2"])
+def test_what_could_be_seen_of_it_is_kept_and_nothing_is_broken(evidence: Path, case: str) -> None:
+    assert not by_verdict(evidence, case, Verdict.FAIL)
+    kept = by_verdict(evidence, case, Verdict.PASS)
+    assert {"RUN-STARTED", "QOS-POD", "CPU-COUNT", "PIN-XML", "PIN-LIVE", "PIN-THREADS"} <= kept
+    assert {"PIN-CGROUP", "CPU-QUOTA", "NODE-LABEL", "NODE-SELECT", "GUEST-TOPOLOGY"} <= kept
+    if case == "isolate-io":
+        assert {"EMU-ISOLATED", "EMU-HOUSEKEEPING", "IOT-ISOLATED", "IOT-WITHIN"} <= kept
+
+
+def test_versions_of_everything_are_told(evidence: Path) -> None:
+    setting = judge(read(evidence)).setting
+    assert setting is not None
+    assert (setting.kubevirt, setting.kubernetes) == ("v1.8.4", "v1.36.2")
+    assert any("libvirt 11.3.0" in each for each in setting.libvirt)
+
+
+def test_twin_a_vcpu_thread_that_was_moved_is_broken(evidence: Path) -> None:
+    (snapshot,) = (evidence / "snapshots").glob("sockets-2.running.*.json")
+    shared = evidence / "nodes" / f"{json.loads(snapshot.read_text())['on_node']}.json"
+    pods, files = json.loads(shared.read_text())
+    (path, *_) = [path for path, text in files.items() if text.startswith("Name:\tCPU 0/KVM")]
+    text = files[path]
+    start = text.index("Cpus_allowed_list:")
+    files[path] = f"{text[:start]}Cpus_allowed_list:\t0-11"
+    shared.write_text(json.dumps([pods, files]))
+    failed = {each.requirement for each in judge(read(evidence)).findings if each.verdict == "fail"}
+    assert "PIN-THREADS" in failed
