@@ -10,6 +10,7 @@ from conformance.checks.witnesses import (
     checkpoint,
     claimed,
     cpuset_source,
+    held,
     incomplete,
     node,
     residents,
@@ -93,26 +94,33 @@ def _kept_out(snapshot: Snapshot, state: Checkpoint) -> CpuSet:
 def _confined(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Comparison) -> int:
     """Objects to whoever leaves the pool; the number of containers that live in it."""
     number = 0
-    # Whoever is on a pCPU when it is given is moved when the kubelet reconciles next, which this
-    # check settles by.
-    allowed = topology(snapshot).online - taken(snapshot) - kept
+    # A pCPU whose new owner has not started yet is being cleared, and disturbs nobody meanwhile.
+    allowed = topology(snapshot).online - held(snapshot) - kept
+    awaited = taken(snapshot) - held(snapshot)
     for cpus, containers in residents(snapshot).items():
         others = [
             (pod, container)
             for pod, container in containers
             if (pod.uid, container.name) not in state.entries and pod.uid not in state.pods
         ]
-        if cpus is not None and cpus <= allowed:
+        if cpus is not None and cpus <= allowed - awaited:
             number += len(others)
         else:
-            number += sum(_stays_in(*each, allowed, state.default, seen) for each in others)
+            number += sum(
+                _stays_in(*each, allowed, awaited, state.default, seen) for each in others
+            )
     where = f"{CGROUPS}, cpuset.cpus.effective of each"
     seen.saw("containers without exclusive CPUs", number, where)
     return number
 
 
-def _stays_in(
-    pod: Pod, container: Container, allowed: CpuSet, pool: CpuSet, seen: Comparison
+def _stays_in(  # noqa: PLR0917 - the sets of one look, in one place
+    pod: Pod,
+    container: Container,
+    allowed: CpuSet,
+    awaited: CpuSet,
+    pool: CpuSet,
+    seen: Comparison,
 ) -> bool:
     """Whether its cpuset was seen; objects when that leaves the pool."""
     name = title(pod, container)
@@ -126,5 +134,10 @@ def _stays_in(
             f"{name} may run on {container.cpuset - allowed}, outside of the shared pool "
             f"{pool}: its cpuset is {container.cpuset} ({source})",
             doubt=claimed(pod),
+        )
+    elif container.cpuset & awaited:
+        seen.note(
+            f"{name} may still run on {container.cpuset & awaited}, which the kubelet has given "
+            "to somebody who has not started yet"
         )
     return True
