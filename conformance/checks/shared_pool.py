@@ -7,6 +7,7 @@ from conformance.checks.registry import Loop, admitted, check
 from conformance.checks.reservation import STRICT, reserved_number, unconfigured
 from conformance.checks.witnesses import (
     CGROUPS,
+    awaited,
     checkpoint,
     claimed,
     cpuset_source,
@@ -14,7 +15,6 @@ from conformance.checks.witnesses import (
     incomplete,
     node,
     residents,
-    taken,
     title,
     topology,
 )
@@ -96,18 +96,19 @@ def _confined(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Compari
     number = 0
     # A pCPU whose new owner has not started yet is being cleared, and disturbs nobody meanwhile.
     allowed = topology(snapshot).online - held(snapshot) - kept
-    awaited = taken(snapshot) - held(snapshot)
+    cleared = awaited(snapshot)
+    free = allowed - cleared
     for cpus, containers in residents(snapshot).items():
         others = [
             (pod, container)
             for pod, container in containers
             if (pod.uid, container.name) not in state.entries and pod.uid not in state.pods
         ]
-        if cpus is not None and cpus <= allowed - awaited:
+        if cpus is not None and cpus <= free:
             number += len(others)
         else:
             number += sum(
-                _stays_in(*each, allowed, awaited, state.default, seen) for each in others
+                _stays_in(*each, allowed, cleared, state.default, seen) for each in others
             )
     where = f"{CGROUPS}, cpuset.cpus.effective of each"
     seen.saw("containers without exclusive CPUs", number, where)
@@ -118,7 +119,7 @@ def _stays_in(  # noqa: PLR0917 - the sets of one look, in one place
     pod: Pod,
     container: Container,
     allowed: CpuSet,
-    awaited: CpuSet,
+    cleared: CpuSet,
     pool: CpuSet,
     seen: Comparison,
 ) -> bool:
@@ -135,9 +136,9 @@ def _stays_in(  # noqa: PLR0917 - the sets of one look, in one place
             f"{pool}: its cpuset is {container.cpuset} ({source})",
             doubt=claimed(pod),
         )
-    elif container.cpuset & awaited:
+    elif container.cpuset & cleared:
         seen.note(
-            f"{name} may still run on {container.cpuset & awaited}, which the kubelet has given "
+            f"{name} may still run on {container.cpuset & cleared}, which the kubelet has given "
             "to somebody who has not started yet"
         )
     return True

@@ -120,21 +120,26 @@ def held(snapshot: Snapshot) -> CpuSet:
     return _held(Same(snapshot.pods, checkpoint(snapshot)))
 
 
-def taken(snapshot: Snapshot) -> CpuSet:
-    """Exclusive CPUs whose container runs or has yet to start, as far as the API shows.
+def awaited(snapshot: Snapshot) -> CpuSet:
+    """Exclusive CPUs whose container has yet to start, as far as the API shows.
 
     They are given when the kubelet admits the pod. Of a container that has ended the checkpoint
     goes on to list them while the pod is there, and a real kubelet (1.36) was seen to let others
-    in meanwhile: nobody is disturbed by that.
+    in meanwhile: those are not among them, since nobody is disturbed by that.
     """
-    state = checkpoint(snapshot)
-    waiting = (
+    return _awaited(Same(snapshot.pods, checkpoint(snapshot))) - held(snapshot)
+
+
+@lru_cache(maxsize=8)
+def _awaited(shared: Same[tuple[Pod, ...], Checkpoint]) -> CpuSet:
+    """Put together once for all VMIs of a node."""
+    pods, state = shared.values
+    return CpuSet.union_of(
         state.entries.get((pod.uid, each.name), CpuSet())
-        for pod in snapshot.pods
+        for pod in pods
         for each in pod.containers
         if not (each.running or each.started or each.ended or each.restarts)
     )
-    return CpuSet.union_of((held(snapshot), *waiting))
 
 
 @lru_cache(maxsize=8)
