@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from clusters import processes, rundir, scratch
-from clusters.provider import ClusterError, Handle, Progress, Provider
+from clusters.contract.provider import ClusterError, Handle, Progress, Provider
+from clusters.host import processes, rundir, scratch
 
 NAMES = ("embedded", "simulated", "kind", "existing", "virtual")
 

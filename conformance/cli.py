@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clusters import needs, providers, rundir, scratch
-from clusters.provider import ClusterError
-from clusters.shape import SHAPES
+from clusters import providers
+from clusters.contract.provider import ClusterError
+from clusters.contract.shape import SHAPES
+from clusters.host import needs, rundir, scratch
 from conformance import options
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clusters import providers
-from clusters.embedded.faults import SWITCHES
-from clusters.shape import KUBELET_ROOT, SHAPES, ClusterSpec
+from clusters.contract.shape import KUBELET_ROOT, SHAPES, ClusterSpec
+from clusters.reference.faults import SWITCHES
 from conformance.exits import Insist
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from clusters.embedded import cpuset
-from clusters.embedded.machine import ContainerSpec
-from clusters.embedded.node_layout import BUNDLES, EVENTS
+from clusters.contract import cpuset
+from clusters.reference.machine import ContainerSpec
+from clusters.reference.node_layout import BUNDLES, EVENTS
 
 CGROUPS = "/sys/fs/cgroup"
 CRUN = "crun --cgroup-manager=cgroupfs"

@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from clusters import daemon
+from clusters.contract.provider import Progress
+from clusters.contract.shape import ClusterSpec
 from clusters.embedded import node_image
-from clusters.embedded.details import details
 from clusters.embedded.qemu_machine import QemuMachine
-from clusters.embedded.serving import serving
-from clusters.embedded.stack import StackSettings
-from clusters.provider import Progress
-from clusters.shape import ClusterSpec
+from clusters.host import daemon
+from clusters.reference.details import details
+from clusters.reference.serving import serving
+from clusters.reference.stack import StackSettings
 from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.machine import Machine
 
@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS = 15.0
 
 
 class EmbeddedCluster:
-    """What runs; see `clusters.daemon.Running`."""
+    """What runs; see `clusters.host.daemon.Running`."""
 
     def __init__(self, spec: ClusterSpec, nodes: Mapping[str, Machine], acceleration: str) -> None:
         self._nodes = nodes

@@ -14,7 +14,7 @@ PIECE = 64 * 1024
 
 
 class PipedSession:
-    """A `clusters.embedded.machine.ExecSession` with separate stdout and stderr."""
+    """A `clusters.reference.machine.ExecSession` with separate stdout and stderr."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -79,7 +79,7 @@ class PipedSession:
 
 
 class TerminalSession:
-    """A `clusters.embedded.machine.ExecSession` on a terminal; everything is stdout."""
+    """A `clusters.reference.machine.ExecSession` on a terminal; everything is stdout."""
 
     def __init__(self, process: asyncio.subprocess.Process, terminal: int, resize: Resize) -> None:
         self._process = process

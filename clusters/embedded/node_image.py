@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from importlib import resources
 
 from clusters.embedded import container_scripts, oci
-from clusters.embedded.launcher.domain_xml import GuestSettings
-from clusters.embedded.machine import ContainerSpec, Program
-from clusters.embedded.node_layout import (
+from clusters.reference.launcher.domain_xml import GuestSettings
+from clusters.reference.machine import ContainerSpec, Program
+from clusters.reference.node_layout import (
     BUNDLES,
     EVENTS,
     GUEST,
@@ -104,7 +104,7 @@ echo started 1<>"$1/started"
 
 def extra_files() -> Mapping[str, bytes]:
     """Contents by path, for `clusters.virtual_node.image.build`."""
-    guest = resources.files("clusters.embedded.guest")
+    guest = resources.files("clusters.guest_images.guest")
     return {
         f"{GUEST}/init.sh": guest.joinpath("init.sh").read_bytes(),
         f"{GUEST}/report.awk": guest.joinpath("report.awk").read_bytes(),
@@ -216,7 +216,7 @@ def warm_up(shell: Shell) -> None:
     kernel are in the page cache. Nothing is left running.
 
     Raises:
-        clusters.access.AccessError: a step failed; the message has what it said.
+        clusters.contract.access.AccessError: a step failed; the message has what it said.
     """
     shell.run(_PREPARE)
     spec = _WARM_CONTAINER

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clusters.embedded.machine import ContainerSpec, Program
-from clusters.embedded.node_layout import PROGRAMS, ROOT, STARTED
+from clusters.reference.machine import ContainerSpec, Program
+from clusters.reference.node_layout import PROGRAMS, ROOT, STARTED
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -6,19 +6,20 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clusters import daemon, libvirt_client, rundir
-from clusters.access import Capability, LibvirtView
-from clusters.api import Api
-from clusters.console import ApiConsole
+from clusters.contract.access import Capability, LibvirtView
+from clusters.contract.provider import Handle, Progress, Provider
+from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
 from clusters.embedded import container_scripts
-from clusters.embedded.admin import Administrator
-from clusters.embedded.details import stack_capabilities, stack_description
-from clusters.launchers import container_id, launcher_pod
-from clusters.provider import Handle, Progress, Provider
-from clusters.shape import KUBELET_ROOT, ClusterSpec
+from clusters.host import daemon, rundir
+from clusters.kit import libvirt_client
+from clusters.kit.api import Api
+from clusters.kit.console import ApiConsole
+from clusters.kit.launchers import container_id, launcher_pod
+from clusters.reference.admin import Administrator
+from clusters.reference.details import stack_capabilities, stack_description
 from clusters.virtual_node import fleet
 from clusters.virtual_node.hardware import topology
-from clusters.virtual_node.shell import Shell
+from clusters.virtual_node.shell import Shell, forwarded
 
 ShellOf = Callable[[str], Shell]
 MODULE = "clusters.embedded.daemon"
@@ -79,11 +80,11 @@ class ForwardedLibvirt:
         self._sockets = sockets
 
     def view(self, namespace: str, vmi: str) -> LibvirtView:
-        """As `clusters.access.Libvirt.view`."""
+        """As `clusters.contract.access.Libvirt.view`."""
         pod = launcher_pod(self._api, namespace, vmi)
         shell = self._shell_of(pod["spec"]["nodeName"])
         remote = container_scripts.libvirt_socket(container_id(pod, "compute"))
-        with libvirt_client.forwarded(shell, remote, self._sockets) as socket:
+        with forwarded(shell, remote, self._sockets) as socket:
             return libvirt_client.ask(socket, f"{namespace}_{vmi}")
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from clusters.access import AccessError, ExecResult, LibvirtView, Reading
+from clusters.contract.access import AccessError, ExecResult, LibvirtView, Reading
 from clusters.embedded import container_scripts, oci
 from clusters.embedded.exec_session import PipedSession, TerminalSession
-from clusters.embedded.machine import ContainerSpec, ContainerState, ExecSession, MachineError
-from clusters.libvirt_client import LibvirtConnection, forwarded
+from clusters.kit.libvirt_client import LibvirtConnection
+from clusters.reference.machine import ContainerSpec, ContainerState, ExecSession, MachineError
 from clusters.virtual_node.machine import Machine as VirtualNode
-from clusters.virtual_node.shell import Done, decode
+from clusters.virtual_node.shell import Done, decode, forwarded
 
 CONSOLE_LOG = "guest-console-log"
 """Name of the container whose log is what the guest of its pod prints."""
@@ -50,7 +50,7 @@ class _Launcher:
 
 
 class QemuMachine:
-    """`clusters.embedded.machine.Machine` on a virtual node.
+    """`clusters.reference.machine.Machine` on a virtual node.
 
     One process at a time may drive a node through it: only one is told that containers end.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
 
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 """Members that name a file, relative to the kubeconfig."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from clusters.access import AccessError, ContainerExec, ExecResult, LibvirtView
+from clusters.contract.access import AccessError, ContainerExec, ExecResult, LibvirtView
 
 COMPUTE = "compute"
 SOCKET = "/var/run/libvirt/virtqemud-sock"
@@ -30,7 +30,7 @@ _NO_IOTHREADS = "No IOThreads found for the domain"
 
 
 class VirshLibvirt:
-    """`clusters.access.Libvirt` by means of commands in the compute container.
+    """`clusters.contract.access.Libvirt` by means of commands in the compute container.
 
     Args:
         container_exec: runs them.

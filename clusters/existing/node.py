@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.access import AccessError, NodeShell, Reading
-from clusters.api import Api
-from clusters.existing import framing
-from clusters.pod_exec import ApiExec, NotStartedError
+from clusters.contract.access import AccessError, NodeShell, Reading
+from clusters.kit import framing
+from clusters.kit.api import Api
+from clusters.kit.pod_exec import ApiExec, NotStartedError
 
 HANDLER = "virt-handler"
 HANDLER_LABEL = f"kubevirt.io={HANDLER}"
@@ -75,7 +75,7 @@ def _handler(pod: Any) -> Handler:
 
 
 class HandlerShell:
-    """`clusters.access.NodeShell` through one virt-handler, or a pod as privileged."""
+    """`clusters.contract.access.NodeShell` through one virt-handler, or a pod as privileged."""
 
     def __init__(
         self, api: Api, exec_: ApiExec, handler: Handler, label: str = HANDLER_LABEL

@@ -11,13 +11,13 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from clusters.access import AccessError
-from clusters.api import Api, ApiError
+from clusters.contract.access import AccessError
+from clusters.contract.shape import KUBELET_ROOT
 from clusters.existing.node import ShellOf, handler_shells, handlers
 from clusters.existing.probes import CommandShell
 from clusters.existing.rights import DISRUPTIVE, PROBES, RIGHTS, Right, single
-from clusters.pod_exec import ApiExec
-from clusters.shape import KUBELET_ROOT
+from clusters.kit.api import Api, ApiError
+from clusters.kit.pod_exec import ApiExec
 
 SCHEDULABLE = "kubevirt.io/schedulable"
 CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")

@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusters.access import AccessError, Reading
-from clusters.api import Api, ApiError
-from clusters.existing import framing
-from clusters.provider import ClusterError, Progress
+from clusters.contract.access import AccessError, Reading
+from clusters.contract.provider import ClusterError, Progress
+from clusters.kit import framing
+from clusters.kit.api import Api, ApiError
 
 COMMAND_SECONDS = 180.0
 PROBE_START_SECONDS = 180.0
@@ -23,7 +23,7 @@ _NO_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", 
 
 
 class CommandShell:
-    """`clusters.access.NodeShell` through a command of this host that reaches a shell there.
+    """A `NodeShell` through a command of this host that reaches a shell there.
 
     Args:
         template: such as ``ssh root@{address}``; gets a line for the node's ``sh`` as its last

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clusters import processes, rundir
-from clusters.access import (
+from clusters.contract.access import (
     AccessError,
     Capability,
     ContainerExec,
@@ -20,18 +19,19 @@ from clusters.access import (
     NodeShell,
     Reading,
 )
-from clusters.api import Api, ApiError
-from clusters.console import ApiConsole
+from clusters.contract.provider import ClusterError, Handle, Progress, Provider
+from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
 from clusters.existing import preflight, probes
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import HANDLER_LABEL, Handler, ShellOf, handler_shells, handlers
 from clusters.existing.preflight import SCHEDULABLE
-from clusters.hugepages import hugepages
-from clusters.launchers import launcher_pod
-from clusters.pod_exec import ApiExec
-from clusters.provider import ClusterError, Handle, Progress, Provider
-from clusters.shape import KUBELET_ROOT, ClusterSpec
+from clusters.host import processes, rundir
+from clusters.kit.api import Api, ApiError
+from clusters.kit.console import ApiConsole
+from clusters.kit.hugepages import hugepages
+from clusters.kit.launchers import launcher_pod
+from clusters.kit.pod_exec import ApiExec
 
 NAME = "existing"
 LOG_LINES = "2000"
@@ -42,7 +42,7 @@ OWNER = "owner"
 
 
 class ExistingProvider:
-    """`clusters.provider.Provider` of the cluster that a kubeconfig leads to."""
+    """`clusters.contract.provider.Provider` of the cluster that a kubeconfig leads to."""
 
     def up(
         self, name: str, spec: ClusterSpec, directory: Path, *, progress: Progress, detached: bool
@@ -148,7 +148,7 @@ class ExistingProvider:
 
 
 class ExistingAccess:
-    """`clusters.access.ClusterAccess` through the API alone."""
+    """`clusters.contract.access.ClusterAccess` through the API alone."""
 
     def __init__(self, handle: Handle) -> None:
         self.kubeconfig = handle.kubeconfig

@@ -1,6 +1,6 @@
 """Builds the three images: a guest, a disk for it, a sidecar beside it.
 
-The guest is the embedded stack's own, `clusters.embedded.guest`, on Debian's kernel, so that
+The guest is the embedded stack's own, `clusters.guest_images.guest`, on Debian's kernel, so that
 the same guest reports everywhere. Debian's cloud kernel has the serial line, sysfs and the
 virtio bus built in, which is all that the guest needs; it mounts no disk.
 """
@@ -11,10 +11,10 @@ import tarfile
 from importlib import resources
 from pathlib import Path
 
-from clusters import cache
+from clusters.contract.provider import ClusterError, Progress
 from clusters.guest_images.archive import ContainerImage, File, write
 from clusters.guest_images.initrd import initrd
-from clusters.provider import ClusterError, Progress
+from clusters.host import cache
 from clusters.virtual_node import kernel
 from clusters.virtual_node.image import debian_suite, unpack_packages
 
@@ -110,7 +110,7 @@ def images(packages: tarfile.TarFile, prefix: str) -> tuple[ContainerImage, ...]
 
 
 def _guest_programs() -> dict[str, bytes]:
-    guest = resources.files("clusters.embedded.guest")
+    guest = resources.files("clusters.guest_images.guest")
     return {
         "init": guest.joinpath("init.sh").read_bytes(),
         "report.awk": guest.joinpath("report.awk").read_bytes(),

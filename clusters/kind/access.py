@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clusters.access import AccessError, Capability, Libvirt, LibvirtView, Reading
-from clusters.existing import framing
+from clusters.contract.access import AccessError, Capability, Libvirt, LibvirtView, Reading
+from clusters.contract.provider import ClusterError, Handle
 from clusters.existing.provider import ExistingAccess
 from clusters.kind import config, tool
 from clusters.kind.admin import Administrator
 from clusters.kind.engine import Engine
-from clusters.launchers import SOCKETS, container_id, launcher_pod
-from clusters.libvirt_client import ask_any
-from clusters.provider import ClusterError, Handle
+from clusters.kit import framing
+from clusters.kit.launchers import SOCKETS, container_id, launcher_pod
+from clusters.kit.libvirt_client import ask_any
 
 READ_SECONDS = 180.0
 
 
 class EngineShell:
-    """`clusters.access.NodeShell` through ``docker exec``.
+    """`clusters.contract.access.NodeShell` through ``docker exec``.
 
     A node has a /proc and a cgroup root of its own, so that its paths are the node's.
     """
@@ -109,7 +109,7 @@ def launcher_socket(container: str, proc: Path) -> Path | None:
 
 
 class KindAccess(ExistingAccess):
-    """`clusters.access.ClusterAccess` of a cluster whose nodes are containers here."""
+    """`clusters.contract.access.ClusterAccess` of a cluster whose nodes are containers here."""
 
     def __init__(self, handle: Handle) -> None:
         super().__init__(handle)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from clusters.access import AccessError
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError
 from clusters.kind.config import KUBELET_PATCH
 from clusters.kind.engine import Engine
-from clusters.provider import ClusterError
 
 CONFIG = "/var/lib/kubelet/config.yaml"
 CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
@@ -30,7 +30,7 @@ _NEW_POLICY = f"cat >{CONFIG}; rm -f {CHECKPOINT}"
 
 
 class Administrator:
-    """`clusters.access.NodeControl` of a kind cluster.
+    """`clusters.contract.access.NodeControl` of a kind cluster.
 
     Args:
         engine: whose containers the nodes are.

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from clusters.embedded import cpuset
+from clusters.contract import cpuset
+from clusters.contract.shape import CpuManager
 from clusters.kind.slices import Slice
-from clusters.shape import CpuManager
 
 DEVICES = ("/dev/kvm", "/dev/vhost-net")
 """Mounted into workers where the host has them. kind mounts /lib/modules by itself, and an

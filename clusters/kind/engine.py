@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
 
 NAMES = ("docker", "podman")
 CHOICE = "KIND_EXPERIMENTAL_PROVIDER"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.embedded import cpuset
-from clusters.embedded.cpuset import CpuSet
-from clusters.provider import ClusterError
+from clusters.contract import cpuset
+from clusters.contract.cpuset import CpuSet
+from clusters.contract.provider import ClusterError
 
 
 @dataclass(frozen=True)

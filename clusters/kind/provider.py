@@ -13,20 +13,21 @@ from typing import Any
 import filelock
 import yaml
 
-from clusters import image_archives as images
-from clusters import kubevirt_deployment, processes, rundir
-from clusters.access import AccessError
-from clusters.api import Api, ApiError
-from clusters.embedded import cpuset
+from clusters.contract import cpuset
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError, Handle, Progress, Provider
+from clusters.contract.shape import ClusterSpec, NodeShape
 from clusters.existing import preflight
+from clusters.host import processes, rundir
 from clusters.kind import admin, config, engine, host, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
 from clusters.kind.engine import Engine
 from clusters.kind.slices import Slice, Slices, divide
-from clusters.provider import ClusterError, Handle, Progress, Provider
-from clusters.shape import ClusterSpec, NodeShape
+from clusters.kit import image_archives as images
+from clusters.kit import kubevirt_deployment
+from clusters.kit.api import Api, ApiError
+from clusters.kit.waiting import wait
 from clusters.virtual_node import accel
-from clusters.waiting import wait
 
 NAME = "kind"
 OWNER = "owner"
@@ -38,7 +39,7 @@ CPUSET = "/sys/fs/cgroup/cpuset.cpus.effective"
 
 @dataclass(frozen=True)
 class KindProvider:
-    """`clusters.provider.Provider` of nodes that are containers of this host.
+    """`clusters.contract.provider.Provider` of nodes that are containers of this host.
 
     Attributes:
         sys: the host's /sys.

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clusters.embedded.cpuset import CpuSet
+from clusters.contract.cpuset import CpuSet
+from clusters.contract.provider import ClusterError
 from clusters.kind.host import Core
-from clusters.provider import ClusterError
 
 WORKER_CPUS = 12
 """At the most for one worker, so that a large host has room for another cluster: the virtual

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters import cache, download
+from clusters.contract.provider import ClusterError, Progress
+from clusters.host import cache, download
 from clusters.kind.engine import CHOICE
-from clusters.provider import ClusterError, Progress
 
 RELEASE = "v0.31.0"
 URL = f"https://github.com/kubernetes-sigs/kind/releases/download/{RELEASE}/kind-linux-{{}}"

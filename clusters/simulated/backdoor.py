@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clusters.access import AccessError, LibvirtView, Reading
-from clusters.embedded.apiserver.resources import POD, VMI
-from clusters.embedded.apiserver.store import NotFoundError, Object, Store
-from clusters.embedded.launcher.launcher import container_id
-from clusters.embedded.launcher_pod import COMPUTE, CREATED_BY
-from clusters.embedded.machine import MachineError
+from clusters.contract.access import AccessError, LibvirtView, Reading
+from clusters.reference.apiserver.resources import POD, VMI
+from clusters.reference.apiserver.store import NotFoundError, Object, Store
+from clusters.reference.launcher.launcher import container_id
+from clusters.reference.launcher_pod import COMPUTE, CREATED_BY
+from clusters.reference.machine import MachineError
 from clusters.simulated.machine import SimulatedMachine
 
 ANSWER_SECONDS = 30.0
@@ -105,11 +105,11 @@ class SimulatedShell:
         self._node = node
 
     def read(self, patterns: Sequence[str]) -> Reading:
-        """As `clusters.access.NodeShell.read`."""
+        """As `clusters.contract.access.NodeShell.read`."""
         return Reading(**ask(self._path, {"node": self._node, "read": list(patterns)}))
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """As `clusters.access.NodeShell.list`."""
+        """As `clusters.contract.access.NodeShell.list`."""
         return tuple(ask(self._path, {"node": self._node, "list": list(patterns)}))
 
 
@@ -120,7 +120,7 @@ class SimulatedLibvirt:
         self._path = path
 
     def view(self, namespace: str, vmi: str) -> LibvirtView:
-        """As `clusters.access.Libvirt.view`."""
+        """As `clusters.contract.access.Libvirt.view`."""
         answer = ask(self._path, {"domain": [namespace, vmi]})
         return LibvirtView(
             xml=answer["xml"],
@@ -138,7 +138,7 @@ class SimulatedConsole:
         self._path = path
 
     def text(self, namespace: str, vmi: str, enough: Callable[[str], bool]) -> str:  # noqa: ARG002
-        """As `clusters.access.GuestConsole.text`."""
+        """As `clusters.contract.access.GuestConsole.text`."""
         return str(ask(self._path, {"console": [namespace, vmi]}))
 
 

@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from clusters import daemon
-from clusters.embedded.details import details
-from clusters.embedded.serving import serving
-from clusters.embedded.stack import StackSettings
-from clusters.provider import Progress
-from clusters.shape import ClusterSpec
+from clusters.contract.provider import Progress
+from clusters.contract.shape import ClusterSpec
+from clusters.host import daemon
+from clusters.reference.details import details
+from clusters.reference.serving import serving
+from clusters.reference.stack import StackSettings
 from clusters.simulated import backdoor
 from clusters.simulated.machine import SimulatedMachine
 
@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 0.5
 
 
 class SimulatedCluster:
-    """What runs; see `clusters.daemon.Running`."""
+    """What runs; see `clusters.host.daemon.Running`."""
 
     def __init__(self, spec: ClusterSpec) -> None:
         self.details: Mapping[str, str] = details(spec)

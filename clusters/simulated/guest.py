@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from xml.etree.ElementTree import Element
 
-from clusters.embedded import cpuset
+from clusters.contract import cpuset
 
 MARK = "CPU-CONFORMANCE-GUEST"
 """Starts the line of the serial console that carries the report."""

@@ -15,10 +15,10 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from clusters.embedded import cpuset
-from clusters.embedded.cpuset import CpuSet
-from clusters.embedded.node_layout import HUGEPAGES_PER_NODE
-from clusters.shape import NodeShape
+from clusters.contract import cpuset
+from clusters.contract.cpuset import CpuSet
+from clusters.contract.shape import NodeShape
+from clusters.reference.node_layout import HUGEPAGES_PER_NODE
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 CONTROLLERS = ("cpuset", "cpu", "memory", "pids")

@@ -13,16 +13,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from clusters.access import ExecResult, LibvirtView, Reading
-from clusters.embedded import cpuset
-from clusters.embedded.machine import (
+from clusters.contract import cpuset
+from clusters.contract.access import ExecResult, LibvirtView, Reading
+from clusters.contract.shape import NodeShape
+from clusters.reference.machine import (
     ContainerSpec,
     ContainerState,
     ExecSession,
     MachineError,
     Program,
 )
-from clusters.shape import NodeShape
 from clusters.simulated.guest import console_text, enabled_vcpus
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel, KernelError, Process, Thread
 from clusters.simulated.node_tools import BulkSession, understands
@@ -62,7 +62,7 @@ class _Container:
 
 
 class SimulatedMachine:
-    """`clusters.embedded.machine.Machine` in memory."""
+    """`clusters.reference.machine.Machine` in memory."""
 
     def __init__(self, shape: NodeShape, hostname: str = "node-1") -> None:
         self.kernel = Kernel(shape, hostname)

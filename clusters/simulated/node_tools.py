@@ -1,6 +1,6 @@
 """Bulk reads in a simulated virt-handler pod, as if its ``sh`` had run the scripts.
 
-`clusters.existing.framing` says what the scripts read and write.
+`clusters.kit.framing` says what the scripts read and write.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Sequence
 
-from clusters.existing import framing
+from clusters.kit import framing
 from clusters.simulated.kernel import Kernel, KernelError
 
 

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from clusters import daemon
-from clusters.access import AccessError, Capability, ClusterAccess
-from clusters.embedded.admin import Administrator
-from clusters.embedded.details import stack_capabilities, stack_description
-from clusters.provider import Handle, Progress, Provider
-from clusters.shape import KUBELET_ROOT, ClusterSpec
+from clusters.contract.access import AccessError, Capability, ClusterAccess
+from clusters.contract.provider import Handle, Progress, Provider
+from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
+from clusters.host import daemon
+from clusters.reference.admin import Administrator
+from clusters.reference.details import stack_capabilities, stack_description
 from clusters.simulated import backdoor
 
 MODULE = "clusters.simulated.daemon"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clusters.access import LibvirtView
-from clusters.embedded import cpuset
+from clusters.contract import cpuset
+from clusters.contract.access import LibvirtView
 
 
 def pins_as_printed(command: str, view: LibvirtView) -> str:

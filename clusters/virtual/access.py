@@ -7,18 +7,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from clusters import libvirt_client, rundir
-from clusters.access import AccessError, Capability, Libvirt, LibvirtView
-from clusters.api import Api
+from clusters.contract.access import AccessError, Capability, Libvirt, LibvirtView
+from clusters.contract.provider import Handle
 from clusters.existing.provider import ExistingAccess
-from clusters.launchers import SOCKETS, container_id, launcher_pod
-from clusters.provider import Handle
+from clusters.host import rundir
+from clusters.kit import libvirt_client
+from clusters.kit.api import Api
+from clusters.kit.launchers import SOCKETS, container_id, launcher_pod
 from clusters.virtual.control_plane import DIRECTORY
 from clusters.virtual.kubelet import Administrator
 from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG, KUBELET_ROOT
 from clusters.virtual_node import fleet
 from clusters.virtual_node.hardware import topology
-from clusters.virtual_node.shell import Shell
+from clusters.virtual_node.shell import Shell, forwarded
 
 NO_KUBEVIRT = "no KubeVirt is deployed on this cluster"
 
@@ -56,7 +57,7 @@ class NoKubeVirt:
     """The libvirt and the consoles of a cluster that has neither."""
 
     def view(self, namespace: str, vmi: str) -> NoReturn:
-        """As `clusters.access.Libvirt.view`."""
+        """As `clusters.contract.access.Libvirt.view`."""
         raise AccessError(f"{namespace}/{vmi} has no libvirt: {NO_KUBEVIRT}")
 
     def text(
@@ -65,7 +66,7 @@ class NoKubeVirt:
         vmi: str,
         enough: Callable[[str], bool],  # noqa: ARG002
     ) -> NoReturn:
-        """As `clusters.access.GuestConsole.text`."""
+        """As `clusters.contract.access.GuestConsole.text`."""
         raise AccessError(f"{namespace}/{vmi} has no console: {NO_KUBEVIRT}")
 
 
@@ -120,13 +121,13 @@ class NodeLibvirt:
         self._sockets = sockets
 
     def view(self, namespace: str, vmi: str) -> LibvirtView:
-        """As `clusters.access.Libvirt.view`."""
+        """As `clusters.contract.access.Libvirt.view`."""
         pod = launcher_pod(self._api, namespace, vmi)
         shell = fleet.shell(self._handle, pod["spec"]["nodeName"])
         remote = shell.run(socket_script(container_id(pod, "compute"))).text.strip()
         if not remote:
             raise AccessError(f"no process of {namespace}/{vmi}'s launcher shows libvirt's socket")
-        with libvirt_client.forwarded(shell, remote, self._sockets) as socket:
+        with forwarded(shell, remote, self._sockets) as socket:
             return libvirt_client.ask_any(socket, f"{namespace}_{vmi}")
 
 
@@ -146,7 +147,7 @@ def socket_script(container: str) -> str:
 
 
 class KubeVirtAccess(ExistingAccess):
-    """`clusters.access.ClusterAccess` of a virtual cluster that has a KubeVirt."""
+    """`clusters.contract.access.ClusterAccess` of a virtual cluster that has a KubeVirt."""
 
     def __init__(self, handle: Handle) -> None:
         super().__init__(handle)

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.provider import ClusterError, Progress
+from clusters.contract.provider import ClusterError, Progress
 from clusters.virtual import release
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")

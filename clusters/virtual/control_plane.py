@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from clusters.api import Api, ApiError
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.kit.api import Api, ApiError
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.network import SERVICES, node_address
 from clusters.virtual.pki import FRONT_PROXY, LOOPBACK, Pki

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clusters import daemon
-from clusters.access import AccessError
-from clusters.api import Api
-from clusters.certificates import write_private
-from clusters.provider import ClusterError, Progress
-from clusters.shape import ClusterSpec
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError, Progress
+from clusters.contract.shape import ClusterSpec
+from clusters.host import daemon
+from clusters.kit.api import Api
+from clusters.kit.certificates import write_private
+from clusters.kit.waiting import wait
 from clusters.virtual import binaries, kubelet, kubevirt, network, node_image, pki, resident
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.control_plane import (
@@ -30,7 +31,6 @@ from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.machine import PEERS, Machine, free_port
 from clusters.virtual_node.shell import Commands
-from clusters.waiting import wait
 
 WATCH_SECONDS = 1.0
 API_SECONDS = 180.0
@@ -39,7 +39,7 @@ NODE_SECONDS = 300.0
 
 @dataclass
 class VirtualCluster:
-    """What runs; see `clusters.daemon.Running`."""
+    """What runs; see `clusters.host.daemon.Running`."""
 
     plane: ControlPlane
     nodes: Mapping[str, Machine]

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from clusters import daemon
-from clusters.access import AccessError
-from clusters.shape import CpuManager, NodeSpec
+from clusters.contract.access import AccessError
+from clusters.contract.shape import CpuManager, NodeSpec
+from clusters.host import daemon
 from clusters.virtual import network
 from clusters.virtual.node_layout import (
     CHECKPOINT,
@@ -145,7 +145,7 @@ def start(
 
 
 class Administrator:
-    """`clusters.access.NodeControl` of a cluster whose run directory this is."""
+    """`clusters.contract.access.NodeControl` of a cluster whose run directory this is."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from clusters import kubevirt_deployment
-from clusters.api import Api, ApiError
+from clusters.contract.provider import ClusterError, Progress
+from clusters.contract.shape import ClusterSpec, NodeSpec
 from clusters.existing import preflight
-from clusters.kubevirt_deployment import NONE
-from clusters.provider import ClusterError, Progress
-from clusters.shape import ClusterSpec, NodeSpec
-from clusters.waiting import wait
+from clusters.kit import kubevirt_deployment
+from clusters.kit.api import Api, ApiError
+from clusters.kit.kubevirt_deployment import NONE
+from clusters.kit.waiting import wait
 
 MEMORY_MIB = 8192
 """Of a node at the least: components ask for 2 GiB, and images lie in memory."""

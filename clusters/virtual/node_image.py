@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from clusters.image_archives import archives
+from clusters.kit.image_archives import archives
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.node_layout import (
     CONTAINERD_CONFIG,

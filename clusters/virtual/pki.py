@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.certificates import Authority, Issued, credentials, kubeconfig, new_key, write_private
+from clusters.kit.certificates import (
+    Authority,
+    Issued,
+    credentials,
+    kubeconfig,
+    new_key,
+    write_private,
+)
 from clusters.virtual.network import SERVICE_OF_THE_API
 
 LOOPBACK = "127.0.0.1"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from clusters import daemon
-from clusters.api import ApiError
-from clusters.provider import ClusterError, Handle, Progress, Provider
-from clusters.shape import ClusterSpec
+from clusters.contract.provider import ClusterError, Handle, Progress, Provider
+from clusters.contract.shape import ClusterSpec
+from clusters.host import daemon
+from clusters.kit.api import ApiError
 from clusters.virtual import binaries, kubevirt
 from clusters.virtual.access import NO_KUBEVIRT, KubeVirtAccess, VirtualAccess
 from clusters.virtual_node import fleet

@@ -9,8 +9,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from clusters import cache, download
-from clusters.provider import ClusterError, Progress
+from clusters.contract.provider import ClusterError, Progress
+from clusters.host import cache, download
 
 RELEASE = "v1.36.0"
 ARCHIVE = "kubernetes-server-linux-amd64.tar.gz"

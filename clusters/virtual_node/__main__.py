@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from clusters import scratch
-from clusters.provider import ClusterError
-from clusters.shape import NodeShape
+from clusters.contract.provider import ClusterError
+from clusters.contract.shape import NodeShape
+from clusters.host import scratch
 from clusters.virtual_node import accel, image
 from clusters.virtual_node.boot import boot
 

@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clusters import cache, scratch
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import cache, scratch
 
 QEMU = "qemu-system-x86_64"
 KVM_PROBE_SECONDS = 5.0

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters import cache
-from clusters.access import AccessError
-from clusters.provider import Progress
-from clusters.shape import NodeShape
+from clusters.contract.access import AccessError
+from clusters.contract.provider import Progress
+from clusters.contract.shape import NodeShape
+from clusters.host import cache
 from clusters.virtual_node import machine as machines
 from clusters.virtual_node import saved
 from clusters.virtual_node.accel import Accel

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from clusters import daemon, processes
-from clusters.access import AccessError
-from clusters.provider import Handle, Progress
-from clusters.shape import NodeSpec
+from clusters.contract.access import AccessError
+from clusters.contract.provider import Handle, Progress
+from clusters.contract.shape import NodeSpec
+from clusters.host import daemon, processes
 from clusters.virtual_node import machine
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.boot import Preparation, boot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from clusters.access import Capability, NodeShell
+from clusters.contract.access import Capability, NodeShell
 
 _SIBLINGS = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
 _NUMA_NODES = "/sys/devices/system/node/online"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from clusters import cache, scratch
-from clusters.provider import ClusterError, Progress
+from clusters.contract.provider import ClusterError, Progress
+from clusters.host import cache, scratch
 from clusters.virtual_node import kernel
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import subprocess
 
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
 
 DECOMPRESSORS = {
     b"\x02\x21\x4c\x18": ["lz4", "-dc"],

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clusters import processes
-from clusters.provider import ClusterError
-from clusters.shape import NodeShape
+from clusters.contract.provider import ClusterError
+from clusters.contract.shape import NodeShape
+from clusters.host import processes
 from clusters.virtual_node import accel as acceleration
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.image import Image
@@ -68,7 +68,7 @@ class Machine:
     Attributes:
         name: the node's name.
         directory: its run directory: sockets, serial log, QEMU's log.
-        process: identity of the QEMU process (`clusters.processes.identity`).
+        process: identity of the QEMU process (`clusters.host.processes.identity`).
         commands: how its shell is reached.
     """
 

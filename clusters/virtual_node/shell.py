@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 import shlex
 import subprocess
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.access import AccessError, Reading
+from clusters.contract.access import AccessError, Reading
 
 CONTROL_SOCKET = "ssh"
 PROXY_TROUBLE = re.compile(
@@ -193,7 +194,7 @@ def write_script(path: str) -> str:
 
 
 class Shell:
-    """A node's shell for synchronous callers; a `clusters.access.NodeShell`.
+    """A node's shell for synchronous callers; a `clusters.contract.access.NodeShell`.
 
     Args:
         commands: how to reach the node.
@@ -231,13 +232,13 @@ class Shell:
         )
 
     def read(self, patterns: Sequence[str]) -> Reading:
-        """As `clusters.access.NodeShell.read`."""
+        """As `clusters.contract.access.NodeShell.read`."""
         command, stdin = carried(read_script(patterns))
         done = self.run(command, stdin=stdin, check=False)
         return parse_read(done.stdout, done.stderr)
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """As `clusters.access.NodeShell.list`."""
+        """As `clusters.contract.access.NodeShell.list`."""
         command, stdin = carried(list_script(patterns))
         return tuple(sorted(self.run(command, stdin=stdin).text.split("\0")[:-1]))
 
@@ -365,3 +366,20 @@ def _late(
     return AccessError(
         f"node {commands.node}: `{_shortened(shown)}` took longer than {timeout_seconds} s"
     )
+
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def forwarded(shell: Shell, remote: str, directory: Path) -> Iterator[Path]:
+    """While it lasts, a socket in the directory leads to one of the node.
+
+    Args:
+        shell: of the node.
+        remote: the socket, as the node sees it.
+        directory: of this process alone; its path is short, as a socket's must be.
+    """
+    local = directory / f"forwarded-{next(_numbers)}"
+    with shell.forward(local, remote):
+        yield local

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from clusters.whole import write_whole
+from clusters.host.whole import write_whole
 from conformance.collecting import foreign
 from conformance.collecting.foreign import BundleError
 from conformance.collecting.forms import FormError, structure

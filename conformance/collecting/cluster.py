@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clusters.access import ClusterAccess
+from clusters.contract.access import ClusterAccess
 from conformance.collecting import bundle
 from conformance.collecting.api import Api, Json
 from conformance.collecting.record import Record, describe, record

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from clusters.access import NodeShell
+from clusters.contract.access import NodeShell
 from conformance.parsing import cgroups, proc
 from conformance.parsing.cgroups import MOUNT
 

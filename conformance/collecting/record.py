@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from clusters.access import AccessError, Capability, ClusterAccess
+from clusters.contract.access import AccessError, Capability, ClusterAccess
 from conformance.collecting.api import Api
 from conformance.collecting.setting import read_setting
 from conformance.collecting.snapshot import utc_now

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from clusters.access import AccessError, ClusterAccess
+from clusters.contract.access import AccessError, ClusterAccess
 from conformance.collecting import api as paths
 from conformance.collecting.api import Api, ApiError, Json
 from conformance.collecting.node import KUBELET, NodeReader

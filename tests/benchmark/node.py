@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clusters import providers, rundir
-from clusters.access import ClusterAccess
-from clusters.shape import ClusterSpec, NodeShape, NodeSpec
+from clusters import providers
+from clusters.contract.access import ClusterAccess
+from clusters.contract.shape import ClusterSpec, NodeShape, NodeSpec
+from clusters.host import rundir
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
 from conformance.collecting.api import Api

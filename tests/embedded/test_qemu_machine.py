@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from clusters import libvirt_client
+from clusters.contract.shape import NodeShape
 from clusters.embedded import container_scripts, node_image
-from clusters.embedded.machine import ContainerSpec, MachineError, Program
 from clusters.embedded.qemu_machine import QemuMachine
-from clusters.shape import NodeShape
+from clusters.kit import libvirt_client
+from clusters.reference.machine import ContainerSpec, MachineError, Program
 from clusters.virtual_node import accel, image
 from clusters.virtual_node.boot import boot
 from clusters.virtual_node.machine import Machine as VirtualNode
+from clusters.virtual_node.shell import forwarded
 
 pytestmark = pytest.mark.machine
 
@@ -291,7 +292,7 @@ def test_a_guest_runs_where_it_is_pinned_and_tells_its_topology(
             assert view.iothread_pins == {1: frozenset({4})}
             with tempfile.TemporaryDirectory(prefix="qm-test-") as sockets:
                 remote = container_scripts.libvirt_socket(spec.id)
-                with libvirt_client.forwarded(node.shell, remote, Path(sockets)) as socket:
+                with forwarded(node.shell, remote, Path(sockets)) as socket:
                     other = await asyncio.to_thread(libvirt_client.ask, socket, "ns_vm")
             assert (other.vcpu_pins, other.xml) == (view.vcpu_pins, view.xml)
 

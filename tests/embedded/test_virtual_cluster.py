@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from clusters import rundir
-from clusters.pod_exec import ApiExec
-from clusters.provider import Handle
-from clusters.shape import ClusterSpec
+from clusters.contract.provider import Handle
+from clusters.contract.shape import ClusterSpec
+from clusters.host import rundir
+from clusters.kit.pod_exec import ApiExec
 from clusters.virtual.access import VirtualAccess
 from clusters.virtual.node_layout import CHECKPOINT
 from clusters.virtual.provider import PROVIDER

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters import cache, checksums, processes
-from clusters.access import AccessError
-from clusters.shape import NodeShape
+from clusters.contract.access import AccessError
+from clusters.contract.shape import NodeShape
+from clusters.host import cache, checksums, processes
 from clusters.virtual import network
 from clusters.virtual_node import accel, image, machine
 from clusters.virtual_node.boot import Preparation, boot

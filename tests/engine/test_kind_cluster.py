@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from clusters import rundir
-from clusters.api import Api
-from clusters.embedded import cpuset
+from clusters.contract import cpuset
+from clusters.contract.provider import ClusterError, Handle
+from clusters.contract.shape import ClusterSpec
+from clusters.host import rundir
 from clusters.kind import config, engine, host, slices, tool
 from clusters.kind.access import EngineShell
 from clusters.kind.provider import CPUSET, PROVIDER
-from clusters.provider import ClusterError, Handle
-from clusters.shape import ClusterSpec
+from clusters.kit.api import Api
 
 pytestmark = pytest.mark.engine
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from clusters import rundir
-from clusters.provider import ClusterError, Handle
+from clusters.contract.provider import ClusterError, Handle
+from clusters.host import rundir
 from conformance.cli import main
 from conformance.collecting import bundle, foreign
 from conformance.exits import Exit

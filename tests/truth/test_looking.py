@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from clusters.access import AccessError, ClusterAccess, Reading
+from clusters.contract.access import AccessError, ClusterAccess, Reading
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.collecting.api import Api, ApiError
 from conformance.collecting.snapshot import NODES, Collector

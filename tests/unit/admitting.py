@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.embedded.apiserver.errors import ApiError
-from clusters.embedded.apiserver.operations import Operations, Target, WriteOptions
-from clusters.embedded.apiserver.resources import KUBEVIRT, NAMESPACE, VMI, ResourceType
-from clusters.embedded.apiserver.store import Object, Store
-from clusters.embedded.cluster_config import ClusterConfig
-from clusters.embedded.faults import NONE, Faults
-from clusters.embedded.virt_api import VmiAdmission
+from clusters.reference.apiserver.errors import ApiError
+from clusters.reference.apiserver.operations import Operations, Target, WriteOptions
+from clusters.reference.apiserver.resources import KUBEVIRT, NAMESPACE, VMI, ResourceType
+from clusters.reference.apiserver.store import Object, Store
+from clusters.reference.cluster_config import ClusterConfig
+from clusters.reference.faults import NONE, Faults
+from clusters.reference.virt_api import VmiAdmission
 from conformance.checks.registry import registered
 from conformance.judging.terms import Terms
 from conformance.model.evidence import Snapshot, Vmi

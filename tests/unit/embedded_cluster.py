@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from clusters.embedded import cpuset
-from clusters.embedded.apiserver.resources import NODE, POD, VMI, ResourceType
-from clusters.embedded.apiserver.store import Object
-from clusters.embedded.cpuset import CpuSet
-from clusters.embedded.faults import NONE, Faults
-from clusters.embedded.kubelet import cgroups
-from clusters.embedded.kubelet.checkpoint import PATH, Checkpoint
-from clusters.embedded.launcher.launcher import container_id
-from clusters.embedded.stack import Stack, StackSettings
-from clusters.shape import ClusterSpec, NodeSpec
+from clusters.contract import cpuset
+from clusters.contract.cpuset import CpuSet
+from clusters.contract.shape import ClusterSpec, NodeSpec
+from clusters.reference.apiserver.resources import NODE, POD, VMI, ResourceType
+from clusters.reference.apiserver.store import Object
+from clusters.reference.faults import NONE, Faults
+from clusters.reference.kubelet import cgroups
+from clusters.reference.kubelet.checkpoint import PATH, Checkpoint
+from clusters.reference.launcher.launcher import container_id
+from clusters.reference.stack import Stack, StackSettings
 from clusters.simulated.machine import SimulatedMachine
 
 PATIENCE = 60.0

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from clusters import providers
-from clusters.provider import Handle
+from clusters.contract.provider import Handle
 from conformance import settling
 from conformance.checks.registry import registered
 from conformance.cli import main

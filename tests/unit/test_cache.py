@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters import cache, checksums
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import cache, checksums
 
 
 @pytest.fixture(autouse=True)

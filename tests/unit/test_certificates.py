@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusters.certificates import Authority, Issued, credentials, kubeconfig, write_private
+from clusters.kit.certificates import Authority, Issued, credentials, kubeconfig, write_private
 
 
 def context(side: int, authority: Authority, issued: Issued, place: Path) -> ssl.SSLContext:

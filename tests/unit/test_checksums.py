@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters import checksums
+from clusters.host import checksums
 
 MIB = 1 << 20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters import rundir
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import rundir
 from conformance import cli
 from conformance.collecting.bundle import write_run, write_snapshot
 from conformance.exits import Exit

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from clusters.access import Reading
+from clusters.contract.access import Reading
 from conformance.collecting import bundle, last_words
 from conformance.collecting.api import Api, ApiError
 from conformance.collecting.node import NodeReader

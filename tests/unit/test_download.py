@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters import download
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import download
 
 CONTENT = b"x" * (3 << 20)
 DIGEST = hashlib.sha512(CONTENT).hexdigest()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters.embedded import cpuset
-from clusters.embedded.kubelet.allocation import AllocationError, take
-from clusters.embedded.node_topology import Cpu, NodeTopology
+from clusters.contract import cpuset
+from clusters.reference.kubelet.allocation import AllocationError, take
+from clusters.reference.node_topology import Cpu, NodeTopology
 
 VECTORS = json.loads(
     (Path(__file__).parents[1] / "recorded" / "kubelet-allocation.json").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.embedded.kubelet.checkpoint import Checkpoint, CheckpointError
+from clusters.reference.kubelet.checkpoint import Checkpoint, CheckpointError
 
 POD = {"container1": frozenset({4, 5, 6}), "container2": frozenset({1, 2, 3})}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clusters.embedded import container_scripts, node_image, oci
-from clusters.embedded.machine import ContainerSpec, Program
+from clusters.reference.machine import ContainerSpec, Program
 
 ID = "0123456789abcdef" * 4
 CGROUP = f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"

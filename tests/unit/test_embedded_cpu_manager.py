@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded import cpuset
-from clusters.embedded.faults import NONE
-from clusters.embedded.kubelet.checkpoint import PATH, Checkpoint, CheckpointError
-from clusters.embedded.kubelet.cpu_manager import AdmissionError, CpuManager
-from clusters.embedded.node_topology import discover
-from clusters.embedded.pod_resources import with_defaults
-from clusters.shape import CpuManager as Configuration
-from clusters.shape import NodeShape
+from clusters.contract import cpuset
+from clusters.contract.shape import CpuManager as Configuration
+from clusters.contract.shape import NodeShape
+from clusters.reference.faults import NONE
+from clusters.reference.kubelet.checkpoint import PATH, Checkpoint, CheckpointError
+from clusters.reference.kubelet.cpu_manager import AdmissionError, CpuManager
+from clusters.reference.node_topology import discover
+from clusters.reference.pod_resources import with_defaults
 from clusters.simulated.machine import SimulatedMachine
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from clusters.embedded.faults import NONE
-from clusters.embedded.launcher.domain_xml import GuestSettings, guest_files, render
-from clusters.embedded.launcher.pinning import Pinning
+from clusters.reference.faults import NONE
+from clusters.reference.launcher.domain_xml import GuestSettings, guest_files, render
+from clusters.reference.launcher.pinning import Pinning
 from tests.unit.embedded_cluster import manifest
 
 

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clusters.embedded import cpuset
-from clusters.embedded.apiserver.resources import VMI
-from clusters.embedded.faults import Faults
-from clusters.shape import CpuManager, NodeSpec
+from clusters.contract import cpuset
+from clusters.contract.shape import CpuManager, NodeSpec
+from clusters.reference.apiserver.resources import VMI
+from clusters.reference.faults import Faults
 from tests.unit.embedded_cluster import SimulatedCluster, dedicated, manifest, on_cluster
 
 POD_MEMORY = ("limits", "memory")

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from clusters.embedded.faults import Faults
-from clusters.embedded.launcher import launcher as launching
-from clusters.embedded.launcher.launcher import Launcher
-from clusters.embedded.machine import Machine
+from clusters.reference.faults import Faults
+from clusters.reference.launcher import launcher as launching
+from clusters.reference.launcher.launcher import Launcher
+from clusters.reference.machine import Machine
 
 POD = {
     "metadata": {"uid": "u", "name": "virt-launcher-x"},

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clusters.embedded.apiserver.backends import InvalidError
-from clusters.embedded.apiserver.resources import NODE, VMI
-from clusters.embedded.faults import NONE, Faults
-from clusters.embedded.launcher.guest_numa import Cell, cells
-from clusters.embedded.launcher.pinning import Pinning, PinningError
-from clusters.shape import CpuManager, NodeShape, NodeSpec
+from clusters.contract.shape import CpuManager, NodeShape, NodeSpec
+from clusters.reference.apiserver.backends import InvalidError
+from clusters.reference.apiserver.resources import NODE, VMI
+from clusters.reference.faults import NONE, Faults
+from clusters.reference.launcher.guest_numa import Cell, cells
+from clusters.reference.launcher.pinning import Pinning, PinningError
 from clusters.simulated.guest import MARK
 from tests.unit.embedded_cluster import SimulatedCluster, manifest, on_cluster
 

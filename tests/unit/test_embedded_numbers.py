@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.embedded import cpuset, quantity
-from clusters.embedded.node_topology import discover
-from clusters.shape import NodeShape
+from clusters.contract import cpuset
+from clusters.contract.shape import NodeShape
+from clusters.reference import quantity
+from clusters.reference.node_topology import discover
 from clusters.simulated.machine import SimulatedMachine
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.embedded.apiserver.backends import InvalidError
-from clusters.embedded.apiserver.resources import (
+from clusters.reference.apiserver.backends import InvalidError
+from clusters.reference.apiserver.resources import (
     EVENT,
     INSTANCETYPE,
     POOL,
@@ -13,8 +13,8 @@ from clusters.embedded.apiserver.resources import (
     VIRTUAL_MACHINE,
     VMI,
 )
-from clusters.embedded.apiserver.store import Object
-from clusters.embedded.faults import Faults
+from clusters.reference.apiserver.store import Object
+from clusters.reference.faults import Faults
 from tests.unit.embedded_cluster import SimulatedCluster, manifest, on_cluster
 
 LABELS = {"app": "x"}

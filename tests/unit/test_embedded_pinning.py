@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded.launcher.pinning import PinningError, PinningRequest, pin
+from clusters.reference.launcher.pinning import PinningError, PinningRequest, pin
 
 VECTORS = json.loads((Path(__file__).parents[1] / "recorded" / "launcher-pinning.json").read_text())
 

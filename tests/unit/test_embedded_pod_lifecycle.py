@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded.kubelet.pod_lifecycle import (
+from clusters.reference.kubelet.pod_lifecycle import (
     ContainerRecord,
     Finish,
     Start,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded.apiserver.resources import NODE, POD
-from clusters.embedded.apiserver.store import Object
-from clusters.embedded.conditions import get_condition
-from clusters.embedded.pod_resources import effective_requests, qos_class, with_defaults
-from clusters.embedded.scheduler import matches_node
-from clusters.shape import NodeSpec
+from clusters.contract.shape import NodeSpec
+from clusters.reference.apiserver.resources import NODE, POD
+from clusters.reference.apiserver.store import Object
+from clusters.reference.conditions import get_condition
+from clusters.reference.pod_resources import effective_requests, qos_class, with_defaults
+from clusters.reference.scheduler import matches_node
 from tests.unit.embedded_cluster import SimulatedCluster, on_cluster, plain_pod
 
 

@@ -9,14 +9,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clusters.access import LibvirtView
-from clusters.embedded import cpuset
-from clusters.embedded.apiserver.resources import EVENT, KUBEVIRT, NAMESPACE, NODE, POD, VMI
-from clusters.embedded.apiserver.store import Object
-from clusters.embedded.conditions import get_condition
-from clusters.embedded.kubelet.checkpoint import PATH
-from clusters.embedded.launcher.launcher import container_id
-from clusters.shape import CpuManager, NodeShape, NodeSpec
+from clusters.contract import cpuset
+from clusters.contract.access import LibvirtView
+from clusters.contract.shape import CpuManager, NodeShape, NodeSpec
+from clusters.reference.apiserver.resources import EVENT, KUBEVIRT, NAMESPACE, NODE, POD, VMI
+from clusters.reference.apiserver.store import Object
+from clusters.reference.conditions import get_condition
+from clusters.reference.kubelet.checkpoint import PATH
+from clusters.reference.launcher.launcher import container_id
 from tests.unit.embedded_cluster import (
     SimulatedCluster,
     dedicated,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded.apiserver.backends import Cause, InvalidError
-from clusters.embedded.apiserver.resources import KUBEVIRT
-from clusters.embedded.apiserver.store import Object, Store
-from clusters.embedded.cluster_config import ClusterConfig
-from clusters.embedded.faults import NONE, Faults
-from clusters.embedded.virt_api import VmiAdmission
+from clusters.reference.apiserver.backends import Cause, InvalidError
+from clusters.reference.apiserver.resources import KUBEVIRT
+from clusters.reference.apiserver.store import Object, Store
+from clusters.reference.cluster_config import ClusterConfig
+from clusters.reference.faults import NONE, Faults
+from clusters.reference.virt_api import VmiAdmission
 from tests.unit.embedded_cluster import manifest
 
 DEDICATED = {"dedicatedCpuPlacement": True}

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
+from clusters.contract.provider import ClusterError
 from clusters.guest_images import archive, build
 from clusters.guest_images.initrd import initrd
-from clusters.provider import ClusterError
 from conformance import options
 from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import matrix

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded import instancetypes as stack
+from clusters.reference import instancetypes as stack
 from conformance.matrix import instancetypes as oracle
 from conformance.matrix.instancetypes import Undecided
 from conformance.model.release import Release

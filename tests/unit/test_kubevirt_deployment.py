@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from clusters import kubevirt_deployment, waiting
-from clusters.embedded.apiserver.resources import EVENT, KUBEVIRT, POD
-from clusters.kubevirt_deployment import (
+from clusters.contract.provider import ClusterError
+from clusters.kit import kubevirt_deployment, waiting
+from clusters.kit.kubevirt_deployment import (
     Settings,
     deploy,
     deployment_troubles,
@@ -22,7 +22,7 @@ from clusters.kubevirt_deployment import (
     pod_troubles,
     prepare,
 )
-from clusters.provider import ClusterError
+from clusters.reference.apiserver.resources import EVENT, KUBEVIRT, POD
 from tests.unit.apiserver.world import World
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubevirt"}}

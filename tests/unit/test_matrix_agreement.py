@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded import pod_resources, vmi
-from clusters.embedded.faults import NONE
-from clusters.embedded.launcher_pod import render
+from clusters.reference import pod_resources, vmi
+from clusters.reference.faults import NONE
+from clusters.reference.launcher_pod import render
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import matrix
 from conformance.matrix.quantity import parse_quantity

@@ -7,7 +7,7 @@ from itertools import combinations, product
 
 import pytest
 
-from clusters.shape import NodeShape
+from clusters.contract.shape import NodeShape
 from conformance.matrix.axes import (
     FULL,
     STANDARD,

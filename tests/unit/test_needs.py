@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters import needs
-from clusters.needs import Need
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import needs
+from clusters.host.needs import Need
 
 ROOT = Path(__file__).parents[2]
 IMPOSSIBLE = Need(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters import processes
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import processes
 
 ROOT = Path(__file__).parents[2]
 

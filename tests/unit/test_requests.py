@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from clusters.api import Api as ProviderApi
-from clusters.api import ApiError as ProviderApiError
+from clusters.kit.api import Api as ProviderApi
+from clusters.kit.api import ApiError as ProviderApiError
 from conformance import settling
 from conformance.collecting.api import Api, ApiError
 from conformance.settling import TransientError
@@ -64,7 +64,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(settling, "FIRST_RETRY", 0.001)
     monkeypatch.setattr(settling, "LONGEST_RETRY", 0.001)
-    monkeypatch.setattr("clusters.api.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("clusters.kit.api.PAUSES", (0.0, 0.0))
     found = Server()
     yield found
     found.close()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters import processes, rundir
-from clusters.provider import ClusterError, Handle
+from clusters.contract.provider import ClusterError, Handle
+from clusters.host import processes, rundir
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

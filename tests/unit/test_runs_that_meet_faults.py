@@ -17,8 +17,8 @@ from typing import Any
 import filelock
 import pytest
 
-from clusters import rundir
-from clusters.provider import Handle
+from clusters.contract.provider import Handle
+from clusters.host import rundir
 
 ROOT = Path(__file__).parents[2]
 RUN = ("run", "--cluster", "simulated")

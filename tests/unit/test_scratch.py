@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters import processes, scratch
+from clusters.host import processes, scratch
 
 
 @pytest.fixture(autouse=True)

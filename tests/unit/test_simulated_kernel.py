@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.shape import NodeShape
+from clusters.contract.shape import NodeShape
 from clusters.simulated.kernel import Kernel, KernelError
 
 ROOT = "/sys/fs/cgroup"

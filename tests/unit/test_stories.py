@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from clusters import providers
-from clusters.api import Api
-from clusters.provider import Handle
-from clusters.shape import ClusterSpec
+from clusters.contract.provider import Handle
+from clusters.contract.shape import ClusterSpec
+from clusters.kit.api import Api
 from conformance.collecting import api as client
 from conformance.collecting import bundle
 from conformance.collecting.record import describe, record

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
 from clusters.virtual_node import image, kernel
 
 

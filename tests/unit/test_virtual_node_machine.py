@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters import processes
-from clusters.provider import ClusterError
-from clusters.shape import NodeShape
+from clusters.contract.provider import ClusterError
+from clusters.contract.shape import NodeShape
+from clusters.host import processes
 from clusters.virtual_node import accel, machine
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.image import Image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.access import AccessError, Reading
+from clusters.contract.access import AccessError, Reading
 from clusters.virtual_node import shell
 from clusters.virtual_node.shell import CommandError, Commands
 

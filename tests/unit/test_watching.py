@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.certificates import kubeconfig
+from clusters.kit.certificates import kubeconfig
 from conformance.collecting.api import Api
 
 PODS = "/api/v1/namespaces/ns/pods"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded.apiserver.resources import POD
+from clusters.reference.apiserver.resources import POD
 from tests.unit.apiserver.world import World, running_pod
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")

@@ -9,7 +9,7 @@ import pytest
 from kubernetes import client
 from kubernetes.client import ApiException
 
-from clusters.embedded.apiserver.resources import POD
+from clusters.reference.apiserver.resources import POD
 from tests.unit.apiserver.world import World, running_pod, vmi
 
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"

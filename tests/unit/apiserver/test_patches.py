@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.embedded.apiserver.builtin_schema import builtin
-from clusters.embedded.apiserver.errors import ApiError
-from clusters.embedded.apiserver.patching import MERGE_PATCH, patched
-from clusters.embedded.apiserver.strategic_merge import strategic_merge
+from clusters.reference.apiserver.builtin_schema import builtin
+from clusters.reference.apiserver.errors import ApiError
+from clusters.reference.apiserver.patching import MERGE_PATCH, patched
+from clusters.reference.apiserver.strategic_merge import strategic_merge
 from tests.unit.apiserver.world import Reply, World, running_pod, vmi
 
 JSON = "application/json-patch+json"

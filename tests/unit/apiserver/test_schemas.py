@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clusters.embedded.apiserver import schemas
+from clusters.reference.apiserver import schemas
 from tests.unit.apiserver.world import Reply, World, vmi
 
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"

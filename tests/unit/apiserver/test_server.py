@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from kubernetes import client, dynamic
 
-from clusters.embedded.apiserver.server import ApiServer, ApiServerError
-from clusters.embedded.apiserver.store import Store
+from clusters.reference.apiserver.server import ApiServer, ApiServerError
+from clusters.reference.apiserver.store import Store
 from tests.unit.apiserver.world import FakeAdmission, FakePods, World
 
 

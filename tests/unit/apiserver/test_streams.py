@@ -12,7 +12,7 @@ import pytest
 from kubernetes.client import ApiException
 from kubernetes.stream import stream
 
-from clusters.embedded.apiserver.resources import POD, VMI
+from clusters.reference.apiserver.resources import POD, VMI
 from tests.unit.apiserver.world import World, running_pod, vmi
 
 POD_PATH = "/api/v1/namespaces/default/pods/a"

@@ -10,8 +10,8 @@ import pytest
 from kubernetes import client, config, watch
 from kubernetes.client import ApiException
 
-from clusters.embedded.apiserver import store
-from clusters.embedded.apiserver.resources import CONFIG_MAP
+from clusters.reference.apiserver import store
+from clusters.reference.apiserver.resources import CONFIG_MAP
 from tests.unit.apiserver.world import World, running_pod
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 import yaml
 
-from clusters.embedded.apiserver.backends import Cause, InvalidError
-from clusters.embedded.apiserver.resources import NAMESPACE, NODE, POD, VMI, ResourceType, served
-from clusters.embedded.apiserver.server import ApiServer
-from clusters.embedded.apiserver.store import Object, Store
-from clusters.embedded.namespace_controller import NamespaceController, with_defaults
-from clusters.embedded.reconciling import Health
-from clusters.embedded.virt_api import read
+from clusters.reference.apiserver.backends import Cause, InvalidError
+from clusters.reference.apiserver.resources import NAMESPACE, NODE, POD, VMI, ResourceType, served
+from clusters.reference.apiserver.server import ApiServer
+from clusters.reference.apiserver.store import Object, Store
+from clusters.reference.namespace_controller import NamespaceController, with_defaults
+from clusters.reference.reconciling import Health
+from clusters.reference.virt_api import read
 
 Result = TypeVar("Result")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.access import AccessError, Reading
-from clusters.existing import framing
+from clusters.contract.access import AccessError, Reading
+from clusters.kit import framing
 
 MARK = "d1ff1cu17"
 

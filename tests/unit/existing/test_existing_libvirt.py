@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from clusters.access import AccessError, ExecResult
+from clusters.contract.access import AccessError, ExecResult
 from clusters.existing import libvirt
 
 VCPUPIN = " VCPU   CPU Affinity\n----------------------\n 0      2\n 1      3,5-6\n 2      0-11\n\n"

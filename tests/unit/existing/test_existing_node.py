@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from clusters.access import AccessError, ExecResult, Reading
-from clusters.api import Api
+from clusters.contract.access import AccessError, ExecResult, Reading
 from clusters.existing.node import HandlerShell, handlers
-from clusters.pod_exec import ApiExec, NotStartedError
+from clusters.kit.api import Api
+from clusters.kit.pod_exec import ApiExec, NotStartedError
 from tests.unit.existing.conftest import FakeApi, handler_pod
 
 PLACE = ("kubevirt", "virt-handler-x", "virt-handler")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from clusters import providers
-from clusters.access import AccessError
-from clusters.api import Api
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError
+from clusters.contract.shape import ClusterSpec
 from clusters.existing.preflight import State, preflight
 from clusters.existing.probes import CommandShell
 from clusters.existing.provider import PROVIDER
-from clusters.provider import ClusterError
-from clusters.shape import ClusterSpec
-from clusters.waiting import wait
+from clusters.kit.api import Api
+from clusters.kit.waiting import wait
 from tests.unit.existing.conftest import FakeApi, node
 
 NODE = {

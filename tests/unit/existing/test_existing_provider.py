@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusters import processes, providers, rundir
-from clusters.access import AccessError
+from clusters import providers
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError, Handle
+from clusters.contract.shape import ClusterSpec
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.provider import OWNER, PROVIDER
 from clusters.existing.rights import DISRUPTIVE, FILES, RIGHTS, single
-from clusters.provider import ClusterError, Handle
-from clusters.shape import ClusterSpec
+from clusters.host import processes, rundir
 from conformance.matrix import kinds
 from tests.unit.existing.conftest import FakeApi, node
 from tests.unit.existing.test_existing_libvirt import EMULATORPIN, IOTHREADINFO, VCPUPIN, XML
@@ -261,7 +262,7 @@ def test_huge_pages_of_one_node_are_enough(
 def test_c11_what_cannot_be_asked_for_is_not_known(
     api: FakeApi, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clusters.api.PAUSES", (0.0,))
+    monkeypatch.setattr("clusters.kit.api.PAUSES", (0.0,))
     access = PROVIDER.connect(up(api, tmp_path / "run"))
     api.objects["/api/v1/nodes"] = code
     for name in ("hugepages", "unlabelled-node"):

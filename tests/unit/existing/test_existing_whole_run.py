@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from clusters import providers
-from clusters.api import Api
+from clusters.contract.provider import Handle
+from clusters.contract.shape import SHAPES, ClusterSpec
 from clusters.existing.rights import DISRUPTIVE, RIGHTS, single
-from clusters.provider import Handle
-from clusters.shape import SHAPES, ClusterSpec
+from clusters.kit.api import Api
 from tests.unit.existing.conftest import rbac_name
 
 ROOT = Path(__file__).parents[3]

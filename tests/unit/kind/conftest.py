@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from clusters import rundir, waiting
-from clusters.embedded.apiserver.resources import NODE
+from clusters.contract.provider import Handle
+from clusters.contract.shape import ClusterSpec
+from clusters.host import rundir
 from clusters.kind.provider import KindProvider
-from clusters.provider import Handle
-from clusters.shape import ClusterSpec
+from clusters.kit import waiting
+from clusters.reference.apiserver.resources import NODE
 from tests.unit.apiserver.world import World
 from tests.unit.kind import standins
 

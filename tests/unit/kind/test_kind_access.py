@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters import libvirt_client
-from clusters.access import AccessError, LibvirtView
+from clusters.contract.access import AccessError, LibvirtView
 from clusters.kind.access import HostLibvirt, launcher_socket
+from clusters.kit import libvirt_client
 
 ID = "0123456789abcdef" * 4
 CGROUP = f"0::/docker/aa/kubelet.slice/kubelet-kubepods.slice/cri-containerd-{ID}.scope/child\n"

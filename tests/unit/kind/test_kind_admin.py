@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.access import AccessError, NodeControl
-from clusters.shape import SHAPES
+from clusters.contract.access import AccessError, NodeControl
+from clusters.contract.shape import SHAPES
 from tests.unit.kind import standins
 from tests.unit.kind.conftest import Host
 from tests.unit.kind.test_kind_provider import ONE, kubelet_of

@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from clusters import processes, providers, rundir
-from clusters.access import AccessError
-from clusters.embedded import cpuset
-from clusters.embedded.apiserver.resources import KUBEVIRT, NODE
+from clusters import providers
+from clusters.contract import cpuset
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError, Handle
+from clusters.contract.shape import SHAPES
+from clusters.host import processes, rundir
 from clusters.kind import provider
 from clusters.kind.provider import OWNER
-from clusters.provider import ClusterError, Handle
-from clusters.shape import SHAPES
+from clusters.reference.apiserver.resources import KUBEVIRT, NODE
 from clusters.virtual_node import accel
 from conformance import cli
 from conformance.model.evidence import Kubelet

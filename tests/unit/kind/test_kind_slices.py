@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusters.contract.provider import ClusterError
 from clusters.kind.host import Core, cores
 from clusters.kind.slices import WORKER_CPUS, divide
-from clusters.provider import ClusterError
 from tests.unit.kind.conftest import write_topology
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from clusters import image_archives as images
+from clusters.contract.provider import ClusterError
 from clusters.kind import engine, tool
 from clusters.kind.engine import Engine
-from clusters.provider import ClusterError
+from clusters.kit import image_archives as images
 from tests.unit.kind.conftest import INFO, Host
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
 from clusters.virtual import binaries, release
 
 ALL = (*binaries.CONTROL_PLANE, binaries.KUBELET)

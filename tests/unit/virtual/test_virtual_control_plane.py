@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusters import processes
-from clusters.provider import ClusterError
+from clusters.contract.provider import ClusterError
+from clusters.host import processes
 from clusters.virtual import control_plane, pki
 from clusters.virtual.binaries import CONTROL_PLANE, Binaries
 from clusters.virtual.control_plane import Ports

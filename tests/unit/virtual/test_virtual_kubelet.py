@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from clusters.shape import SHAPES, CpuManager, NodeSpec
+from clusters.contract.shape import SHAPES, CpuManager, NodeSpec
 from clusters.virtual import kubelet, node_layout, pki
 from conformance.collecting import node
 from conformance.model.cpuset import CpuSet

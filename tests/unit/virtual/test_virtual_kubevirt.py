@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from clusters import providers
-from clusters.provider import ClusterError
-from clusters.shape import ClusterSpec, NodeShape, NodeSpec
+from clusters.contract.provider import ClusterError
+from clusters.contract.shape import ClusterSpec, NodeShape, NodeSpec
 from clusters.virtual import access, kubevirt
 
 CONTAINER = "0123456789abcdef" * 4

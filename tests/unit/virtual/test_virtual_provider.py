@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from clusters import daemon, providers
-from clusters.access import AccessError
-from clusters.provider import ClusterError, Handle
-from clusters.shape import ClusterSpec
+from clusters import providers
+from clusters.contract.access import AccessError
+from clusters.contract.provider import ClusterError, Handle
+from clusters.contract.shape import ClusterSpec
+from clusters.host import daemon
 from clusters.virtual import node_image
 from clusters.virtual.access import VirtualAccess
 from clusters.virtual.binaries import Binaries

@@ -1,0 +1,1 @@
+"""What every cluster offers to the harness: access, provider, shape of its nodes, CPU lists."""

@@ -1,0 +1,129 @@
+"""The requested shape of a node: its CPU topology and its kubelet's CPU manager."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KUBELET_ROOT = "/var/lib/kubelet"
+"""Where a kubelet keeps its files unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class NodeShape:
+    """CPU topology and memory of one node.
+
+    Attributes:
+        sockets: CPU packages.
+        cores: cores in each socket.
+        threads: hardware threads in each core (2 is SMT).
+        numa_nodes: NUMA nodes; sockets are spread over them evenly, or a socket is
+            divided evenly between them when there are more nodes than sockets.
+        memory_mib: memory of the whole node in MiB.
+
+    CPU ids count threads first, then cores, then sockets: with ``2x3x2`` CPUs 0 and 1
+    are the siblings of the first core, CPUs 6 to 11 the second socket.
+    """
+
+    sockets: int = 2
+    cores: int = 3
+    threads: int = 2
+    numa_nodes: int = 2
+    memory_mib: int = 3072
+
+    def __post_init__(self) -> None:
+        if min(self.sockets, self.cores, self.threads, self.numa_nodes) < 1:
+            raise ValueError(f"a node shape counts from 1: {self}")
+        if self.sockets * self.cores % self.numa_nodes:
+            raise ValueError(f"the cores of {self} cannot be divided evenly among NUMA nodes")
+
+    @property
+    def cpus(self) -> int:
+        """Number of logical CPUs."""
+        return self.sockets * self.cores * self.threads
+
+    def __str__(self) -> str:
+        return f"{self.sockets}x{self.cores}x{self.threads} ({self.numa_nodes} NUMA)"
+
+
+@dataclass(frozen=True)
+class CpuManager:
+    """What the kubelet of a node is told about CPUs.
+
+    Attributes:
+        policy: ``static`` or ``none``.
+        reserved: ids of ``reservedSystemCPUs``.
+        options: names of the enabled policy options, such as ``full-pcpus-only``.
+    """
+
+    policy: str = "static"
+    reserved: frozenset[int] = frozenset({0, 1})
+    options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One requested node."""
+
+    name: str
+    shape: NodeShape = NodeShape()
+    cpu_manager: CpuManager = CpuManager()
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """A requested cluster: its nodes and the KubeVirt generation that it serves.
+
+    Attributes:
+        nodes: at least one; names are unique.
+        profile: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap ``kubevirt-config``).
+        kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
+            usual one; the nodes are then what that cluster has.
+        context: which of its contexts, None for the current one.
+        kubernetes: directory with the Kubernetes that a ``virtual`` cluster runs.
+        workers: nodes beside the control plane, where the nodes have this host's CPUs.
+        kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
+            nowhere, None for the pinned release.
+        images: archive of container images, or a directory of them, None for a registry.
+        kubelet_root: where its kubelets keep their files.
+        node_ssh: command by which its nodes are read, None for another way
+            (`clusters.existing.probes.CommandShell`).
+        probe_image: image of pods by which they are read; without both virt-handler is used.
+        disruptive: a cluster that is there already may be disturbed by scenarios.
+        faults: what the reference stack does wrong on purpose (`clusters.reference.faults`).
+    """
+
+    nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
+    profile: str = "v1"
+    kubeconfig: str | None = None
+    context: str | None = None
+    kubernetes: str | None = None
+    workers: int = 1
+    kubevirt: str | None = None
+    images: str | None = None
+    kubelet_root: str = KUBELET_ROOT
+    node_ssh: str | None = None
+    probe_image: str | None = None
+    disruptive: bool = False
+    faults: tuple[str, ...] = ()
+
+
+def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:
+    return NodeSpec("node-1", shape, CpuManager("static", reserved, frozenset(options)))
+
+
+_LARGE = NodeShape()
+_FLAT = NodeShape(sockets=1, cores=8, threads=1, numa_nodes=1)
+
+SHAPES: Mapping[str, tuple[NodeSpec, ...]] = {
+    "default": (_one(_LARGE),),
+    "no-smt": (_one(NodeShape(sockets=2, cores=6, threads=1)),),
+    "one-socket": (_one(NodeShape(sockets=1, cores=6, numa_nodes=1)),),
+    "two-nodes": (NodeSpec("node-1"), NodeSpec("node-2", _FLAT)),
+    "full-pcpus-only": (_one(_LARGE, "full-pcpus-only"),),
+    "strict-cpu-reservation": (_one(_LARGE, "strict-cpu-reservation"),),
+    "distribute-cpus-across-numa": (_one(_LARGE, "distribute-cpus-across-numa"),),
+    "policy-none": (NodeSpec("node-1"), NodeSpec("node-2", _FLAT, CpuManager("none"))),
+}
+"""The clusters that a run can ask for by name: hardware shapes, then CPU manager options, then
+a node without a CPU manager beside one that has it."""

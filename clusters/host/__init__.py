@@ -1,0 +1,1 @@
+"""What runs on this machine for a cluster: processes, run directories, caches, downloads."""

@@ -1,0 +1,1 @@
+"""What providers ask of an API server, a pod, a libvirt or an image."""

@@ -1,0 +1,1 @@
+"""The reference stack: a Kubernetes with a KubeVirt that keeps the promise, or breaks it."""

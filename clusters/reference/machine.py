@@ -1,0 +1,206 @@
+"""What the embedded stack needs from a node: files, cgroups, containers, domains.
+
+The kubelet, virt-handler and virt-launcher of the embedded stack drive a node through
+this protocol alone. `clusters.embedded.qemu_machine` implements it on a virtual node
+with crun and libvirt, `clusters.simulated.machine` in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from clusters.contract.access import ExecResult, LibvirtView, Reading
+
+
+class MachineError(Exception):
+    """The node refused or did not answer; the message says what was asked."""
+
+
+class Program(Enum):
+    """What runs in a container; the embedded stack pulls no images."""
+
+    LAUNCHER = "launcher"
+    """virtqemud with an empty home of its own; domains are started in it."""
+    SLEEP = "sleep"
+    """Stays until it is stopped: hook sidecars, containerDisk, guest-console-log, plain pods."""
+    COMPLETE = "complete"
+    """Ends at once with success: init containers."""
+    NODE_TOOLS = "node-tools"
+    """Stays; sees the node's own /proc, /sys and files, privileged: virt-handler."""
+    COMMAND = "command"
+    """Runs `ContainerSpec.command`."""
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """One container to be started.
+
+    Attributes:
+        id: 64 hex digits.
+        cgroup: absolute cgroup v2 path of the container itself, below the mount point,
+            such as ``/kubepods.slice/kubepods-podUID.slice/cri-containerd-ID.scope``; its
+            parents exist.
+        cpuset: CPUs of the cgroup, or None to inherit.
+        cpu_weight: ``cpu.weight``.
+        cpu_max: text of ``cpu.max``: ``max 100000`` or ``QUOTA PERIOD`` in microseconds.
+        memory_max: bytes, or None for no limit.
+    """
+
+    id: str
+    name: str
+    pod_uid: str
+    cgroup: str
+    program: Program
+    cpuset: frozenset[int] | None = None
+    cpu_weight: int = 1
+    cpu_max: str = "max 100000"
+    memory_max: int | None = None
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """What the runtime knows of a container.
+
+    Attributes:
+        pid: process id of its init on the node, 0 when it has ended.
+        exit_code: None while it runs.
+    """
+
+    id: str
+    pid: int
+    exit_code: int | None
+
+
+class ExecSession(Protocol):
+    """A command running in a container, with its streams."""
+
+    async def write(self, data: bytes) -> None:
+        """Sends to its stdin."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """Ends its stdin."""
+        ...
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Resizes its terminal, if it has one."""
+        ...
+
+    def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Pieces of (``stdout`` or ``stderr``, data) until the command ends."""
+        ...
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        ...
+
+    async def kill(self) -> None:
+        """Ends it."""
+        ...
+
+
+class Machine(Protocol):
+    """One node, driven by the embedded kubelet, virt-handler and virt-launcher."""
+
+    async def read(self, patterns: Sequence[str]) -> Reading:
+        """As `clusters.contract.access.NodeShell.read`."""
+        ...
+
+    async def write(self, files: Mapping[str, str]) -> None:
+        """Writes files in order in one round trip, creating them where needed.
+
+        Cgroup and other kernel files are written as they are; a refusal by the kernel
+        raises MachineError that quotes path and errno.
+        """
+        ...
+
+    async def make_directories(self, paths: Sequence[str]) -> None:
+        """mkdir -p, for cgroups too. Controllers are enabled for children of cgroups.
+
+        Not so in a cgroup that has processes of its own, such as a container's: the kernel
+        lets it have threaded children alone. To move some of its threads into one, make the
+        child, then write in this order: ``threaded`` into the child's ``cgroup.type`` (the
+        parent becomes ``domain threaded``), ``+cpuset`` into the parent's
+        ``cgroup.subtree_control``, the child's ``cpuset.cpus``, and each thread's id into the
+        child's ``cgroup.threads``, one a write.
+        """
+        ...
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Removes files, and directories (cgroups too, children first). Missing is fine."""
+        ...
+
+    async def start_container(self, spec: ContainerSpec) -> ContainerState:
+        """Creates the cgroup with its limits and starts the container in it."""
+        ...
+
+    async def set_cpusets(self, cpusets: Mapping[str, frozenset[int]]) -> None:
+        """Sets ``cpuset.cpus`` of running containers, by container id, in one round trip.
+
+        A container that has gone meanwhile is no error.
+        """
+        ...
+
+    async def stop_container(self, id: str, *, grace_seconds: float) -> None:
+        """SIGTERM, after the grace SIGKILL; removes container and cgroup. Idempotent."""
+        ...
+
+    async def containers(self) -> Mapping[str, ContainerState]:
+        """Every container that this runtime knows, by id."""
+        ...
+
+    async def wait_container(self, id: str) -> ContainerState:
+        """Returns when the container has ended."""
+        ...
+
+    async def container_log(self, id: str) -> str:
+        """What the container has printed so far (stdout and stderr)."""
+        ...
+
+    async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:
+        """Starts a command in a running container."""
+        ...
+
+    async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
+        """Runs a command in a running container to its end."""
+        ...
+
+    async def wait_libvirt(self, id: str) -> None:
+        """Returns when the libvirt of a LAUNCHER container answers.
+
+        Raises MachineError when the container ended instead.
+        """
+        ...
+
+    async def create_domain(self, id: str, xml: str) -> None:
+        """virDomainCreateXML in the LAUNCHER container."""
+        ...
+
+    async def domain_view(self, id: str, domain: str) -> LibvirtView:
+        """What the container's libvirt says of its domain. MachineError when there is none."""
+        ...
+
+    async def destroy_domain(self, id: str, domain: str) -> None:
+        """Ends the domain at once; missing is fine."""
+        ...
+
+    async def reset_domain(self, id: str, domain: str) -> None:
+        """Resets the guest as a button would; its threads and their pins stay."""
+        ...
+
+    async def wait_domain_end(self, id: str, domain: str) -> str:
+        """Returns a reason when the domain has ended."""
+        ...
+
+    async def console_text(self, id: str, domain: str) -> str:
+        """What the guest has printed on its serial console so far."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the node."""
+        ...
