@@ -1,4 +1,4 @@
-"""What is left of a workload after it was deleted: nothing."""
+"""What is left of a workload after it was deleted: nothing that has CPUs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Former, Snapshot
 from conformance.model.expectation import Expectation
 
+_ENDED = ("Succeeded", "Failed")
+"""Phases of a pod whose containers have all ended, and do not start again."""
+
 
 @check(
     "LIFE-RELEASED",
@@ -18,7 +21,12 @@ from conformance.model.expectation import Expectation
     look="Look at the kubelet's log of the pod's termination and at its checkpoint.",
 )
 def nothing_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
-    """No pod, no cgroup, no checkpoint entry; its CPUs belong to the pool or to others."""
+    """No pod that runs, no cgroup, no checkpoint entry; its CPUs belong to the pool or to others.
+
+    A pod that has ended has no CPUs (kubernetes pkg/api/v1/pod, IsPodTerminal: neither scheduler
+    nor kubelet counts it), and its own cgroup goes with it: whoever still takes its volumes apart
+    keeps nothing from anybody.
+    """
     former = snapshot.former
     if former is None:
         raise Unobserved("nobody noted what the workload was before its deletion")
@@ -31,14 +39,21 @@ def nothing_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str
             seen.missing(": ".join(why))
     there = next((pod for pod in snapshot.pods if pod.uid == former.pod_uid), snapshot.pod)
     seen.saw("pod", there.phase or "present" if there else "none", f"API, pod {name}")
-    if there is not None:
+    ended = there is not None and there.phase in _ENDED
+    if there is not None and ended:
+        seen.note(f"pod {name} has ended ({there.phase}) and is still taken apart")
+    elif there is not None:
         seen.wrong(f"pod {name} is still there ({there.phase or 'without a phase'})")
-    cgroups = ", ".join(snapshot.leftovers)
-    seen.saw("cgroups", cgroups or "none", f"cgroups of pod {former.pod_uid}")
-    if cgroups:
-        seen.wrong(f"cgroups of pod {name} are still there: {cgroups}")
+    seen.saw("cgroups", ", ".join(snapshot.leftovers) or "none", f"cgroups of pod {former.pod_uid}")
+    left = [path for path in snapshot.leftovers if not ended or _of_container(path, former)]
+    if left:
+        seen.wrong(f"cgroups of pod {name} are still there: {', '.join(left)}")
     _cpus_are_back(snapshot, former, seen)
     return f"nothing is left of pod {name}, and its CPUs {former.exclusive or '(none)'} are free"
+
+
+def _of_container(path: str, former: Former) -> bool:
+    return any(each in path for each in former.container_ids)
 
 
 def _cpus_are_back(snapshot: Snapshot, former: Former, seen: Comparison) -> None:

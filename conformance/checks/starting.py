@@ -40,6 +40,8 @@ _FAILURES = re.compile(
 )
 """What says that it was tried and failed, while a phase does not say so yet."""
 
+_OUT_OF_RANGE = re.compile(r"\bpanic: runtime error: (?:slice bounds|index) out of range")
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -107,21 +109,37 @@ def waits_for_room(snapshot: Snapshot) -> bool:
     look="Look at the events of the VMI and of its pod, then at the logs of its containers, which "
     "are kept in the evidence as logs/CASE.CONTAINER.log.",
 )
-def admitted_runs(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+def admitted_runs(snapshot: Snapshot, expected: Expectation, seen: Comparison) -> str:
     """The VMI's phase is Running; it is wrong only when it was seen to fail."""
     found = vmi(snapshot)
     seen.saw("phase", found.phase or "none", f"VMI {found.namespace}/{found.name} .status.phase")
     if found.phase != RUNNING:
-        expected_to_run(snapshot, seen)
+        expected_to_run(snapshot, seen, known=_may_spread_too_far(expected))
     return f"VMI {found.namespace}/{found.name} runs on {found.node}"
 
 
-def expected_to_run(snapshot: Snapshot, seen: Comparison) -> None:
-    """Objects to what does not run and was seen to fail. Raises Unobserved for everything else."""
+def _may_spread_too_far(expected: Expectation) -> bool:
+    """Whether its IOThreads are spread over the CPUs of its vCPUs: the divergence of the catalogue
+    is about those, and shows as a panic of the launcher, out of the range of its cpuset."""
+    return (
+        expected.dedicated
+        and not expected.isolate_emulator
+        and expected.iothreads_policy not in ("none", "supplementalPool")
+    )
+
+
+def expected_to_run(snapshot: Snapshot, seen: Comparison, *, known: bool = False) -> None:
+    """Objects to what does not run and was seen to fail. Raises Unobserved for everything else.
+
+    Args:
+        snapshot: of what does not run.
+        seen: what is told.
+        known: whether a divergence of the catalogue may be why a launcher panicked.
+    """
     found = outlook(snapshot)
     if not found.failed:
         raise Unobserved(found.why)
-    seen.wrong(found.why)
+    seen.wrong(found.why, known=known and bool(_OUT_OF_RANGE.search(found.why)))
 
 
 def _state(snapshot: Snapshot) -> list[str]:

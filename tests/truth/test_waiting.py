@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from conformance.collecting import bundle
 from conformance.collecting.snapshot import NODES
 from conformance.exits import Exit
 from reports.document import Verdict
+from tests.selfproof import recording as good
+from tests.truth.changes import judged
 from tests.truth.recordings import Recording
 from tests.truth.snapshots import Shot, change, shots
 
 CASE = "isolate-io"
+KNOWN = Verdict.KNOWN_DIVERGENCE
 GUEST = {
     *("EMU-HOUSEKEEPING", "EMU-ISOLATED", "GUEST-TOPOLOGY", "GUEST-VCPUS", "IOT-ISOLATED"),
     *("PIN-CGROUP", "PIN-LIVE", "PIN-THREADS", "PIN-XML"),
@@ -74,6 +78,19 @@ def ended(name: str, code: int, reason: str = "Error") -> Callable[[Shot], None]
             for status in pod["status"]["containerStatuses"]:
                 if status["name"] == name:
                     status["state"] = {"terminated": {"exitCode": code, "reason": reason}}
+
+    return edit
+
+
+def panicked(words: str) -> Callable[[Shot], None]:
+    """A launcher that ended with these last words."""
+
+    def edit(shot: Shot) -> None:
+        ended("compute", 2)(shot)
+        for pod in shot.own:
+            for status in pod["status"]["containerStatuses"]:
+                if status["name"] == "compute":
+                    status["state"]["terminated"]["message"] = words
 
     return edit
 
@@ -166,18 +183,37 @@ def test_a_launcher_that_gave_up_by_the_clock_is_not_observed(
     recording: Recording, words: str, *, fails: bool
 ) -> None:
     """A real launcher gives its libvirt ten seconds, which a busy node may not have."""
-
-    def panicked(shot: Shot) -> None:
-        ended("compute", 2)(shot)
-        for pod in shot.own:
-            for status in pod["status"]["containerStatuses"]:
-                if status["name"] == "compute":
-                    status["state"]["terminated"]["message"] = words
-
-    change(recording, panicked, CASE)
+    change(recording, panicked(words), CASE)
     verdict, said = findings(recording)["RUN-STARTED"]
     assert verdict is (Verdict.FAIL if fails else Verdict.NOT_OBSERVED)
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("release", "isolated", "words", "verdict"),
+    [
+        (
+            "v1.8.4",
+            False,
+            "slice bounds out of range [:32] with capacity 8",
+            Verdict.KNOWN_DIVERGENCE,
+        ),
+        ("v1.7.4", False, "index out of range [4] with length 4", KNOWN),
+        ("v1.9.0", False, "slice bounds out of range [:32] with capacity 8", Verdict.FAIL),
+        ("v1.8.4", True, "slice bounds out of range [:32] with capacity 8", Verdict.FAIL),
+        ("v1.8.4", False, "invalid memory address or nil pointer dereference", Verdict.FAIL),
+    ],
+)
+def test_a_panic_over_iothreads_is_known_of_the_releases_that_have_it(
+    recording: Recording, release: str, isolated: bool, words: str, verdict: Verdict
+) -> None:
+    recording.kubevirt(release)
+    run = recording.run
+    cpu = next(each for each in run["cases"] if each["id"] == CASE)["manifest"]["spec"]["domain"]
+    cpu["cpu"]["isolateEmulatorThread"] = isolated
+    (recording.directory / "run.json").write_text(json.dumps(run))
+    change(recording, panicked(f"panic: runtime error: {words}"), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is verdict
 
 
 def test_a_vmi_that_somebody_deletes_is_not_observed(recording: Recording) -> None:
@@ -439,3 +475,27 @@ def test_what_is_left_is_broken_once_the_kubelet_has_come_by(
 
     change(recording, edit, CASE, "deleted")
     assert findings(recording)["LIFE-RELEASED"][0] is verdict
+
+
+@pytest.mark.parametrize(
+    ("phase_of_pod", "cgroups", "verdict"),
+    [
+        ("Succeeded", ("",), Verdict.PASS),
+        ("Failed", ("",), Verdict.PASS),
+        ("Succeeded", ("", "/compute"), Verdict.FAIL),  # somebody may still run there
+        ("Running", ("",), Verdict.FAIL),
+        ("", ("",), Verdict.FAIL),  # the pod has gone, and nobody takes its cgroup apart
+    ],
+)
+def test_a_pod_that_has_ended_has_no_cpus(
+    phase_of_pod: str, cgroups: tuple[str, ...], verdict: Verdict
+) -> None:
+    """Seen of a real 1.8.4 whose volumes could not be taken apart for minutes."""
+    raw = good.deleted()
+    pod = good.launcher()
+    pod["status"]["phase"] = phase_of_pod
+    assert raw.former is not None
+    below = {"": "", "/compute": f"/cri-containerd-{raw.former.container_ids[0]}.scope"}
+    left = {f"{good.CGROUPS}{good.POD_SLICE}{below[each]}/cgroup.procs": "" for each in cgroups}
+    raw = replace(raw, files={**raw.files, **left}, pod=pod if phase_of_pod else None)
+    assert judged("LIFE-RELEASED", raw=raw).verdict is verdict
