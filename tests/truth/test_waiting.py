@@ -498,4 +498,4 @@ def test_a_pod_that_has_ended_has_no_cpus(
     below = {"": "", "/compute": f"/cri-containerd-{raw.former.container_ids[0]}.scope"}
     left = {f"{good.CGROUPS}{good.POD_SLICE}{below[each]}/cgroup.procs": "" for each in cgroups}
     raw = replace(raw, files={**raw.files, **left}, pod=pod if phase_of_pod else None)
-    assert judged("LIFE-RELEASED", raw=raw).verdict is verdict
+    assert Verdict(judged("LIFE-RELEASED", raw=raw).verdict) is verdict
