@@ -23,6 +23,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Protocol
 
+import clusters
 from clusters.contract.provider import ClusterError, Handle, Progress
 from clusters.contract.shape import ClusterSpec, CpuManager, NodeShape, NodeSpec
 from clusters.host import processes, rundir
@@ -75,7 +76,7 @@ def start(
     command = [sys.executable, "-m", module, str(directory), "--pipe", str(write_end)]
     if not detached:
         command += ["--die-with", str(os.getpid())]
-    root = str(Path(__file__).parents[1])
+    root = str(Path(clusters.__file__).parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
         with (directory / LOG).open("ab") as log:

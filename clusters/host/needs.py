@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import clusters
 from clusters.contract.provider import ClusterError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(clusters.__file__).parents[1]
 PREPARE = ROOT / ".ci" / "prepare"
 """Installs what is missing, in a checkout that has its own virtual environment."""
 SBIN = "/usr/sbin:/sbin"

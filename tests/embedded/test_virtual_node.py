@@ -254,8 +254,8 @@ def test_a_saved_machine_that_is_broken_is_replaced_by_a_boot(
 STARTER = """
 import sys, tempfile, time
 from pathlib import Path
-from clusters.shape import NodeShape
-from clusters import cache
+from clusters.contract.shape import NodeShape
+from clusters.host import cache
 from clusters.virtual_node import accel, image, machine
 built = image.build({}, progress=print)
 command = machine.command_line(built, NodeShape(1, 1, 1, 1, 512), accel.choose())

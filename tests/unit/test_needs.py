@@ -38,6 +38,11 @@ def test_a_cluster_of_no_virtual_node_needs_nothing(
         needs.require("embedded")
 
 
+def test_a_checkout_has_what_installs_what_is_missing() -> None:
+    assert needs.PREPARE == ROOT / ".ci" / "prepare"
+    assert needs.PREPARE.exists()
+
+
 def test_only_a_checkout_with_its_own_environment_installs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

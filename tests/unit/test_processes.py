@@ -44,7 +44,7 @@ def test_who_does_not_listen_is_killed() -> None:
 
 def test_a_child_dies_with_its_parent_however_that_ends() -> None:
     child = (
-        "import os, sys; from clusters import processes; "
+        "import os, sys; from clusters.host import processes; "
         "processes.die_with(int(sys.argv[1])); "
         "print(processes.identity(os.getpid()), flush=True); sys.stdin.read()"
     )
