@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from clusters import providers
 from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
+from clusters.existing import description as existing
 from clusters.host import needs, rundir, scratch
 from conformance import options
 from conformance.command_line import Parser, did_you_mean
@@ -31,8 +32,6 @@ INSTALLED = Path(__file__).parent / "suite"
 """Where a wheel has the suite and its fixtures: no package of it is called tests or fixtures."""
 ROOT = INSTALLED if INSTALLED.is_dir() else CHECKOUT
 SUITE = ROOT / "tests" / "conformance"
-WORKERS = {"simulated": 0, "embedded": 4, "kind": 4, "existing": 4, "virtual": 2}
-"""pytest-xdist workers by provider: how many VMIs are in the works at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
-    options.declare(preflight.add_argument, options.KUBECONFIG)
+    options.declare(preflight.add_argument, existing.DESCRIPTION.options)
     preflight.set_defaults(command=_preflight)
 
     collect = commands.add_parser(
@@ -195,7 +194,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    needs.prepare(needs.NEEDS.get(arguments.cluster))
+    providers.prepare(arguments.cluster)
     if options.ALL in (arguments.shape, arguments.profile):
         return _run_each(arguments)
     _say(
@@ -204,7 +203,8 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     import pytest
 
-    workers = WORKERS[arguments.cluster] if arguments.at_once is None else arguments.at_once
+    own = providers.DESCRIPTIONS[arguments.cluster].at_once
+    workers = own if arguments.at_once is None else arguments.at_once
     call = [
         *(str(SUITE), f"--rootdir={ROOT}", f"--config-file={os.devnull}"),
         *("--cluster", arguments.cluster),
@@ -236,8 +236,9 @@ def _run_each(arguments: argparse.Namespace) -> int:
     """One run for each shape or profile that ``all`` stands for."""
     from conformance import campaign
 
-    if arguments.shape == options.ALL and arguments.cluster == "existing":
-        print("conform: an existing cluster has the shape that it has", file=sys.stderr)
+    description = providers.DESCRIPTIONS[arguments.cluster]
+    if arguments.shape == options.ALL and not description.shaped:
+        print(f"conform: an {description.name} cluster has the shape that it has", file=sys.stderr)
         return Exit.USAGE
     shapes = SHAPES if arguments.shape == options.ALL else [arguments.shape]
     profiles = PROFILES if arguments.profile == options.ALL else [arguments.profile]
@@ -251,7 +252,7 @@ def _run_each(arguments: argparse.Namespace) -> int:
     ]
     planned = campaign.legs(shapes, profiles, shared, arguments.report_dir)
     # Emulated nodes keep every core of this machine busy; nodes in memory mostly wait.
-    at_once = 4 * (os.cpu_count() or 1) if arguments.cluster == "simulated" else 1
+    at_once = 4 * (os.cpu_count() or 1) if description.light else 1
     return campaign.run(planned, at_once=at_once, say=_say)
 
 
@@ -290,7 +291,7 @@ def _up(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
-    needs.prepare(needs.NEEDS.get(arguments.cluster))
+    providers.prepare(arguments.cluster)
     providers.sweep(_say)
     directory = rundir.create(arguments.name)
     try:
@@ -334,7 +335,7 @@ def _guest_image(arguments: argparse.Namespace) -> int:
 def _status(_arguments: argparse.Namespace) -> int:
     found = list(rundir.handles())
     for handle in found:
-        if handle.provider in providers.NAMES:
+        if handle.provider in providers.DESCRIPTIONS:
             state = providers.provider(handle.provider).alive(handle) or "running"
         else:
             state = "of another version of this tool"

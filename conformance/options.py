@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import shlex
 from argparse import ArgumentError, ArgumentTypeError, Namespace
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clusters import providers
-from clusters.contract.shape import KUBELET_ROOT, SHAPES, ClusterSpec
-from clusters.reference.faults import SWITCHES
+from clusters.contract.describing import SHAPE, Option, image_name
+from clusters.contract.shape import SHAPES, ClusterSpec
+from clusters.providers import DESCRIPTIONS
 from conformance.exits import Insist
 
 if TYPE_CHECKING:
@@ -32,58 +31,6 @@ ValueOf = Callable[[str], Any]
 """The value of an option by its name without dashes, such as ``report_dir``."""
 
 
-@dataclass(frozen=True)
-class Option:
-    """One option.
-
-    Attributes:
-        flag: such as ``--report-dir``.
-        help: what it is for.
-        settings: what else argparse is told: ``type``, ``choices``, ``default``, ``metavar``.
-        clusters: the kinds of cluster to which it means anything; empty for all.
-        private: its value is not recorded: it may hold a secret.
-    """
-
-    flag: str
-    help: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    clusters: Collection[str] = ()
-    private: bool = False
-
-    @property
-    def name(self) -> str:
-        """The name of its value."""
-        return self.flag.removeprefix("--").replace("-", "_")
-
-
-_IMAGE = re.compile(
-    r"[\w.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]*)?(@sha256:[0-9a-f]{64})?", re.ASCII
-)
-
-
-def image_name(text: str) -> str:
-    """The name of an image, or what it begins with, as it was given.
-
-    Source of the form: distribution/reference, reference.go.
-
-    Raises:
-        ArgumentTypeError: no image can be called so.
-    """
-    if not _IMAGE.fullmatch(text):
-        raise ArgumentTypeError(
-            f"{text!r} names no image: write it like registry.example/team/guest:latest, without "
-            "https:// and without a slash at the end"
-        )
-    return text
-
-
-def directory_name(text: str) -> str:
-    """An absolute path without glob characters. Raises ArgumentTypeError."""
-    if not re.fullmatch(r"(/[\w.@+-]+)+", text):
-        raise ArgumentTypeError(f"{text!r} is no absolute path of a directory on the nodes")
-    return text
-
-
 def positive(text: str) -> float:
     """A finite number above 0. Raises ArgumentTypeError."""
     with contextlib.suppress(ValueError):
@@ -94,82 +41,22 @@ def positive(text: str) -> float:
 
 CLUSTER = Option(
     "--cluster",
-    "what the VMIs run on",
-    {"choices": providers.NAMES, "default": "embedded"},
+    "what the VMIs run on ("
+    + "; ".join(f"{name}: {each.purpose}" for name, each in DESCRIPTIONS.items())
+    + f"; default: {providers.DEFAULT})",
+    {"choices": tuple(DESCRIPTIONS), "default": providers.DEFAULT},
 )
-_EXISTING = ("existing",)
-_MADE = tuple(name for name in providers.NAMES if name not in _EXISTING)
-_DEPLOYED = ("kind", "virtual")
-KUBECONFIG = (
-    Option("--kubeconfig", "of an existing cluster", {"metavar": "FILE"}, _EXISTING),
-    Option("--context", "of the kubeconfig", {"metavar": "NAME"}, _EXISTING),
-    Option(
-        "--kubelet-root",
-        f"root directory of its kubelets (default: {KUBELET_ROOT})",
-        {"type": directory_name, "default": KUBELET_ROOT, "metavar": "DIR"},
-        _EXISTING,
-    ),
-    Option(
-        "--disruptive",
-        "let scenarios fill its nodes, take their labels and turn feature gates off; all is put "
-        "back",
-        {"action": "store_true"},
-        _EXISTING,
-    ),
-    Option(
-        "--node-ssh",
-        "read its nodes by a command instead of through virt-handler, such as "
-        "'ssh root@{address}'; {node} is the node's name",
-        {"metavar": "COMMAND"},
-        _EXISTING,
-        private=True,
-    ),
-    Option(
-        "--probe-image",
-        "read its nodes through privileged pods of this image, which needs sh, cat and sleep",
-        {"type": image_name, "metavar": "REF"},
-        _EXISTING,
-    ),
-)
-SPEC = (
-    Option(
-        "--shape",
-        "CPUs of the nodes and their CPU managers, for clusters that are made for the run",
-        {"choices": tuple(SHAPES), "default": "default"},
-        _MADE,
-    ),
-    Option(
-        "--workers",
-        "nodes of a kind cluster that take VMIs (default: 1)",
-        {"type": int, "default": 1, "metavar": "N"},
-        ("kind",),
-    ),
-    Option(
-        "--kubevirt",
-        "where the KubeVirt of a cluster that is made comes from (default: a pinned release)",
-        {"metavar": "URL|FILE|DIR|none"},
-        _DEPLOYED,
-    ),
-    Option(
-        "--images",
-        "archives of container images that a cluster is given, for hosts without a registry",
-        {"metavar": "DIR|FILE"},
-        _DEPLOYED,
-    ),
-    Option(
-        "--break",
-        "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
-        {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
-        ("embedded", "simulated"),
-    ),
-    Option(
-        "--kubernetes",
-        "with the Kubernetes programs of a virtual cluster (default: a release, fetched once)",
-        {"metavar": "DIR"},
-        ("virtual",),
-    ),
-    *KUBECONFIG,
-)
+
+
+def _each_once(options: Iterable[Option]) -> tuple[Option, ...]:
+    found: list[Option] = []
+    for option in options:
+        if option not in found:
+            found.append(option)
+    return tuple(found)
+
+
+SPEC = _each_once(option for each in DESCRIPTIONS.values() for option in each.options)
 """Which cluster is asked for; `cluster_spec` reads them."""
 ALL = "all"
 """Every shape, or every profile: a campaign."""
@@ -319,24 +206,21 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
     Raises:
         ValueError: an option means nothing to the kind of cluster that is asked for.
     """
-    cluster = value("cluster")
+    description = DESCRIPTIONS[value("cluster")]
     for option in SPEC:
-        elsewhere = option.clusters and cluster not in option.clusters
-        if elsewhere and _given(option, value(option.name)):
-            wanted = ", ".join(option.clusters)
-            raise ValueError(f"{option.flag} is for --cluster {wanted}, not for {cluster}")
+        if option not in description.options and _given(option, value(option.name)):
+            raise ValueError(
+                f"{option.flag} is for --cluster {', '.join(kinds_with(option))}, not for "
+                f"{description.name}"
+            )
+    own = (option.name for option in description.options if option != SHAPE)
     return ClusterSpec(
         nodes=SHAPES[value("shape")],
         profile=value("profile"),
-        kubeconfig=value("kubeconfig"),
-        context=value("context"),
-        kubernetes=value("kubernetes"),
-        workers=value("workers"),
-        kubevirt=value("kubevirt"),
-        images=value("images"),
-        kubelet_root=value("kubelet_root"),
-        node_ssh=value("node_ssh"),
-        probe_image=value("probe_image"),
-        disruptive=value("disruptive"),
-        faults=tuple(value("break") or ()),
+        options={name: value(name) for name in own},
     )
+
+
+def kinds_with(option: Option) -> tuple[str, ...]:
+    """The kinds of cluster to which an option means anything."""
+    return tuple(name for name, each in DESCRIPTIONS.items() if option in each.options)

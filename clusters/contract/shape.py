@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 KUBELET_ROOT = "/var/lib/kubelet"
 """Where a kubelet keeps its files unless it is told otherwise."""
@@ -75,37 +76,15 @@ class ClusterSpec:
     """A requested cluster: its nodes and the KubeVirt generation that it serves.
 
     Attributes:
-        nodes: at least one; names are unique.
+        nodes: at least one; names are unique. A cluster that is there already has its own.
         profile: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap ``kubevirt-config``).
-        kubeconfig: for a cluster that is there already: path of a kubeconfig, None for the
-            usual one; the nodes are then what that cluster has.
-        context: which of its contexts, None for the current one.
-        kubernetes: directory with the Kubernetes that a ``virtual`` cluster runs.
-        workers: nodes beside the control plane, where the nodes have this host's CPUs.
-        kubevirt: where the KubeVirt to deploy comes from: URL, file or directory, ``none`` for
-            nowhere, None for the pinned release.
-        images: archive of container images, or a directory of them, None for a registry.
-        kubelet_root: where its kubelets keep their files.
-        node_ssh: command by which its nodes are read, None for another way
-            (`clusters.existing.probes.CommandShell`).
-        probe_image: image of pods by which they are read; without both virt-handler is used.
-        disruptive: a cluster that is there already may be disturbed by scenarios.
-        faults: what the reference stack does wrong on purpose (`clusters.reference.faults`).
+        options: values of the provider's own options (`Description.options`) by their names;
+            what is not in it is as its default says.
     """
 
     nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
     profile: str = "v1"
-    kubeconfig: str | None = None
-    context: str | None = None
-    kubernetes: str | None = None
-    workers: int = 1
-    kubevirt: str | None = None
-    images: str | None = None
-    kubelet_root: str = KUBELET_ROOT
-    node_ssh: str | None = None
-    probe_image: str | None = None
-    disruptive: bool = False
-    faults: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:

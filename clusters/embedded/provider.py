@@ -10,6 +10,7 @@ from clusters.contract.access import Capability, LibvirtView
 from clusters.contract.provider import Handle, Progress, Provider
 from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
 from clusters.embedded import container_scripts
+from clusters.embedded.description import DESCRIPTION
 from clusters.host import daemon, rundir
 from clusters.kit import libvirt_client
 from clusters.kit.api import Api
@@ -96,7 +97,7 @@ class EmbeddedProvider:
     ) -> Handle:
         """As `Provider.up`."""
         return daemon.start(
-            MODULE, "embedded", name, spec, directory, progress=progress, detached=detached
+            MODULE, DESCRIPTION.name, name, spec, directory, progress=progress, detached=detached
         )
 
     def connect(self, handle: Handle) -> EmbeddedAccess:

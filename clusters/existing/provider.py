@@ -22,6 +22,7 @@ from clusters.contract.access import (
 from clusters.contract.provider import ClusterError, Handle, Progress, Provider
 from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
 from clusters.existing import preflight, probes
+from clusters.existing.description import DESCRIPTION, Settings
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import HANDLER_LABEL, Handler, ShellOf, handler_shells, handlers
@@ -33,7 +34,6 @@ from clusters.kit.hugepages import hugepages
 from clusters.kit.launchers import launcher_pod
 from clusters.kit.pod_exec import ApiExec
 
-NAME = "existing"
 LOG_LINES = "2000"
 SSH, PROBES, DISRUPTIVE = "node-ssh", "probe-namespace", "disruptive"
 """In the handle's details, where nodes are not read through virt-handler."""
@@ -54,15 +54,16 @@ class ExistingProvider:
         Raises:
             ClusterError: there are gaps; all of them are named.
         """
+        asked = Settings(**spec.options)
         path = directory / "kubeconfig"
         path.touch(mode=0o600)
-        path.write_text(single_context(spec.kubeconfig, spec.context))
+        path.write_text(single_context(asked.kubeconfig, asked.context))
         found = preflight.preflight(
             str(path),
-            kubelet_root=spec.kubelet_root,
-            node_ssh=spec.node_ssh,
-            probe_image=spec.probe_image,
-            disruptive=spec.disruptive,
+            kubelet_root=asked.kubelet_root,
+            node_ssh=asked.node_ssh,
+            probe_image=asked.probe_image,
+            disruptive=asked.disruptive,
         )
         for point in found.points:
             progress(str(point))
@@ -70,21 +71,21 @@ class ExistingProvider:
         details = {
             "kubernetes": found.kubernetes,
             "kubevirt": found.kubevirt,
-            "kubelet-root": spec.kubelet_root,
+            "kubelet-root": asked.kubelet_root,
         }
-        if spec.disruptive:
+        if asked.disruptive:
             details[DISRUPTIVE] = "yes"
-        if spec.node_ssh:
-            details[SSH] = spec.node_ssh
-        if spec.probe_image:
+        if asked.node_ssh:
+            details[SSH] = asked.node_ssh
+        if asked.probe_image:
             details[PROBES] = f"conformance-probe-{name}"
         if not detached:
             details[OWNER] = processes.identity(os.getpid())
-        handle = Handle(NAME, name, str(directory), str(path), details)
+        handle = Handle(DESCRIPTION.name, name, str(directory), str(path), details)
         # From here on the probes are found again and removed, whatever happens.
         rundir.write_handle(directory, handle)
-        if spec.probe_image:
-            self._start_probes(handle, spec.probe_image, progress)
+        if asked.probe_image:
+            self._start_probes(handle, asked.probe_image, progress)
         return handle
 
     def _start_probes(self, handle: Handle, image: str, progress: Progress) -> None:

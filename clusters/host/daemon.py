@@ -53,7 +53,7 @@ def load_spec(text: str) -> ClusterSpec:
         )
         for node in data["nodes"]
     )
-    return ClusterSpec(**{**data, "nodes": nodes, "faults": tuple(data["faults"])})
+    return ClusterSpec(**{**data, "nodes": nodes})
 
 
 def start(

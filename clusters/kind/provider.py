@@ -21,6 +21,7 @@ from clusters.existing import preflight
 from clusters.host import processes, rundir
 from clusters.kind import admin, config, engine, host, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
+from clusters.kind.description import DESCRIPTION, Settings
 from clusters.kind.engine import Engine
 from clusters.kind.slices import Slice, Slices, divide
 from clusters.kit import image_archives as images
@@ -29,7 +30,6 @@ from clusters.kit.api import Api, ApiError
 from clusters.kit.waiting import wait
 from clusters.virtual_node import accel
 
-NAME = "kind"
 OWNER = "owner"
 """In the handle's details: the process that the cluster ends with, unless it is detached."""
 NODES_SECONDS = 300.0
@@ -56,14 +56,15 @@ class KindProvider:
 
         The kubeconfig is the cluster's own, in the directory; that of the user stays as it is.
         """
-        _require_possible(spec)
+        asked = Settings(**spec.options)
+        _require_possible(spec, asked)
         found = engine.find()
         cores = host.cores(self.sys)
         engine.require_slices(found, sum(len(core.threads) for core in cores))
-        if spec.kubevirt != kubevirt_deployment.NONE:
-            kubevirt_deployment.require_usable(spec.kubevirt or kubevirt_deployment.RELEASE)
+        if asked.kubevirt != kubevirt_deployment.NONE:
+            kubevirt_deployment.require_usable(asked.kubevirt or kubevirt_deployment.RELEASE)
         kind = tool.find(found.name, progress)
-        archives = images.archives(Path(spec.images)) if spec.images else ()
+        archives = images.archives(Path(asked.images)) if asked.images else ()
         cluster = f"conform-{name}"
         if cluster in kind.clusters():
             raise ClusterError(
@@ -72,7 +73,7 @@ class KindProvider:
             )
         emulation = guest_problem(self.dev)
         handle = Handle(
-            NAME,
+            DESCRIPTION.name,
             name,
             str(directory),
             str(directory / "kubeconfig"),
@@ -80,16 +81,16 @@ class KindProvider:
                 "engine": found.name,
                 "kind": kind.path,
                 "cluster": cluster,
-                "nodes": ",".join(config.node_names(cluster, spec.workers)),
+                "nodes": ",".join(config.node_names(cluster, asked.workers)),
                 "guests": f"guests are emulated: {emulation}" if emulation else "guests run on KVM",
                 OWNER: processes.identity(os.getpid()),
             },
         )
-        handle, slices = _claim(handle, cores, spec.workers)
+        handle, slices = _claim(handle, cores, asked.workers)
         making = _Making(kind, found, cluster, handle, progress)
         try:
             making.create(spec, slices, archives, self.dev)
-            versions = making.deploy(spec, use_emulation=emulation is not None)
+            versions = making.deploy(asked, use_emulation=emulation is not None)
         except (ClusterError, AccessError) as error:
             raise ClusterError(f"{error}\n{making.keep_logs()}{making.undo()}") from error
         except BaseException:
@@ -177,21 +178,24 @@ class _Making:
         for node, slice_ in zip(names[1:], slices.workers, strict=True):
             self._require_reservation(node, slice_)
 
-    def deploy(self, spec: ClusterSpec, *, use_emulation: bool) -> Mapping[str, str]:
+    def deploy(self, asked: Settings, *, use_emulation: bool) -> Mapping[str, str]:
         """Deploys KubeVirt, unless it is left out; the versions for the handle."""
         api = Api(self.handle.kubeconfig)
         try:
             versions = {"kubernetes": str(api.get("/version").get("gitVersion", ""))}
-            if spec.kubevirt != kubevirt_deployment.NONE:
+            if asked.kubevirt != kubevirt_deployment.NONE:
                 versions["kubevirt"] = kubevirt_deployment.deploy(
                     self.handle.kubeconfig,
                     kubevirt_deployment.Settings(
-                        spec.kubevirt or kubevirt_deployment.RELEASE, use_emulation=use_emulation
+                        asked.kubevirt or kubevirt_deployment.RELEASE, use_emulation=use_emulation
                     ),
                     self.progress,
                 )
                 wait(
-                    "workers", lambda: _unlabelled(api, spec.workers), LABELS_SECONDS, self.progress
+                    "workers",
+                    lambda: _unlabelled(api, asked.workers),
+                    LABELS_SECONDS,
+                    self.progress,
                 )
             return versions
         finally:
@@ -245,16 +249,16 @@ class _Making:
             )
 
 
-def _require_possible(spec: ClusterSpec) -> None:
+def _require_possible(spec: ClusterSpec, asked: Settings) -> None:
     node, *more = spec.nodes
     if more or node.shape != NodeShape() or node.cpu_manager.policy != "static":
         raise ClusterError(
             "kind nodes have the CPUs of this host: choose a --shape that names policy options "
             "only, and the number of nodes by --workers; --cluster embedded makes any shape"
         )
-    if spec.workers < 1:
+    if asked.workers < 1:
         raise ClusterError("a cluster needs a worker: give --workers 1 or more")
-    if spec.profile != "v1" and spec.kubevirt != kubevirt_deployment.NONE:
+    if spec.profile != "v1" and asked.kubevirt != kubevirt_deployment.NONE:
         raise ClusterError(
             f"the KubeVirt that kind gets is of profile v1, not {spec.profile}: use --profile v1, "
             "or --kubevirt none and bring your own"
@@ -281,7 +285,7 @@ def _claim(handle: Handle, cores: Sequence[host.Core], workers: int) -> tuple[Ha
             *(
                 cpuset.parse(other.details["cpus"])
                 for other in rundir.handles()
-                if other.provider == NAME and other.name != handle.name
+                if other.provider == DESCRIPTION.name and other.name != handle.name
             )
         )
         slices = divide(cores, workers, taken)

@@ -13,6 +13,7 @@ from clusters.contract.provider import Handle
 from clusters.contract.shape import ClusterSpec
 from clusters.kit.api import Api, ApiError
 from clusters.kit.hugepages import hugepages
+from clusters.reference.options import broken
 
 
 def details(spec: ClusterSpec) -> dict[str, str]:
@@ -21,7 +22,7 @@ def details(spec: ClusterSpec) -> dict[str, str]:
     return {
         "nodes": ",".join(node.name for node in spec.nodes),
         "static": ",".join(static),
-        "faults": ",".join(spec.faults),
+        "faults": ",".join(broken(spec)),
     }
 
 

@@ -14,6 +14,7 @@ from clusters.reference.apiserver.server import ApiServer, ApiServerError
 from clusters.reference.faults import faults_named
 from clusters.reference.kubelet.checkpoint import CheckpointError
 from clusters.reference.machine import Machine, MachineError
+from clusters.reference.options import broken
 from clusters.reference.stack import Stack, StackSettings
 
 
@@ -29,7 +30,7 @@ async def serving(
     Raises:
         ClusterError: a component could not be started.
     """
-    stack = Stack(spec, machines, settings=settings, faults=faults_named(spec.faults))
+    stack = Stack(spec, machines, settings=settings, faults=faults_named(broken(spec)))
     server = ApiServer(stack.store, admission=stack, pods=stack, types=served(spec.profile))
     try:
         await server.start()

@@ -13,6 +13,7 @@ from clusters.host import daemon
 from clusters.reference.admin import Administrator
 from clusters.reference.details import stack_capabilities, stack_description
 from clusters.simulated import backdoor
+from clusters.simulated.description import DESCRIPTION
 
 MODULE = "clusters.simulated.daemon"
 YES = Capability(True, "simulated")
@@ -66,7 +67,7 @@ class SimulatedProvider:
     ) -> Handle:
         """As `Provider.up`."""
         return daemon.start(
-            MODULE, "simulated", name, spec, directory, progress=progress, detached=detached
+            MODULE, DESCRIPTION.name, name, spec, directory, progress=progress, detached=detached
         )
 
     def connect(self, handle: Handle) -> ClusterAccess:

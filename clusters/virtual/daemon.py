@@ -27,6 +27,7 @@ from clusters.virtual.control_plane import (
     control_plane,
     egress,
 )
+from clusters.virtual.description import Settings
 from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.machine import PEERS, Machine, free_port
@@ -70,7 +71,7 @@ async def cluster(
     spec: ClusterSpec, directory: Path, progress: Progress
 ) -> AsyncIterator[VirtualCluster]:
     """Starts the control plane, boots the nodes or restores them, and waits for both."""
-    found = binaries.find(spec.kubernetes, progress)
+    found = binaries.find(Settings(**spec.options).kubernetes, progress)
     version = await asyncio.to_thread(binaries.version, found)
     place = directory / DIRECTORY
     place.mkdir()
@@ -153,7 +154,9 @@ def _boot(
     progress: Progress,
 ) -> None:
     built = image.build(
-        node_image.extra_files(found, spec.images), packages=node_image.PACKAGES, progress=progress
+        node_image.extra_files(found, Settings(**spec.options).images),
+        packages=node_image.PACKAGES,
+        progress=progress,
     )
     fleet.boot_each(
         spec.nodes,

@@ -12,6 +12,7 @@ from clusters.kit import kubevirt_deployment
 from clusters.kit.api import Api, ApiError
 from clusters.kit.kubevirt_deployment import NONE
 from clusters.kit.waiting import wait
+from clusters.virtual.description import Settings
 
 MEMORY_MIB = 8192
 """Of a node at the least: components ask for 2 GiB, and images lie in memory."""
@@ -29,14 +30,15 @@ CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 def wanted(spec: ClusterSpec) -> bool:
     """Whether the cluster shall have one: nodes without a registry get what is named alone."""
-    return spec.kubevirt not in (None, NONE)
+    return Settings(**spec.options).kubevirt not in (None, NONE)
 
 
 def require_possible(spec: ClusterSpec) -> None:
     """Raises ClusterError when what is asked for cannot be had."""
     if not wanted(spec):
         return
-    if not spec.images:
+    asked = Settings(**spec.options)
+    if not asked.images:
         raise ClusterError(
             "virtual nodes reach no registry: give --images DIR with archives of KubeVirt's "
             "images and of the guest's (`./conform guest-image -o DIR/guest.tar`)"
@@ -45,7 +47,7 @@ def require_possible(spec: ClusterSpec) -> None:
         raise ClusterError(
             f"a KubeVirt that is deployed is of profile v1, not {spec.profile}: use --profile v1"
         )
-    kubevirt_deployment.require_usable(spec.kubevirt or NONE)
+    kubevirt_deployment.require_usable(asked.kubevirt or NONE)
 
 
 def roomy(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
@@ -88,7 +90,7 @@ def deploy(
         version = kubevirt_deployment.deploy(
             kubeconfig,
             kubevirt_deployment.Settings(
-                spec.kubevirt or NONE,
+                Settings(**spec.options).kubevirt or NONE,
                 start_delay_seconds=START_DELAY_SECONDS if emulated else 0,
                 disabled_gates=NOT_NEEDED,
                 replicas=1,

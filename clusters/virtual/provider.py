@@ -11,6 +11,7 @@ from clusters.host import daemon
 from clusters.kit.api import ApiError
 from clusters.virtual import binaries, kubevirt
 from clusters.virtual.access import NO_KUBEVIRT, KubeVirtAccess, VirtualAccess
+from clusters.virtual.description import DESCRIPTION, Settings
 from clusters.virtual_node import fleet
 
 MODULE = "clusters.virtual.daemon"
@@ -26,7 +27,7 @@ class VirtualProvider:
     ) -> Handle:
         """As `Provider.up`."""
         kubevirt.require_possible(spec)
-        binaries.find(spec.kubernetes, progress)
+        binaries.find(Settings(**spec.options).kubernetes, progress)
         if kubevirt.wanted(spec):
             spec = replace(spec, nodes=kubevirt.roomy(spec.nodes))
         else:
@@ -35,7 +36,7 @@ class VirtualProvider:
                 "pods"
             )
         return daemon.start(
-            MODULE, "virtual", name, spec, directory, progress=progress, detached=detached
+            MODULE, DESCRIPTION.name, name, spec, directory, progress=progress, detached=detached
         )
 
     def connect(self, handle: Handle) -> VirtualAccess | KubeVirtAccess:

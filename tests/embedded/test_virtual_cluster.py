@@ -36,7 +36,7 @@ def handle(request: pytest.FixtureRequest) -> Iterator[Handle]:
     if directory is None:
         pytest.skip("no real Kubernetes to run: give --kubernetes DIR with its programs")
     name = f"test-{os.getpid()}"
-    spec = ClusterSpec(kubernetes=directory)
+    spec = ClusterSpec(options={"kubernetes": directory})
     place = rundir.create(name)
     try:
         made = PROVIDER.up(name, spec, place, progress=print, detached=False)

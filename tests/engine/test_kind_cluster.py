@@ -52,7 +52,7 @@ def handle() -> Iterator[Handle]:
         # Its runs beside those of the user; sockets and mounts want a short path.
         patch.setenv("XDG_RUNTIME_DIR", str(place))
         directory = rundir.create("test")
-        spec = ClusterSpec(kubevirt="none", images=os.environ.get(IMAGES))
+        spec = ClusterSpec(options={"kubevirt": "none", "images": os.environ.get(IMAGES)})
         try:
             made = PROVIDER.up("test", spec, directory, progress=print, detached=False)
         except BaseException:

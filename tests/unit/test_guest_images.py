@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
+from clusters.contract.describing import image_name
 from clusters.contract.provider import ClusterError
 from clusters.guest_images import archive, build
 from clusters.guest_images.initrd import initrd
-from conformance import options
 from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import matrix
 from conformance.matrix.pods import STAY
@@ -168,10 +168,10 @@ def test_the_initrd_is_what_cpio_reads() -> None:
 
 def test_names_of_images() -> None:
     for good in ("localhost/a", "registry.example:5000/team/x", "a/b:1.0", "a@sha256:" + "0" * 64):
-        assert options.image_name(good) == good
+        assert image_name(good) == good
     for bad in ("https://registry.example/a", "team/", "a b", "", "Registry/Team/X", "a@sha256:1"):
         with pytest.raises(ArgumentTypeError, match=r"write it like registry\.example"):
-            options.image_name(bad)
+            image_name(bad)
 
 
 def test_every_case_of_a_matrix_names_the_images_that_were_asked_for() -> None:

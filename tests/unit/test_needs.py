@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from clusters import providers
+from clusters.contract.describing import Need
 from clusters.contract.provider import ClusterError
 from clusters.host import needs
-from clusters.host.needs import Need
 
 ROOT = Path(__file__).parents[2]
 IMPOSSIBLE = Need(
-    "node", "a thing", {"no-such-program": "a-package", "sh": "dash"}, {"nix": "n-py"}
+    "a thing", {"no-such-program": "a-package", "sh": "dash"}, {"nix": "n-py"}, group="node"
 )
 
 
 def test_what_is_missing_is_named_with_where_it_comes_from() -> None:
-    words = IMPOSSIBLE.missing() or ""
+    words = needs.missing(IMPOSSIBLE) or ""
     assert "a thing needs what is missing here: no-such-program, the Python module nix" in words
     assert "apt-get install --no-install-recommends a-package`" in words
     assert "pip install n-py" in words
-    assert Need("node", "a thing", {"sh": "dash"}, {"json": "json"}).missing() is None
+    assert needs.missing(Need("a thing", {"sh": "dash"}, {"json": "json"})) is None
 
 
 @pytest.mark.parametrize("provider", ["simulated", "existing"])
@@ -33,9 +34,9 @@ def test_a_cluster_of_no_virtual_node_needs_nothing(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(needs, "SBIN", "/nowhere")
-    needs.require(provider)
-    with pytest.raises(ClusterError, match="qemu-system-x86_64"):
-        needs.require("embedded")
+    providers.require(provider)
+    with pytest.raises(ClusterError, match=r"qemu-system-x86_64.* --cluster simulated need none"):
+        providers.require("embedded")
 
 
 def test_a_checkout_has_what_installs_what_is_missing() -> None:
@@ -55,7 +56,7 @@ def test_only_a_checkout_with_its_own_environment_installs(
     monkeypatch.setattr(needs, "ROOT", tmp_path)
     monkeypatch.setattr(needs, "PREPARE", script)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    needs.prepare(None)
+    needs.install(None)
     assert not asked.exists()
     with pytest.raises(ClusterError, match="could not be prepared"):
         needs.prepare(IMPOSSIBLE, "dev")

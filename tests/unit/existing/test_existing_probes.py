@@ -80,7 +80,7 @@ def test_the_checkpoint_is_looked_for_below_the_kubelets_root(
     assert not preflight(api.kubeconfig).ready
     assert preflight(api.kubeconfig, kubelet_root="/data/kubelet").ready
     (tmp_path / "run").mkdir()
-    spec = ClusterSpec(kubeconfig=api.kubeconfig, kubelet_root="/data/kubelet")
+    spec = ClusterSpec(options={"kubeconfig": api.kubeconfig, "kubelet_root": "/data/kubelet"})
     handle = PROVIDER.up("x", spec, tmp_path / "run", progress=lambda _: None, detached=True)
     access = PROVIDER.connect(handle)
     assert access.kubelet_root == "/data/kubelet"
@@ -121,7 +121,7 @@ def test_probes_show_the_nodes_and_go_with_the_run(tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
         # The stack knows programs by the names of images; this one has the node's tools.
         image = "registry.example/virt-handler:probe"
-        spec = ClusterSpec(kubeconfig=there.kubeconfig, probe_image=image)
+        spec = ClusterSpec(options={"kubeconfig": there.kubeconfig, "probe_image": image})
         said: list[str] = []
         handle = PROVIDER.up("p", spec, tmp_path / "run", progress=said.append, detached=False)
         assert namespaces(there.kubeconfig) - before == {"conformance-probe-p"}
@@ -136,7 +136,7 @@ def test_probes_show_the_nodes_and_go_with_the_run(tmp_path: Path) -> None:
         PROVIDER.down(handle)
         await_end_of_probes(there.kubeconfig, before)
 
-        spec = ClusterSpec(kubeconfig=there.kubeconfig, probe_image="unknown:1")
+        spec = ClusterSpec(options={"kubeconfig": there.kubeconfig, "probe_image": "unknown:1"})
         (tmp_path / "bad").mkdir()
         with pytest.raises(ClusterError, match=r"probe on node node-1 does not run .*ImagePull"):
             PROVIDER.up("bad", spec, tmp_path / "bad", progress=said.append, detached=False)

@@ -27,7 +27,7 @@ VMI = "/apis/kubevirt.io/v1/namespaces/ns/virtualmachineinstances/vm"
 
 def up(api: FakeApi, directory: Path, *, detached: bool = True) -> Handle:
     directory.mkdir()
-    spec = ClusterSpec(kubeconfig=api.kubeconfig)
+    spec = ClusterSpec(options={"kubeconfig": api.kubeconfig})
     return PROVIDER.up("prod", spec, directory, progress=lambda _: None, detached=detached)
 
 

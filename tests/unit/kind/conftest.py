@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clusters.contract.provider import Handle
-from clusters.contract.shape import ClusterSpec
+from clusters.contract.shape import ClusterSpec, NodeSpec
 from clusters.host import rundir
 from clusters.kind.provider import KindProvider
 from clusters.kit import waiting
@@ -115,7 +115,9 @@ class Host:
         *,
         detached: bool = True,
         then: Callable[[str], None] = lambda _: None,
-        **spec: Any,
+        nodes: tuple[NodeSpec, ...] = ClusterSpec().nodes,
+        profile: str = "v1",
+        **options: Any,
     ) -> Handle:
         """As the command line does it; `then` is called with each line of progress."""
 
@@ -127,7 +129,7 @@ class Host:
         try:
             return self.provider.up(
                 name,
-                ClusterSpec(**{"kubevirt": "none", **spec}),
+                ClusterSpec(nodes, profile, {"kubevirt": "none", **options}),
                 directory,
                 progress=say,
                 detached=detached,

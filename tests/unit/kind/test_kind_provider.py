@@ -25,7 +25,6 @@ from clusters.kind import provider
 from clusters.kind.provider import OWNER
 from clusters.reference.apiserver.resources import KUBEVIRT, NODE
 from clusters.virtual_node import accel
-from conformance import cli
 from conformance.model.evidence import Kubelet
 from conformance.parsing.kubelet import kubelet
 from tests.unit.kind.conftest import Host, write_topology
@@ -371,6 +370,5 @@ def test_an_interrupt_in_the_middle_leaves_nothing(host: Host, number: signal.Si
 
 
 def test_it_can_be_chosen() -> None:
-    assert "kind" in providers.NAMES
-    assert cli.WORKERS["kind"]
+    assert "kind" in providers.DESCRIPTIONS
     assert isinstance(providers.provider("kind"), provider.KindProvider)

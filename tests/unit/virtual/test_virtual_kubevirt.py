@@ -22,12 +22,20 @@ CONTAINER = "0123456789abcdef" * 4
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (ClusterSpec(kubevirt="operator.yaml"), "reach no registry: give --images DIR"),
         (
-            ClusterSpec(kubevirt="operator.yaml", images="images", profile="v1alpha2"),
+            ClusterSpec(options={"kubevirt": "operator.yaml"}),
+            "reach no registry: give --images DIR",
+        ),
+        (
+            ClusterSpec(
+                options={"kubevirt": "operator.yaml", "images": "images"}, profile="v1alpha2"
+            ),
             "is of profile v1, not v1alpha2",
         ),
-        (ClusterSpec(kubevirt="nothing.yaml", images="images"), r"nothing\.yaml is not there"),
+        (
+            ClusterSpec(options={"kubevirt": "nothing.yaml", "images": "images"}),
+            r"nothing\.yaml is not there",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_said_before_anything_starts(
@@ -41,7 +49,7 @@ def test_what_cannot_be_had_is_said_before_anything_starts(
 
 @pytest.mark.parametrize(("source", "wanted"), [(None, False), ("none", False), ("a.yaml", True)])
 def test_a_kubevirt_is_deployed_where_one_is_named(source: str | None, wanted: bool) -> None:
-    assert kubevirt.wanted(ClusterSpec(kubevirt=source)) is wanted
+    assert kubevirt.wanted(ClusterSpec(options={"kubevirt": source})) is wanted
 
 
 def test_nodes_get_memory_for_it() -> None:

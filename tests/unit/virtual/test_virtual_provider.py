@@ -27,7 +27,11 @@ BINARIES = Binaries(Path("/opt/k8s"), Path("/usr/bin/etcd"))
 def test_it_is_known_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="there is no such directory"):
         providers.provider("virtual").up(
-            "x", ClusterSpec(kubernetes="/none"), tmp_path, progress=print, detached=True
+            "x",
+            ClusterSpec(options={"kubernetes": "/none"}),
+            tmp_path,
+            progress=print,
+            detached=True,
         )
     assert not list(tmp_path.iterdir())
 
@@ -42,7 +46,13 @@ def test_the_command_line_says_what_is_missing(
 
 
 def test_the_request_comes_through(tmp_path: Path) -> None:
-    spec = ClusterSpec(kubernetes="/opt/k8s", images="/srv/images", kubevirt="/srv/kubevirt.yaml")
+    spec = ClusterSpec(
+        options={
+            "kubernetes": "/opt/k8s",
+            "images": "/srv/images",
+            "kubevirt": "/srv/kubevirt.yaml",
+        }
+    )
     assert daemon.load_spec(daemon.dump_spec(spec)) == spec
 
 

@@ -1,0 +1,14 @@
+"""The provider ``embedded``, described."""
+
+from __future__ import annotations
+
+from clusters.contract.describing import SHAPE, Description
+from clusters.host.needs import NODE
+from clusters.reference.options import BREAK
+
+DESCRIPTION = Description(
+    "embedded",
+    "the reference stack on virtual nodes of this host",
+    options=(SHAPE, BREAK),
+    need=NODE,
+)
