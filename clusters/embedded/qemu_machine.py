@@ -16,7 +16,7 @@ from clusters.contract.access import AccessError, ExecResult, LibvirtView, Readi
 from clusters.embedded import container_scripts, oci
 from clusters.embedded.exec_session import PipedSession, TerminalSession
 from clusters.kit.libvirt_client import LibvirtConnection
-from clusters.reference.machine import ContainerSpec, ContainerState, ExecSession, MachineError
+from clusters.reference.machine import ContainerSpec, ContainerState, ExecSession, NodeError
 from clusters.virtual_node.machine import Machine as VirtualNode
 from clusters.virtual_node.shell import Done, decode, forwarded
 
@@ -106,7 +106,7 @@ class QemuMachine:
                 container_scripts.start(spec),
                 stdin=config.encode(),
             )
-        except MachineError:
+        except NodeError:
             await self.stop_container(spec.id, grace_seconds=0)
             raise
         return ContainerState(spec.id, int(done.text), None)
@@ -145,7 +145,7 @@ class QemuMachine:
             state = (await self.containers()).get(id)
             if state is None:
                 self._ends.pop(id, None)
-                raise MachineError(f"there is no container {id} on node {self._name}")
+                raise NodeError(f"there is no container {id} on node {self._name}")
             if state.exit_code is not None:
                 return state
         return ContainerState(id, 0, await asyncio.shield(end))
@@ -158,7 +158,7 @@ class QemuMachine:
         path = f"{container_scripts.directory_of(id)}/log"
         files = (await self.read([path])).files
         if path not in files:
-            raise MachineError(f"there is no container {id} on node {self._name}")
+            raise NodeError(f"there is no container {id} on node {self._name}")
         return files[path]
 
     async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:
@@ -182,7 +182,7 @@ class QemuMachine:
         with self._translated():
             done = await self._async_shell.run(script, check=False)
         if done.returncode == container_scripts.NOT_RUNNING:
-            raise MachineError(f"container {id} on node {self._name} does not run")
+            raise NodeError(f"container {id} on node {self._name} does not run")
         return ExecResult(done.returncode, decode(done.stdout), done.stderr)
 
     # libvirt
@@ -241,14 +241,14 @@ class QemuMachine:
     async def _do(
         self, purpose: str, script: str, *, stdin: bytes = b"", timeout_seconds: float | None = None
     ) -> Done:
-        """Runs a script to its end. Raises MachineError that quotes what it complained of."""
+        """Runs a script to its end. Raises NodeError that quotes what it complained of."""
         with self._translated():
             done = await self._async_shell.run(
                 script, stdin=stdin, check=False, timeout_seconds=timeout_seconds
             )
         if done.returncode:
             said = (done.stderr.strip() or done.text.strip()).replace("\n", "; ")
-            raise MachineError(f"node {self._name} could not {purpose}: {said}")
+            raise NodeError(f"node {self._name} could not {purpose}: {said}")
         return done
 
     @staticmethod
@@ -262,7 +262,7 @@ class QemuMachine:
         try:
             yield
         except AccessError as error:
-            raise MachineError(str(error)) from error
+            raise NodeError(str(error)) from error
 
     def _end_of(self, id: str) -> asyncio.Future[int]:
         if id not in self._ends:
@@ -301,7 +301,7 @@ class QemuMachine:
                     end.set_result(int(code))
         finally:
             await _end(process)
-            lost = MachineError(f"node {self._name} does not tell the ends of containers any more")
+            lost = NodeError(f"node {self._name} does not tell the ends of containers any more")
             for end in self._ends.values():
                 if not end.done():
                     end.set_exception(lost)
@@ -343,7 +343,7 @@ class QemuMachine:
         launcher = self._launchers.get(id)
         for end in launcher.ends.values() if launcher is not None else ():
             if not end.done():
-                end.set_exception(MachineError(f"the libvirt of container {id} has gone"))
+                end.set_exception(NodeError(f"the libvirt of container {id} has gone"))
                 end.exception()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from clusters.contract.access import AccessError
 from clusters.reference.kubelet.checkpoint import CheckpointError
-from clusters.reference.machine import MachineError
+from clusters.reference.machine import NodeError
 from clusters.reference.stack import Stack
 
 SOCKET = "admin.sock"
@@ -31,7 +31,7 @@ async def administered(stack: Stack, directory: Path) -> AsyncIterator[None]:
         node = request["node"]
         kubelet = stack.kubelets.get(node)
         if kubelet is None:
-            raise MachineError(f"there is no node {node}, only {', '.join(stack.kubelets)}")
+            raise NodeError(f"there is no node {node}, only {', '.join(stack.kubelets)}")
         before = kubelet.starts
         if policy := request.get("policy"):
             configuration = replace(kubelet.configuration, policy=policy)
@@ -43,7 +43,7 @@ async def administered(stack: Stack, directory: Path) -> AsyncIterator[None]:
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             reply = {"done": await do(json.loads(await reader.readline()))}
-        except (MachineError, CheckpointError) as error:
+        except (NodeError, CheckpointError) as error:
             reply = {"error": str(error)}
         writer.write(json.dumps(reply).encode())
         await writer.drain()

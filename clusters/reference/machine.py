@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from clusters.contract.access import ExecResult, LibvirtView, Reading
+from clusters.contract.access import AccessError, ExecResult, LibvirtView, Reading
 
 
-class MachineError(Exception):
+class NodeError(AccessError):
     """The node refused or did not answer; the message says what was asked."""
 
 
@@ -115,7 +115,7 @@ class Machine(Protocol):
         """Writes files in order in one round trip, creating them where needed.
 
         Cgroup and other kernel files are written as they are; a refusal by the kernel
-        raises MachineError that quotes path and errno.
+        raises NodeError that quotes path and errno.
         """
         ...
 
@@ -173,7 +173,7 @@ class Machine(Protocol):
     async def wait_libvirt(self, id: str) -> None:
         """Returns when the libvirt of a LAUNCHER container answers.
 
-        Raises MachineError when the container ended instead.
+        Raises NodeError when the container ended instead.
         """
         ...
 
@@ -182,7 +182,7 @@ class Machine(Protocol):
         ...
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:
-        """What the container's libvirt says of its domain. MachineError when there is none."""
+        """What the container's libvirt says of its domain. NodeError when there is none."""
         ...
 
     async def destroy_domain(self, id: str, domain: str) -> None:

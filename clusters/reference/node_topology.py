@@ -8,7 +8,7 @@ from functools import cached_property
 
 from clusters.contract import cpuset
 from clusters.contract.cpuset import CpuSet
-from clusters.reference.machine import Machine, MachineError
+from clusters.reference.machine import Machine, NodeError
 
 ONLINE = "/sys/devices/system/cpu/online"
 _CPU = "/sys/devices/system/cpu/cpu{}/topology/"
@@ -87,10 +87,10 @@ class NodeTopology:
 
 
 async def discover(machine: Machine) -> NodeTopology:
-    """Reads the topology from the node's /sys. Raises MachineError when it is not there."""
+    """Reads the topology from the node's /sys. Raises NodeError when it is not there."""
     files = (await machine.read(_PATTERNS)).files
     if ONLINE not in files:
-        raise MachineError(f"the node has no readable {ONLINE}; is /sys mounted?")
+        raise NodeError(f"the node has no readable {ONLINE}; is /sys mounted?")
     numa_of = {
         cpu: int(path.rsplit("/node", 1)[1].split("/")[0])
         for path, text in files.items()

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from clusters.reference.apiserver.resources import ResourceType
 from clusters.reference.apiserver.store import Change, ConflictError, NotFoundError, Store
-from clusters.reference.machine import MachineError
+from clusters.reference.machine import NodeError
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class WorkQueue(Generic[Key]):
                 self._wanted.discard(key)
                 try:
                     await self._reconcile(key)
-                except (MachineError, ConflictError, NotFoundError) as error:
+                except (NodeError, ConflictError, NotFoundError) as error:
                     logger.warning("%s will be tried again: %s", component, error)
                 except Exception as error:
                     self._health.report(component, error)

@@ -10,10 +10,10 @@ from clusters.contract.provider import ClusterError
 from clusters.contract.shape import ClusterSpec
 from clusters.reference.admin import administered
 from clusters.reference.apiserver.resources import served
-from clusters.reference.apiserver.server import ApiServer, ApiServerError
+from clusters.reference.apiserver.server import ApiServer
 from clusters.reference.faults import faults_named
 from clusters.reference.kubelet.checkpoint import CheckpointError
-from clusters.reference.machine import Machine, MachineError
+from clusters.reference.machine import Machine, NodeError
 from clusters.reference.options import broken
 from clusters.reference.stack import Stack, StackSettings
 
@@ -38,7 +38,7 @@ async def serving(
         await stack.start()
         async with administered(stack, directory):
             yield stack
-    except (ApiServerError, MachineError, CheckpointError) as error:
+    except (NodeError, CheckpointError) as error:
         raise ClusterError(str(error)) from error
     finally:
         await stack.stop()

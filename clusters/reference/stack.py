@@ -131,7 +131,7 @@ class Stack:
     async def start(self) -> None:
         """Starts every component; returns when every node can take VMIs.
 
-        Raises MachineError or CheckpointError when a node cannot be used.
+        Raises NodeError or CheckpointError when a node cannot be used.
         """
         self._operator.install()
         for component in self._background:

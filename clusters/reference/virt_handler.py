@@ -31,7 +31,7 @@ from clusters.reference.launcher_pod import (
     KVM_DEVICE,
     SCHEDULABLE,
 )
-from clusters.reference.machine import Machine, MachineError
+from clusters.reference.machine import Machine, NodeError
 from clusters.reference.node_topology import NodeTopology, discover
 from clusters.reference.reconciling import Health, Tasks, WorkQueue, follow
 from clusters.reference.vmi import FINAL
@@ -108,7 +108,7 @@ class VirtHandler:
         self._store.mutate(NODE, self.node, "", change)
 
     async def console(self, instance: Object) -> str:
-        """The serial console of a VMI on this node. Raises KeyError, MachineError."""
+        """The serial console of a VMI on this node. Raises KeyError, NodeError."""
         launcher = self._launchers[instance["metadata"]["uid"]]
         return await self._machine.console_text(launcher.container_id, launcher.domain)
 
@@ -195,7 +195,7 @@ class VirtHandler:
             await launcher.start(instance)
             if launcher.emulator_cpus:
                 await self._keep_house(launcher)
-        except (PinningError, MachineError) as error:
+        except (PinningError, NodeError) as error:
             self._fail(instance, f'server error. command SyncVMI failed: "{error}"')
             return
         self._event(instance, "Created", "VirtualMachineInstance defined.")
@@ -209,7 +209,7 @@ class VirtHandler:
         try:
             reason = await launcher.wait_end()
             phase = "Succeeded"
-        except MachineError as error:
+        except NodeError as error:
             reason, phase = str(error), "Failed"
         finally:
             rousing.cancel()
@@ -224,7 +224,7 @@ class VirtHandler:
 
     async def _rouse(self, instance: Object, launcher: Launcher) -> None:
         # What has ended meanwhile needs no help, and its end is reported.
-        with suppress(MachineError):
+        with suppress(NodeError):
             if await launcher.rouse():
                 message = f"The guest said nothing for {SILENCE_SECONDS:.0f} s, and was reset."
                 self._event(instance, "Reset", message, type_=events.WARNING)
@@ -259,7 +259,7 @@ class VirtHandler:
                 return
             try:
                 await self._move(movable, f"{child}/cgroup.threads")
-            except MachineError:
+            except NodeError:
                 if sweep == _SWEEPS:
                     raise
 

@@ -19,7 +19,7 @@ from clusters.reference.apiserver.resources import POD, VMI
 from clusters.reference.apiserver.store import NotFoundError, Object, Store
 from clusters.reference.launcher.launcher import container_id
 from clusters.reference.launcher_pod import COMPUTE, CREATED_BY
-from clusters.reference.machine import MachineError
+from clusters.reference.machine import NodeError
 from clusters.simulated.machine import SimulatedMachine
 
 ANSWER_SECONDS = 30.0
@@ -54,13 +54,13 @@ async def serve(
                 pod = _launcher_pod(store, namespace, vmi)
                 machine = machines[pod["spec"]["nodeName"]]
                 return machine.console_now(container_id(pod, COMPUTE), f"{namespace}_{vmi}")
-        raise MachineError(f"a simulated node cannot answer {request}")
+        raise NodeError(f"a simulated node cannot answer {request}")
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = json.loads(await reader.readline())
         try:
             reply = {"answer": answer(request)}
-        except (MachineError, NotFoundError) as error:
+        except (NodeError, NotFoundError) as error:
             reply = {"error": str(error)}
         except KeyError as error:
             reply = {"error": f"there is no {error}"}

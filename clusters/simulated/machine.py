@@ -20,7 +20,7 @@ from clusters.reference.machine import (
     ContainerSpec,
     ContainerState,
     ExecSession,
-    MachineError,
+    NodeError,
     Program,
 )
 from clusters.simulated.guest import console_text, enabled_vcpus
@@ -112,7 +112,7 @@ class SimulatedMachine:
             try:
                 self.kernel.remove(path)
             except KernelError as error:
-                raise MachineError(f"cannot remove {path}: {error}") from error
+                raise NodeError(f"cannot remove {path}: {error}") from error
 
     # containers
 
@@ -120,7 +120,7 @@ class SimulatedMachine:
         """As `Machine.start_container`."""
         await self._turn()
         if spec.id in self._containers:
-            raise MachineError(f"container {spec.id} exists already")
+            raise NodeError(f"container {spec.id} exists already")
         group = self.kernel.make_cgroup(spec.cgroup)
         settings = {"cpu.weight": str(spec.cpu_weight), "cpu.max": spec.cpu_max}
         if spec.cpuset is not None:
@@ -194,7 +194,7 @@ class SimulatedMachine:
         await self._turn()
         container = self._container(id)
         if container.exit_code is not None:
-            raise MachineError(f"container {container.spec.name} has ended")
+            raise NodeError(f"container {container.spec.name} has ended")
         return self._run(container, list(command))
 
     # libvirt
@@ -203,18 +203,18 @@ class SimulatedMachine:
         """As `Machine.wait_libvirt`."""
         await self._turn()
         if self._container(id).exit_code is not None:
-            raise MachineError(f"container {id} ended before its libvirt answered")
+            raise NodeError(f"container {id} ended before its libvirt answered")
 
     async def create_domain(self, id: str, xml: str) -> None:
         """As `Machine.create_domain`."""
         await self._turn()
         container = self._container(id)
         if container.exit_code is not None:
-            raise MachineError(f"container {id} has ended; it cannot start a domain")
+            raise NodeError(f"container {id} has ended; it cannot start a domain")
         tree = ElementTree.fromstring(xml)
         name = tree.findtext("name") or ""
         if name in container.domains:
-            raise MachineError(f"domain '{name}' already exists")
+            raise NodeError(f"domain '{name}' already exists")
         group = self.kernel.cgroup(container.spec.cgroup)
         parent = container.processes[-1].pid
         process = self.kernel.spawn(
@@ -235,7 +235,7 @@ class SimulatedMachine:
             self._pin(domain, tree)
         except KernelError as error:
             self.kernel.exit(process.pid)
-            raise MachineError(f"cannot set CPU affinity on process: {error.strerror}") from error
+            raise NodeError(f"cannot set CPU affinity on process: {error.strerror}") from error
         container.domains[name] = domain
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:
@@ -305,24 +305,24 @@ class SimulatedMachine:
     async def _turn(self) -> None:
         await asyncio.sleep(0)
         if self._dead:
-            raise MachineError(f"node {self._hostname} does not answer")
+            raise NodeError(f"node {self._hostname} does not answer")
 
     def _write(self, path: str, text: str) -> None:
         try:
             self.kernel.write(path, text)
         except KernelError as error:
-            raise MachineError(f"cannot write {text!r} to {path}: {error}") from error
+            raise NodeError(f"cannot write {text!r} to {path}: {error}") from error
 
     def _container(self, id: str) -> _Container:
         try:
             return self._containers[id]
         except KeyError:
-            raise MachineError(f"no container {id} on {self._hostname}") from None
+            raise NodeError(f"no container {id} on {self._hostname}") from None
 
     def _domain(self, id: str, name: str) -> _Domain:
         container = self._container(id)
         if name not in container.domains:
-            raise MachineError(f"no domain {name} in container {container.spec.name}")
+            raise NodeError(f"no domain {name} in container {container.spec.name}")
         return container.domains[name]
 
     def _end(self, container: _Container, exit_code: int) -> None:
@@ -409,7 +409,7 @@ class SimulatedMachine:
                     return ExecResult(0, "\n", "")
                 case _:
                     return ExecResult(1, "", f"virsh {shlex.join(words)}: not simulated\n")
-        except (MachineError, KernelError) as error:
+        except (NodeError, KernelError) as error:
             return ExecResult(1, "", f"error: {error}\n")
 
 

@@ -30,7 +30,7 @@ BOOT_TRIES = 2
 READY = "virtual node ready"
 
 
-class NotReadyError(MachineError):
+class NotBootedError(MachineError):
     """A booting node did not get ready in time."""
 
 
@@ -162,7 +162,7 @@ def _boot(
             _await_ready(machine)
             _connect(machine)
             _settle_in(machine)
-        except NotReadyError:
+        except NotBootedError:
             machine.stop()
             if not tries_left:
                 raise
@@ -202,7 +202,7 @@ def _await_ready(machine: Machine) -> None:
     while READY not in machine.printed():
         machine.require_alive()
         if time.monotonic() > deadline:
-            raise NotReadyError(
+            raise NotBootedError(
                 f"node {machine.name} was not ready within {BOOT_SECONDS:.0f} s\n"
                 f"{machine.last_words()}"
             )

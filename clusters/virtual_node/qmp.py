@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from clusters.contract.provider import ClusterError
 
-class QmpError(Exception):
+
+class QmpError(ClusterError):
     """QEMU refused a command or is gone."""
 
 

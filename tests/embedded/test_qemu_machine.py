@@ -16,7 +16,7 @@ from clusters.contract.shape import NodeShape
 from clusters.embedded import container_scripts, node_image
 from clusters.embedded.qemu_machine import QemuMachine
 from clusters.kit import libvirt_client
-from clusters.reference.machine import ContainerSpec, MachineError, Program
+from clusters.reference.machine import ContainerSpec, NodeError, Program
 from clusters.virtual_node import accel, image
 from clusters.virtual_node.boot import boot
 from clusters.virtual_node.machine import Machine as VirtualNode
@@ -131,7 +131,7 @@ def test_a_command_ends_with_its_code_and_its_output(run: Run) -> None:
             assert (await machine.wait_container(spec.id)).exit_code == 3
             assert (await machine.containers())[spec.id].exit_code == 3
             assert await machine.container_log(spec.id) == "hello 'there'\ntrouble\n"
-            with pytest.raises(MachineError, match="does not run"):
+            with pytest.raises(NodeError, match="does not run"):
                 await machine.execute_to_end(spec.id, ["true"])
 
     run(scenario)
@@ -139,7 +139,7 @@ def test_a_command_ends_with_its_code_and_its_output(run: Run) -> None:
 
 def test_a_program_that_is_not_there_is_an_error(run: Run) -> None:
     async def scenario(machine: QemuMachine) -> None:
-        with pytest.raises(MachineError, match=r"could not start container main: .*nonsense"):
+        with pytest.raises(NodeError, match=r"could not start container main: .*nonsense"):
             await machine.start_container(container(Program.COMMAND, command=("nonsense",)))
 
     run(scenario)
@@ -195,7 +195,7 @@ def test_files_are_written_or_the_refusal_is_quoted(run: Run) -> None:
         await machine.remove(["/root/new directory", "/root/never there"])
         group = f"{CGROUPS}/files.slice/child"
         await machine.make_directories([group])
-        with pytest.raises(MachineError, match=r"Invalid argument; .*cpuset\.cpus"):
+        with pytest.raises(NodeError, match=r"Invalid argument; .*cpuset\.cpus"):
             await machine.write({f"{group}/cpuset.cpus": "nonsense"})
         await machine.remove([f"{CGROUPS}/files.slice"])
         assert (await machine.read([f"{CGROUPS}/files.slice/cgroup.procs"])).files == {}
@@ -283,7 +283,7 @@ def test_a_guest_runs_where_it_is_pinned_and_tells_its_topology(
             private = f"/var/run/kubevirt-private/{spec.pod_uid}"
             assert (await machine.execute_to_end(spec.id, ["mkdir", "-p", private])).stderr == ""
             await machine.create_domain(spec.id, xml)
-            with pytest.raises(MachineError, match="already exists"):
+            with pytest.raises(NodeError, match="already exists"):
                 await machine.create_domain(spec.id, xml)
 
             view = await machine.domain_view(spec.id, "ns_vm")
@@ -314,7 +314,7 @@ def test_a_guest_runs_where_it_is_pinned_and_tells_its_topology(
             await machine.destroy_domain(spec.id, "ns_vm")
             assert await end == "destroyed"
             await machine.destroy_domain(spec.id, "ns_vm")
-            with pytest.raises(MachineError, match="ns_vm"):
+            with pytest.raises(NodeError, match="ns_vm"):
                 await machine.domain_view(spec.id, "ns_vm")
 
     run(scenario)
@@ -356,7 +356,7 @@ def test_a_launcher_that_is_killed_takes_its_guest_along(run: Run, node: Virtual
             await asyncio.to_thread(node.shell.run, f"kill -KILL {pid}")
             assert (await machine.wait_container(spec.id)).exit_code == 137
             # It has gone, or breaks off while it is asked whether the domain is there.
-            with pytest.raises(MachineError, match="libvirt"):
+            with pytest.raises(NodeError, match="libvirt"):
                 await end
 
     run(scenario)
@@ -368,7 +368,7 @@ def test_a_refused_domain_is_an_error_with_libvirts_reason(run: Run) -> None:
     async def scenario(machine: QemuMachine) -> None:
         async with running(machine, spec):
             await machine.wait_libvirt(spec.id)
-            with pytest.raises(MachineError, match="libvirt refuses the domain"):
+            with pytest.raises(NodeError, match="libvirt refuses the domain"):
                 await machine.create_domain(spec.id, "<domain type='kvm'><name>x</name></domain>")
 
     run(scenario)

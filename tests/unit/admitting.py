@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.reference.apiserver.errors import ApiError
+from clusters.reference.apiserver.errors import StatusError
 from clusters.reference.apiserver.operations import Operations, Target, WriteOptions
 from clusters.reference.apiserver.resources import KUBEVIRT, NAMESPACE, VMI, ResourceType
 from clusters.reference.apiserver.store import Object, Store
@@ -61,7 +61,7 @@ class Api:
             stored = self._operations.create(
                 target, dict(manifest), WriteOptions(dry_run=True, **options)
             )
-        except ApiError as error:
+        except StatusError as error:
             return Answer(None, error.status())
         return Answer(stored, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusters.reference.apiserver.errors import ApiError, bad_request
+from clusters.reference.apiserver.errors import StatusError, bad_request
 
 Object = dict[str, Any]
 
@@ -12,7 +12,7 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 def container_of(pod: Object, asked: str) -> str:
-    """The asked container, else the pod's default, else its only one. Raises ApiError 400."""
+    """The asked container, else the pod's default, else its only one. Raises StatusError 400."""
     name = pod["metadata"]["name"]
     mains = _names(pod, "containers")
     inits = _names(pod, "initContainers")
@@ -34,7 +34,7 @@ def container_of(pod: Object, asked: str) -> str:
     raise bad_request(message)
 
 
-def not_started(pod: Object, container: str) -> ApiError:
+def not_started(pod: Object, container: str) -> StatusError:
     """400: the container has not printed anything because it has not begun."""
     name = pod["metadata"]["name"]
     reason = (status_of(pod, container).get("state") or {}).get("waiting", {}).get("reason")

@@ -11,7 +11,7 @@ from clusters.reference.apiserver.resources import ResourceType
 Object = dict[str, Any]
 
 
-class ApiError(Exception):
+class StatusError(Exception):
     """A request is answered with a Status of failure.
 
     Attributes:
@@ -52,79 +52,79 @@ def _details(type_: ResourceType, name: str) -> Object:
     return {key: value for key, value in details.items() if value}
 
 
-def not_found(type_: ResourceType, name: str) -> ApiError:
+def not_found(type_: ResourceType, name: str) -> StatusError:
     """404: there is no such object."""
     message = f'{qualified(type_)} "{name}" not found'
-    return ApiError(404, "NotFound", message, details=_details(type_, name))
+    return StatusError(404, "NotFound", message, details=_details(type_, name))
 
 
-def no_such_resource() -> ApiError:
+def no_such_resource() -> StatusError:
     """404: the path means nothing here."""
     message = "the server could not find the requested resource"
-    return ApiError(404, "NotFound", message)
+    return StatusError(404, "NotFound", message)
 
 
-def already_exists(type_: ResourceType, name: str) -> ApiError:
+def already_exists(type_: ResourceType, name: str) -> StatusError:
     """409: the name is taken."""
     message = f'{qualified(type_)} "{name}" already exists'
-    return ApiError(409, "AlreadyExists", message, details=_details(type_, name))
+    return StatusError(409, "AlreadyExists", message, details=_details(type_, name))
 
 
-def conflict(type_: ResourceType, name: str, why: str) -> ApiError:
+def conflict(type_: ResourceType, name: str, why: str) -> StatusError:
     """409: somebody else was quicker."""
     message = f'Operation cannot be fulfilled on {qualified(type_)} "{name}": {why}'
-    return ApiError(409, "Conflict", message, details=_details(type_, name))
+    return StatusError(409, "Conflict", message, details=_details(type_, name))
 
 
-def forbidden(type_: ResourceType, name: str, why: str) -> ApiError:
+def forbidden(type_: ResourceType, name: str, why: str) -> StatusError:
     """403: understood and not allowed."""
     message = f'{qualified(type_)} "{name}" is forbidden: {why}'
-    return ApiError(403, "Forbidden", message, details=_details(type_, name))
+    return StatusError(403, "Forbidden", message, details=_details(type_, name))
 
 
-def bad_request(message: str) -> ApiError:
+def bad_request(message: str) -> StatusError:
     """400: the request itself is wrong."""
-    return ApiError(400, "BadRequest", message)
+    return StatusError(400, "BadRequest", message)
 
 
-def unauthorized() -> ApiError:
+def unauthorized() -> StatusError:
     """401: no token, or a wrong one."""
-    return ApiError(401, "Unauthorized", "Unauthorized")
+    return StatusError(401, "Unauthorized", "Unauthorized")
 
 
-def method_not_allowed() -> ApiError:
+def method_not_allowed() -> StatusError:
     """405: the resource does not do that."""
     message = "the server does not allow this method on the requested resource"
-    return ApiError(405, "MethodNotAllowed", message)
+    return StatusError(405, "MethodNotAllowed", message)
 
 
-def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
+def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
     """415: the body is in a format that is not read."""
     message = (
         "the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(accepted)
     )
-    return ApiError(415, "UnsupportedMediaType", message)
+    return StatusError(415, "UnsupportedMediaType", message)
 
 
-def expired(message: str) -> ApiError:
+def expired(message: str) -> StatusError:
     """410: the version to start from is gone; list again."""
-    return ApiError(410, "Expired", message)
+    return StatusError(410, "Expired", message)
 
 
-def too_large_version(asked: int, current: int) -> ApiError:
+def too_large_version(asked: int, current: int) -> StatusError:
     """504: the asked version has not happened yet."""
     message = f"Too large resource version: {asked}, current: {current}"
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-    return ApiError(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
+    return StatusError(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
 
 
-def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
+def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """422: the object breaks a rule of its type; the message is made of the causes."""
     details: Object = {"name": name, "group": group, "kind": kind}
     details = {key: value for key, value in details.items() if value}
     message = invalid_message(kind, group, name, causes)
-    return ApiError(422, "Invalid", message, details=details | _causes(causes))
+    return StatusError(422, "Invalid", message, details=details | _causes(causes))
 
 
 def invalid_message(kind: str, group: str, name: str, causes: Sequence[Cause]) -> str:
@@ -135,12 +135,12 @@ def invalid_message(kind: str, group: str, name: str, causes: Sequence[Cause]) -
     return f'{subject} "{name}" is invalid: {said}'
 
 
-def refused(kind: str, group: str, name: str, error: InvalidError) -> ApiError:
+def refused(kind: str, group: str, name: str, error: InvalidError) -> StatusError:
     """What admission has refused, in the form of the webhook's answer or of the API server's."""
     named = {"name": name, "group": group, "kind": kind} if error.named else {}
     reason = "Invalid" if error.code == 422 else ""
     details = named | _causes(error.causes)
-    return ApiError(error.code, reason, error.message, details=details)
+    return StatusError(error.code, reason, error.message, details=details)
 
 
 def _causes(causes: Sequence[Cause]) -> Object:

@@ -36,7 +36,7 @@ from clusters.reference.apiserver.streams import (
 )
 from clusters.reference.apiserver.tables import Include, partial_metadata, table
 from clusters.reference.apiserver.watching import LONGEST_WATCH_SECONDS, Watch, events
-from clusters.reference.machine import MachineError
+from clusters.reference.machine import NodeError
 
 Object = dict[str, Any]
 Answer = web.StreamResponse
@@ -62,7 +62,7 @@ class ResourceHandler:
         self._pods = pods
 
     async def handle(self, request: web.Request) -> Answer:
-        """One request. Raises ApiError."""
+        """One request. Raises StatusError."""
         group = request.match_info.get("group", "")
         version = request.match_info.get("version", "v1")
         path = request.match_info["path"]
@@ -273,7 +273,7 @@ class ResourceHandler:
             config = self._pods.node_config(target.name)
         except KeyError:
             message = f"error trying to reach the kubelet of node {target.name}"
-            raise errors.ApiError(503, "ServiceUnavailable", message) from None
+            raise errors.StatusError(503, "ServiceUnavailable", message) from None
         return answer({"kubeletconfig": config})
 
     async def _log(self, request: web.Request, target: Target) -> Answer:
@@ -291,8 +291,8 @@ class ResourceHandler:
             so_far = await read()
         except KeyError:
             raise not_started(pod, container) from None
-        except MachineError as error:
-            raise errors.ApiError(500, "InternalError", str(error)) from error
+        except NodeError as error:
+            raise errors.StatusError(500, "InternalError", str(error)) from error
         shown = tail(so_far, integer(request, "tailLines"))
         limit = integer(request, "limitBytes")
         data = shown.encode()[:limit] if limit is not None else shown.encode()
@@ -340,9 +340,9 @@ class ResourceHandler:
             )
         except KeyError:
             message = f'unable to upgrade connection: container not found ("{container}")'
-            raise errors.ApiError(500, "InternalError", message) from None
-        except MachineError as error:
-            raise errors.ApiError(500, "InternalError", str(error)) from error
+            raise errors.StatusError(500, "InternalError", message) from None
+        except NodeError as error:
+            raise errors.StatusError(500, "InternalError", str(error)) from error
         return await serve_exec(request, session, streams)
 
     async def _console(self, request: web.Request, version: str, path: str) -> Answer:

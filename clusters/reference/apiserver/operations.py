@@ -116,7 +116,7 @@ class Operations:
         ]
 
     def create(self, target: Target, body: Any, options: WriteOptions) -> Object:
-        """Adds an object. Raises ApiError."""
+        """Adds an object. Raises StatusError."""
         obj = self._decoded(target, body)
         metadata = _metadata(obj)
         if metadata.get("resourceVersion"):
@@ -131,7 +131,7 @@ class Operations:
         return in_version(self._insert(target, obj, options), target)
 
     def update(self, target: Target, body: Any, options: WriteOptions) -> Object:
-        """Replaces an object, or its status. Raises ApiError."""
+        """Replaces an object, or its status. Raises StatusError."""
         obj = self._decoded(target, body)
         metadata = _metadata(obj)
         name = metadata.setdefault("name", target.name)

@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 
 from clusters.reference.apiserver.apply_patch import apply_patch
-from clusters.reference.apiserver.errors import ApiError, bad_request, unsupported_media_type
+from clusters.reference.apiserver.errors import StatusError, bad_request, unsupported_media_type
 from clusters.reference.apiserver.schema import Schema
 from clusters.reference.apiserver.strategic_merge import strategic_merge
 
@@ -47,7 +47,7 @@ def patched(
         manager: field manager of a server-side apply.
 
     Raises:
-        ApiError: 415 for a media type that the resource does not take, 400 for a body
+        StatusError: 415 for a media type that the resource does not take, 400 for a body
             that is no such patch, 422 for a JSON patch that does not apply.
     """
     accepted = media_types(builtin=builtin)
@@ -77,7 +77,7 @@ def _json_patched(original: Object, patch: Any) -> Object:
         message = "the server rejected our request due to an error in our request"
         cause = {"reason": "FieldValueInvalid", "message": str(error), "field": "patch"}
         details: Object = {"causes": [cause]}
-        raise ApiError(422, "Invalid", message, details=details) from error
+        raise StatusError(422, "Invalid", message, details=details) from error
     return result
 
 

@@ -133,7 +133,7 @@ _ENVELOPE = _Message(
 def decode(data: bytes) -> Object | None:
     """The object of a body; None when its kind is not among those that are known here.
 
-    Raises ApiError 400 for a body that is no protobuf of Kubernetes.
+    Raises StatusError 400 for a body that is no protobuf of Kubernetes.
     """
     if not data.startswith(_MAGIC):
         raise bad_request("provided data does not appear to be a protobuf message")

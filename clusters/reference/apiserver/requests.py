@@ -19,7 +19,7 @@ _READ = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
 
 def target_of(group: str, version: str, path: str, types: Sequence[ResourceType]) -> Target:
-    """What a path below ``/api/v1`` or ``/apis/GROUP/VERSION`` names. Raises ApiError 404."""
+    """What a path below ``/api/v1`` or ``/apis/GROUP/VERSION`` names. Raises StatusError 404."""
     parts = [part for part in path.split("/") if part]
     namespace = ""
     if len(parts) >= 3 and parts[0] == "namespaces" and parts[2] not in {"status", "finalize"}:
@@ -45,7 +45,7 @@ def flag(request: web.Request, name: str) -> bool:
 
 
 def integer(request: web.Request, name: str) -> int | None:
-    """A number of the query. Raises ApiError 400."""
+    """A number of the query. Raises StatusError 400."""
     text = request.query.get(name)
     if not text:
         return None
@@ -56,7 +56,7 @@ def integer(request: web.Request, name: str) -> int | None:
 
 
 def write_options(request: web.Request, kind: str) -> WriteOptions:
-    """Options of a create, update or patch. Raises ApiError 422."""
+    """Options of a create, update or patch. Raises StatusError 422."""
     query = request.query
     validation = query.get("fieldValidation") or "Warn"
     if validation not in {"Ignore", "Warn", "Strict"}:
@@ -98,7 +98,7 @@ def _dry_run(values: Sequence[str], kind: str) -> bool:
 async def body_of(request: web.Request) -> Any:
     """The decoded body of a create or update; None when there is none.
 
-    Raises ApiError 415 for a media type that is not read, 400 for a body that is broken.
+    Raises StatusError 415 for a media type that is not read, 400 for a body that is broken.
     """
     data = await request.read()
     if not data.strip():
@@ -118,12 +118,12 @@ async def body_of(request: web.Request) -> Any:
 
 
 async def patch_of(request: web.Request) -> Any:
-    """The decoded body of a patch; apply patches may be YAML. Raises ApiError 400."""
+    """The decoded body of a patch; apply patches may be YAML. Raises StatusError 400."""
     return decoded(await request.text(), is_yaml=request.content_type == APPLY_PATCH)
 
 
 def decoded(text: str, *, is_yaml: bool) -> Any:
-    """JSON or YAML as Python. Raises ApiError 400."""
+    """JSON or YAML as Python. Raises StatusError 400."""
     try:
         return yaml.load(text, _JsonLoader) if is_yaml else json.loads(text)
     except ValueError as error:

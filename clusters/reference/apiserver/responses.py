@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from aiohttp import web
 
-from clusters.reference.apiserver.errors import ApiError
+from clusters.reference.apiserver.errors import StatusError
 
 Object = dict[str, Any]
 
@@ -36,7 +36,7 @@ class Accepted:
 
 
 def accepted(header: str, forms: Iterable[Form] = ()) -> Accepted:
-    """The first entry of an Accept header that can be served. Raises ApiError 406."""
+    """The first entry of an Accept header that can be served. Raises StatusError 406."""
     known = set(forms)
     for entry in (header or "*/*").split(","):
         media_type, *parameters = (part.strip() for part in entry.split(";"))
@@ -54,7 +54,7 @@ def accepted(header: str, forms: Iterable[Form] = ()) -> Accepted:
                 content_type = f"{JSON};as={wanted['as']};v={version};g={wanted.get('g', '')}"
                 return Accepted(JSON, name, content_type)
     message = f"only the following media types are accepted: {JSON}, {YAML}"
-    raise ApiError(406, "NotAcceptable", message)
+    raise StatusError(406, "NotAcceptable", message)
 
 
 def answer(
@@ -72,7 +72,7 @@ def answer(
     return response
 
 
-def refusal(error: ApiError) -> web.Response:
+def refusal(error: StatusError) -> web.Response:
     """The Status of a refused request."""
     response = answer(error.status(), status=error.code)
     after = error.details.get("retryAfterSeconds")

@@ -50,7 +50,7 @@ _FIELDS: Mapping[str, frozenset[str]] = {
 def label_selector(text: str) -> Predicate:
     """Understands ``a=b,c!=d,e in (f,g),h notin (i),j,!k``; empty selects everything.
 
-    Raises ApiError 400.
+    Raises StatusError 400.
     """
     requirements = [_label_requirement(part) for part in _split(text)]
 
@@ -64,7 +64,7 @@ def label_selector(text: str) -> Predicate:
 def field_selector(text: str, kind: str) -> Predicate:
     """Understands ``a=b,c==d,e!=f`` over the selectable fields of the kind.
 
-    Raises ApiError 400, also for a field that cannot be selected by.
+    Raises StatusError 400, also for a field that cannot be selected by.
     """
     wanted: list[tuple[tuple[str, ...], str, bool]] = []
     for part in (part for part in text.split(",") if part):

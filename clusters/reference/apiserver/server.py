@@ -15,11 +15,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from clusters.contract.provider import ClusterError
 from clusters.kit.certificates import kubeconfig, write_private
 from clusters.reference.apiserver import crds, errors, openapi
 from clusters.reference.apiserver.backends import Admission, PodAccess
 from clusters.reference.apiserver.discovery import Discovery, version_info
-from clusters.reference.apiserver.errors import ApiError
+from clusters.reference.apiserver.errors import StatusError
 from clusters.reference.apiserver.handlers import ResourceHandler
 from clusters.reference.apiserver.resources import ALL, ResourceType
 from clusters.reference.apiserver.responses import accepted, answer, refusal
@@ -44,7 +45,7 @@ that the client could not have prevented."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ApiServerError(Exception):
+class ApiServerError(ClusterError):
     """The server cannot be started; the message says what to do."""
 
 
@@ -221,11 +222,11 @@ class ApiServer:
     async def _answer_errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except ApiError as error:
+        except StatusError as error:
             return refusal(error)
         except web.HTTPRequestEntityTooLarge:
             message = f"Request entity too large: limit is {LARGEST_BODY}"
-            return refusal(ApiError(413, "RequestEntityTooLarge", message))
+            return refusal(StatusError(413, "RequestEntityTooLarge", message))
         except web.HTTPMethodNotAllowed:
             return refusal(errors.method_not_allowed())
         except web.HTTPNotFound:
@@ -237,4 +238,4 @@ class ApiServer:
                 raise  # The answer has begun; all that is left is to end it.
             logger.exception("%s %s failed", request.method, request.path_qs)
             message = f"Internal error occurred: {type(error).__name__}: {error}"
-            return refusal(ApiError(500, "InternalError", message))
+            return refusal(StatusError(500, "InternalError", message))

@@ -19,7 +19,7 @@ _DELETE_VALUES = "$deleteFromPrimitiveList/"
 def strategic_merge(original: Object, patch: Object, schema: Schema | None) -> Object:
     """The patched object; the schema knows which lists are merged and by what key.
 
-    Raises ApiError 400 for a directive that is not understood.
+    Raises StatusError 400 for a directive that is not understood.
     """
     directive = patch.get(_DIRECTIVE)
     if directive == "replace":

@@ -31,7 +31,7 @@ def prepare_new(type_: ResourceType, obj: Object) -> Object:
 def prepare_update(type_: ResourceType, obj: Object, old: Object) -> Object:
     """An update of everything but the status.
 
-    Raises ApiError 422 when it changes what cannot be changed.
+    Raises StatusError 422 when it changes what cannot be changed.
     """
     if "status" in type_.subresources or type_.kind == "Namespace":
         _keep(obj, old, "status")

@@ -16,8 +16,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from clusters.reference.apiserver.errors import ApiError, bad_request
-from clusters.reference.machine import ExecSession, MachineError
+from clusters.reference.apiserver.errors import StatusError, bad_request
+from clusters.reference.machine import ExecSession, NodeError
 
 Object = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Streams:
 
 
 def check_upgrade(request: web.Request) -> None:
-    """Raises ApiError 400 for everything that is no WebSocket, such as SPDY."""
+    """Raises StatusError 400 for everything that is no WebSocket, such as SPDY."""
     upgrade = request.headers.get("Upgrade", "").lower()
     if upgrade.startswith("spdy"):
         raise bad_request(
@@ -102,8 +102,8 @@ async def _run(
         if not sender.done():
             await session.kill()  # The client has gone.
         code = await sender
-    except MachineError as error:
-        return {"metadata": {}, **ApiError(500, "InternalError", str(error)).status()}
+    except NodeError as error:
+        return {"metadata": {}, **StatusError(500, "InternalError", str(error)).status()}
     finally:
         sender.cancel()
     return exit_status(code)
@@ -183,7 +183,7 @@ async def growing(
         over = is_over()  # Asked first: what was printed last is still to be read.
         try:
             text = await read()
-        except (KeyError, MachineError):
+        except (KeyError, NodeError):
             return
         if len(text) > sent:
             yield text[sent:]

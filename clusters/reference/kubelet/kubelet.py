@@ -18,7 +18,7 @@ from clusters.reference.faults import Faults
 from clusters.reference.kubelet.cpu_manager import CpuManager
 from clusters.reference.kubelet.pod_status import Addresses
 from clusters.reference.kubelet.pod_worker import PodWorker, container_ids
-from clusters.reference.machine import ContainerState, Machine, MachineError
+from clusters.reference.machine import ContainerState, Machine, NodeError
 from clusters.reference.node_topology import NodeTopology, discover
 from clusters.reference.reconciling import Health, Tasks, follow
 
@@ -85,7 +85,7 @@ class Kubelet:
     async def start(self) -> None:
         """Starts the CPU manager, registers the node, takes over the pods that run.
 
-        Raises CheckpointError when the CPU manager refuses its checkpoint, MachineError
+        Raises CheckpointError when the CPU manager refuses its checkpoint, NodeError
         when the node does not answer.
         """
         self.starts += 1
@@ -151,7 +151,7 @@ class Kubelet:
     async def _work(self, worker: PodWorker, name: str) -> None:
         try:
             await worker.run(self._alive)
-        except MachineError as error:
+        except NodeError as error:
             self._health.report(name, error)
             self._set_ready("Unknown", "NodeStatusUnknown", str(error))
         except Exception as error:

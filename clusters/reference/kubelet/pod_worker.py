@@ -23,7 +23,7 @@ from clusters.reference.kubelet.pod_lifecycle import (
     records_of,
 )
 from clusters.reference.kubelet.pod_status import Addresses, pod_status
-from clusters.reference.machine import ContainerSpec, ContainerState, Machine, MachineError
+from clusters.reference.machine import ContainerSpec, ContainerState, Machine, NodeError
 from clusters.reference.reconciling import Health, Tasks
 
 COMPONENT = "kubelet"
@@ -80,7 +80,7 @@ class PodWorker:
         record = self._record(container)
         try:
             return await self._machine.container_log(self.container_id(container))
-        except MachineError:
+        except NodeError:
             return record.log
 
     async def run(self, alive: dict[str, ContainerState]) -> None:
@@ -159,7 +159,7 @@ class PodWorker:
             record.id, record.started, record.exit_code = container_id, now(), None
             try:
                 await self._machine.start_container(spec)
-            except MachineError as error:
+            except NodeError as error:
                 self._cannot_start(record, error)
                 return
             record.running = True
@@ -174,7 +174,7 @@ class PodWorker:
         container_id = record.id
         try:
             exit_code = (await self._machine.wait_container(container_id)).exit_code
-        except MachineError:
+        except NodeError:
             exit_code = None
         if record.id == container_id and record.running:
             self._mark_ended(record, exit_code)
@@ -188,7 +188,7 @@ class PodWorker:
         self._cpus.forget(record.id)
         self.wake()
 
-    def _cannot_start(self, record: ContainerRecord, error: MachineError) -> None:
+    def _cannot_start(self, record: ContainerRecord, error: NodeError) -> None:
         self._event("Failed", f"Error: failed to start container: {error}", type_=events.WARNING)
         self._mark_ended(record, 128)
         self._publish(phase_of(self._records))
@@ -233,7 +233,7 @@ class PodWorker:
     async def _discard(self, record: ContainerRecord, *, grace_seconds: float = 0) -> None:
         """Stops the container if it still runs and removes its remains."""
         was_running = record.running
-        with suppress(MachineError):
+        with suppress(NodeError):
             record.log = await self._machine.container_log(record.id)
         await self._machine.stop_container(record.id, grace_seconds=grace_seconds)
         if was_running and record.running:

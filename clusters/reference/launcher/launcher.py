@@ -15,7 +15,7 @@ from clusters.reference.launcher.domain_xml import GuestSettings, domain_name, g
 from clusters.reference.launcher.guest_numa import Cell, cells
 from clusters.reference.launcher.pinning import Pinning, PinningRequest, pin
 from clusters.reference.launcher_pod import COMPUTE
-from clusters.reference.machine import Machine, MachineError
+from clusters.reference.machine import Machine, NodeError
 from clusters.reference.node_topology import NodeTopology
 
 DISK_SIZE = "4M"
@@ -47,7 +47,7 @@ class Launcher:
     async def start(self, instance: Object) -> None:
         """Pins and creates the domain.
 
-        Raises PinningError when the container's CPUs do not suffice, MachineError when
+        Raises PinningError when the container's CPUs do not suffice, NodeError when
         libvirt refuses or the container has ended.
         """
         await self._machine.wait_libvirt(self.container_id)
@@ -86,7 +86,7 @@ class Launcher:
         path = f"{cgroups.MOUNT}{self.cgroup}/cpuset.cpus.effective"
         files = (await self._machine.read([path])).files
         if path not in files:
-            raise MachineError(f"failed to read pod cpuset: there is no {path}")
+            raise NodeError(f"failed to read pod cpuset: there is no {path}")
         return cpuset.parse(files[path])
 
     async def _prepare(self, instance: Object) -> None:
@@ -97,7 +97,7 @@ class Launcher:
             script += f" && truncate -s {DISK_SIZE} {shlex.join(files.disks)}"
         result = await self._machine.execute_to_end(self.container_id, ["sh", "-c", script])
         if result.returncode:
-            raise MachineError(f"cannot prepare the guest's files: {result.stderr.strip()}")
+            raise NodeError(f"cannot prepare the guest's files: {result.stderr.strip()}")
 
     @staticmethod
     def _request(instance: Object, cpus: CpuSet) -> PinningRequest:
@@ -142,8 +142,8 @@ def _spoilt(pinning: Pinning, faults: Faults) -> Pinning:
 
 
 def container_id(pod: Object, name: str) -> str:
-    """Runtime id of a container of a pod. Raises MachineError when it has none yet."""
+    """Runtime id of a container of a pod. Raises NodeError when it has none yet."""
     for status in pod["status"].get("containerStatuses") or ():
         if status["name"] == name and status.get("containerID"):
             return str(status["containerID"]).rpartition("//")[2]
-    raise MachineError(f"container {name} of pod {pod['metadata']['name']} has not started")
+    raise NodeError(f"container {name} of pod {pod['metadata']['name']} has not started")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.reference.apiserver.builtin_schema import builtin
-from clusters.reference.apiserver.errors import ApiError
+from clusters.reference.apiserver.errors import StatusError
 from clusters.reference.apiserver.patching import MERGE_PATCH, patched
 from clusters.reference.apiserver.strategic_merge import strategic_merge
 from tests.unit.apiserver.world import Reply, World, running_pod, vmi
@@ -124,7 +124,7 @@ def test_conditions_merge_by_type() -> None:
 
 
 def test_an_item_without_its_key_is_refused() -> None:
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(StatusError) as refused:
         merged(pod_with(containers=[]), pod_with(containers=[{"image": "x"}]))
     assert refused.value.code == 400
 
