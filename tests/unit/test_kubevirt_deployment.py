@@ -23,7 +23,7 @@ from clusters.kit.kubevirt_deployment import (
     prepare,
 )
 from clusters.reference.apiserver.resources import EVENT, KUBEVIRT, POD
-from tests.unit.apiserver.world import World
+from tests.unit.reference.apiserver.world import World
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubevirt"}}
 ACCOUNT = {

@@ -11,7 +11,7 @@ from conformance.collecting.api import Api
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import user_file
 from fixtures import users_files
-from tests.unit.apiserver.world import World
+from tests.unit.reference.apiserver.world import World
 
 VMI = """\
 apiVersion: kubevirt.io/v1

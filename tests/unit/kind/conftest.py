@@ -17,8 +17,8 @@ from clusters.host import rundir
 from clusters.kind.provider import KindProvider
 from clusters.kit import waiting
 from clusters.reference.apiserver.resources import NODE
-from tests.unit.apiserver.world import World
 from tests.unit.kind import standins
+from tests.unit.reference.apiserver.world import World
 
 INFO = {
     "ServerVersion": "20.10.24+dfsg1",

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from clusters.reference.faults import NONE
 from clusters.reference.launcher.domain_xml import GuestSettings, guest_files, render
 from clusters.reference.launcher.pinning import Pinning
-from tests.unit.embedded_cluster import manifest
+from tests.unit.reference.cluster import manifest
 
 
 def vmi(*disks: dict[str, Any], **domain: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from kubernetes import client
 from kubernetes.client import ApiException
 
 from clusters.reference.apiserver.resources import POD
-from tests.unit.apiserver.world import World, running_pod, vmi
+from tests.unit.reference.apiserver.world import World, running_pod, vmi
 
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client, config
 
-from tests.unit.apiserver.world import World
+from tests.unit.reference.apiserver.world import World
 
 
 @pytest.fixture

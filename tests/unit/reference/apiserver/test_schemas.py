@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clusters.reference.apiserver import schemas
-from tests.unit.apiserver.world import Reply, World, vmi
+from tests.unit.reference.apiserver.world import Reply, World, vmi
 
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
 PODS = "/api/v1/namespaces/default/pods"

@@ -12,7 +12,7 @@ from clusters.contract import cpuset
 from clusters.contract.shape import CpuManager, NodeSpec
 from clusters.reference.apiserver.resources import VMI
 from clusters.reference.faults import Faults
-from tests.unit.embedded_cluster import SimulatedCluster, dedicated, manifest, on_cluster
+from tests.unit.reference.cluster import SimulatedCluster, dedicated, manifest, on_cluster
 
 POD_MEMORY = ("limits", "memory")
 

@@ -12,7 +12,7 @@ from clusters.reference.apiserver.builtin_schema import builtin
 from clusters.reference.apiserver.errors import StatusError
 from clusters.reference.apiserver.patching import MERGE_PATCH, patched
 from clusters.reference.apiserver.strategic_merge import strategic_merge
-from tests.unit.apiserver.world import Reply, World, running_pod, vmi
+from tests.unit.reference.apiserver.world import Reply, World, running_pod, vmi
 
 JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"

@@ -10,7 +10,7 @@ import pytest
 from clusters.reference.apiserver.pod_state import pod_state
 from clusters.reference.apiserver.resources import VMI
 from clusters.reference.apiserver.tables import age, table
-from tests.unit.apiserver.world import World, running_pod, vmi
+from tests.unit.reference.apiserver.world import World, running_pod, vmi
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 

@@ -15,7 +15,7 @@ from clusters.reference.apiserver.resources import (
 )
 from clusters.reference.apiserver.store import Object
 from clusters.reference.faults import Faults
-from tests.unit.embedded_cluster import SimulatedCluster, manifest, on_cluster
+from tests.unit.reference.cluster import SimulatedCluster, manifest, on_cluster
 
 LABELS = {"app": "x"}
 

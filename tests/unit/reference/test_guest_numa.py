@@ -15,7 +15,7 @@ from clusters.reference.faults import NONE, Faults
 from clusters.reference.launcher.guest_numa import Cell, cells
 from clusters.reference.launcher.pinning import Pinning, PinningError
 from clusters.simulated.guest import MARK
-from tests.unit.embedded_cluster import SimulatedCluster, manifest, on_cluster
+from tests.unit.reference.cluster import SimulatedCluster, manifest, on_cluster
 
 MI = 1024 * 1024
 PAGE = 2 * MI

@@ -17,7 +17,7 @@ from clusters.reference.apiserver.store import Object
 from clusters.reference.conditions import get_condition
 from clusters.reference.kubelet.checkpoint import PATH
 from clusters.reference.launcher.launcher import container_id
-from tests.unit.embedded_cluster import (
+from tests.unit.reference.cluster import (
     SimulatedCluster,
     dedicated,
     manifest,

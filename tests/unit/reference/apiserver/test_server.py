@@ -15,7 +15,7 @@ from kubernetes import client, dynamic
 
 from clusters.reference.apiserver.server import ApiServer, ApiServerError
 from clusters.reference.apiserver.store import Store
-from tests.unit.apiserver.world import FakeAdmission, FakePods, World
+from tests.unit.reference.apiserver.world import FakeAdmission, FakePods, World
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])

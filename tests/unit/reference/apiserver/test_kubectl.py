@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from clusters.reference.apiserver.resources import POD
-from tests.unit.apiserver.world import World, running_pod
+from tests.unit.reference.apiserver.world import World, running_pod
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 

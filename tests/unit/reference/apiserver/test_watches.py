@@ -12,7 +12,7 @@ from kubernetes.client import ApiException
 
 from clusters.reference.apiserver import store
 from clusters.reference.apiserver.resources import CONFIG_MAP
-from tests.unit.apiserver.world import World, running_pod
+from tests.unit.reference.apiserver.world import World, running_pod
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"

@@ -10,7 +10,7 @@ import pytest
 
 from clusters.reference.launcher.pinning import PinningError, PinningRequest, pin
 
-VECTORS = json.loads((Path(__file__).parents[1] / "recorded" / "launcher-pinning.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "recorded" / "launcher-pinning.json").read_text())
 
 
 def answer_for(vector: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from clusters.reference.apiserver.store import Object, Store
 from clusters.reference.cluster_config import ClusterConfig
 from clusters.reference.faults import NONE, Faults
 from clusters.reference.virt_api import VmiAdmission
-from tests.unit.embedded_cluster import manifest
+from tests.unit.reference.cluster import manifest
 
 DEDICATED = {"dedicatedCpuPlacement": True}
 DEDICATED_FIELD = "spec.domain.cpu.dedicatedCpuPlacement"

@@ -12,7 +12,7 @@ from clusters.reference.kubelet.allocation import AllocationError, take
 from clusters.reference.node_topology import Cpu, NodeTopology
 
 VECTORS = json.loads(
-    (Path(__file__).parents[1] / "recorded" / "kubelet-allocation.json").read_text()
+    (Path(__file__).parents[2] / "recorded" / "kubelet-allocation.json").read_text()
 )
 
 

@@ -13,7 +13,7 @@ from kubernetes.client import ApiException
 from kubernetes.stream import stream
 
 from clusters.reference.apiserver.resources import POD, VMI
-from tests.unit.apiserver.world import World, running_pod, vmi
+from tests.unit.reference.apiserver.world import World, running_pod, vmi
 
 POD_PATH = "/api/v1/namespaces/default/pods/a"
 CONSOLE = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances/a/console"

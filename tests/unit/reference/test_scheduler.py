@@ -12,7 +12,7 @@ from clusters.reference.apiserver.store import Object
 from clusters.reference.conditions import get_condition
 from clusters.reference.pod_resources import effective_requests, qos_class, with_defaults
 from clusters.reference.scheduler import matches_node
-from tests.unit.embedded_cluster import SimulatedCluster, on_cluster, plain_pod
+from tests.unit.reference.cluster import SimulatedCluster, on_cluster, plain_pod
 
 
 def container(cpu: str = "", *, limit: str = "", memory: str = "1Mi", **more: Any) -> Object:
