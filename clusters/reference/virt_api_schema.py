@@ -12,8 +12,9 @@ from typing import Any
 
 from clusters.reference import quantity
 from clusters.reference.apiserver.backends import Cause
-from clusters.reference.apiserver.kubevirt_schema import virtual_machine_instance
+from clusters.reference.apiserver.resources import VMI
 from clusters.reference.apiserver.schema import Schema
+from clusters.reference.apiserver.schemas import schema_of
 from clusters.reference.apiserver.store import Object
 
 _UINT32 = 2**32 - 1
@@ -37,7 +38,7 @@ class DecodingError(Exception):
 
 def schema_causes(vmi: Object) -> Iterator[Cause]:
     """Every value of the spec that has a type of its own; causes without a field."""
-    spec = virtual_machine_instance().properties["spec"]
+    spec = schema_of(VMI).properties["spec"]
     if "spec" not in vmi:
         yield Cause("", "spec in body is required", "")
         return
@@ -97,7 +98,7 @@ def decode(vmi: Object) -> Object:
     told when all else could be read.
     """
     unfit: list[str] = []
-    schema = virtual_machine_instance().properties["spec"]
+    schema = schema_of(VMI).properties["spec"]
     decoded = {**vmi, "spec": _decoded(schema, vmi["spec"], "", unfit)}
     if unfit:
         raise DecodingError(unfit[0])

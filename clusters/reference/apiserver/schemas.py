@@ -12,28 +12,17 @@ from typing import Any
 
 from clusters.contract.provider import ClusterError
 from clusters.host import cache
-from clusters.reference.apiserver import (
-    builtin_schema,
-    kubevirt_schema,
-    owners_schema,
-    resources,
-    schema,
-)
+from clusters.reference.apiserver import builtin_schema, kubevirt_schema, resources, schema
 from clusters.reference.apiserver.resources import (
     CLUSTER_INSTANCETYPE,
     CLUSTER_PREFERENCE,
     INSTANCETYPE,
-    KUBEVIRT,
-    POOL,
     PREFERENCE,
-    REPLICA_SET,
-    VIRTUAL_MACHINE,
-    VMI,
     ResourceType,
 )
 from clusters.reference.apiserver.schema import Schema
 
-_SOURCES = (builtin_schema, kubevirt_schema, owners_schema, resources, schema)
+_SOURCES = (builtin_schema, kubevirt_schema, resources, schema)
 
 
 def is_builtin(type_: ResourceType) -> bool:
@@ -56,6 +45,7 @@ def _schemas() -> Mapping[str, Schema]:
     parts: list[str | bytes] = [metadata.version("kubernetes"), Path(__file__).read_bytes()]
     for module in _SOURCES:
         parts += [module.__name__, Path(str(module.__file__)).read_bytes()]
+    parts.append(kubevirt_schema.DATA.read_bytes())
     name = f"schemas-{cache.key(parts)}"
     try:
         directory = cache.kept(name, _write, what="schemas", need_mib=1, progress=lambda _: None)
@@ -118,18 +108,10 @@ def load(data: Mapping[str, Any]) -> dict[str, Schema]:
 
 
 def _derived() -> Mapping[str, Schema]:
-    own = {
-        VMI.kind: kubevirt_schema.virtual_machine_instance,
-        KUBEVIRT.kind: kubevirt_schema.kubevirt,
-        VIRTUAL_MACHINE.kind: owners_schema.virtual_machine,
-        REPLICA_SET.kind: owners_schema.replica_set,
-        POOL.kind: owners_schema.pool,
-        INSTANCETYPE.kind: owners_schema.instancetype,
-        CLUSTER_INSTANCETYPE.kind: owners_schema.instancetype,
-        PREFERENCE.kind: owners_schema.preference,
-        CLUSTER_PREFERENCE.kind: owners_schema.preference,
-    }
+    own = dict(kubevirt_schema.kubevirt_schemas())
+    own[CLUSTER_INSTANCETYPE.kind] = own[INSTANCETYPE.kind]
+    own[CLUSTER_PREFERENCE.kind] = own[PREFERENCE.kind]
     return {
-        type_.kind: own[type_.kind]() if type_.kind in own else builtin_schema.builtin(type_.kind)
+        type_.kind: own[type_.kind] if type_.kind in own else builtin_schema.builtin(type_.kind)
         for type_ in resources.ALL
     }

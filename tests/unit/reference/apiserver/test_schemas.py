@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
-from clusters.reference.apiserver import schemas
+from clusters.reference.apiserver import kubevirt_schema, schemas
 from tests.unit.reference.apiserver.world import Reply, World, vmi
 
 VMIS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
@@ -166,3 +169,31 @@ def test_schemas_are_kept_as_text_and_are_the_same_when_they_come_back() -> None
     derived = schemas._derived()
     text = json.dumps(schemas.dump(derived))
     assert schemas.load(json.loads(text)) == derived
+
+
+def test_no_field_is_described_twice() -> None:
+    def fields(data: Any, path: str) -> Iterator[str]:
+        if isinstance(data, list):
+            yield from fields(data[0], path)
+        elif isinstance(data, dict):
+            for names, below in data.items():
+                for name in names.split(", "):
+                    yield f"{path}.{name.rstrip('!')}"
+                    yield from fields(below, f"{path}.{name.rstrip('!')}")
+
+    data = yaml.safe_load(kubevirt_schema.DATA.read_text())
+    found = Counter(path for kind, below in data.items() for path in fields(below, kind))
+    assert found["VirtualMachineInstance.spec.domain.cpu.cores"] == 1
+    assert [path for path, number in found.items() if number > 1] == []
+
+
+def test_what_kinds_share_is_read_once() -> None:
+    read = kubevirt_schema.kubevirt_schemas()
+    spec = read["VirtualMachineInstance"].properties["spec"]
+    template = read["VirtualMachine"].properties["spec"].properties["template"]
+    assert template.properties["spec"] is spec
+    cpu = spec.properties["domain"].properties["cpu"]
+    assert cpu.properties["cores"].minimum == 0
+    assert "dedicatedCpuPlacement" in cpu.properties
+    assert spec.required == {"domain"}
+    assert spec.properties["domain"].required == {"devices"}
