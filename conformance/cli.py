@@ -18,6 +18,7 @@ from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
 from clusters.existing import description as existing
 from clusters.host import needs, rundir, scratch
+from clusters.host.started import conform
 from conformance import options
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
@@ -165,8 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     completion = commands.add_parser(
         "completion",
         help="print a script that completes command lines in a shell",
-        description='Prints a script that completes command lines: `eval "$(./conform completion '
-        'bash)"` for this shell, into a file that it reads at its start for later ones.',
+        description=f'Prints a script that completes command lines: `eval "$({conform()} '
+        'completion bash)"` for this shell, into a file that it reads at its start for later ones.',
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completion.set_defaults(command=_completion)
@@ -301,7 +302,7 @@ def _up(arguments: argparse.Namespace) -> int:
     except BaseException:
         rundir.remove(directory)
         raise
-    _say(f"the {handle.provider} cluster {handle.name} is up; `./conform down {handle.name}`")
+    _say(f"the {handle.provider} cluster {handle.name} is up; `{conform()} down {handle.name}`")
     print(f"export KUBECONFIG={shlex.quote(handle.kubeconfig)}")
     return Exit.CONFORMANT
 
@@ -341,7 +342,7 @@ def _status(_arguments: argparse.Namespace) -> int:
             state = "of another version of this tool"
         print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
     if not found:
-        print("no cluster is up; `./conform up` starts one")
+        print(f"no cluster is up; `{conform()} up` starts one")
     return Exit.CONFORMANT
 
 
@@ -388,7 +389,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         )
     except (ApiError, TransientError) as error:
         raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
-    _say(f"{number} VMIs recorded; `./conform judge {arguments.report_dir}` judges them")
+    _say(f"{number} VMIs recorded; `{conform()} judge {arguments.report_dir}` judges them")
     return Exit.CONFORMANT
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from clusters.contract.access import AccessError
@@ -22,6 +23,8 @@ from clusters.kit.pod_exec import ApiExec
 SCHEDULABLE = "kubevirt.io/schedulable"
 CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")
 """Labels of a node with a CPU manager: which of them is written depends on the release."""
+RBAC = Path(__file__).with_name("rbac.yaml")
+"""Which grants what a run needs."""
 GUIDE = "https://kubevirt.io/user-guide/compute/dedicated_cpu_resources/"
 
 CHECKPOINT = "cpu_manager_state"
@@ -225,8 +228,7 @@ def rights(refused: Sequence[tuple[Right, str]] | ApiError) -> Iterator[Point]:
                 State.GAP if right.needed else State.LIMITED,
                 f"this user may not {verbs} {name} in every namespace, which it takes to "
                 f"{right.why}",
-                "let an administrator apply clusters/existing/rbac.yaml and give you a token "
-                "of its service account",
+                f"let an administrator apply {RBAC} and give you a token of its service account",
             )
 
 

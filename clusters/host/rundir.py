@@ -18,6 +18,7 @@ from pathlib import Path
 
 from clusters.contract.provider import ClusterError, Handle
 from clusters.host import processes
+from clusters.host.started import conform
 from clusters.host.whole import write_whole
 
 HANDLE = "handle.json"
@@ -65,7 +66,7 @@ def create(name: str) -> Path:
         path.mkdir(mode=0o700)
     except FileExistsError:
         raise ClusterError(
-            f"a cluster named {name!r} is there already; `./conform down {name}` removes it"
+            f"a cluster named {name!r} is there already; `{conform()} down {name}` removes it"
         ) from None
     _sign(path)
     return path
@@ -132,4 +133,4 @@ def find(name: str) -> Handle:
     for handle in handles():
         if handle.name == name:
             return handle
-    raise ClusterError(f"there is no cluster named {name!r}; `./conform status` lists them")
+    raise ClusterError(f"there is no cluster named {name!r}; `{conform()} status` lists them")

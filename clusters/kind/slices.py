@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from clusters.contract.cpuset import CpuSet
 from clusters.contract.provider import ClusterError
+from clusters.host.started import conform
 from clusters.kind.host import Core
 
 WORKER_CPUS = 12
@@ -69,7 +70,7 @@ def divide(cores: Sequence[Core], workers: int, taken: CpuSet = frozenset()) -> 
         held = ""
         if taken:
             held = f", as other kind clusters own {len(cores) - len(free)} of {len(cores)}"
-            fewer = f"end others (`./conform status` lists them), {fewer}"
+            fewer = f"end others (`{conform()} status` lists them), {fewer}"
         raise ClusterError(
             f"kind with {workers} worker{'s' * (workers > 1)} takes at least {needed} cores of "
             f"this host, one for the control plane and two for each worker, of which one can be "

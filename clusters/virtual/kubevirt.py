@@ -8,6 +8,7 @@ from dataclasses import replace
 from clusters.contract.provider import ClusterError, Progress
 from clusters.contract.shape import ClusterSpec, NodeSpec
 from clusters.existing import preflight
+from clusters.host.started import conform
 from clusters.kit import kubevirt_deployment
 from clusters.kit.api import Api, ApiError
 from clusters.kit.kubevirt_deployment import NONE
@@ -41,7 +42,7 @@ def require_possible(spec: ClusterSpec) -> None:
     if not asked.images:
         raise ClusterError(
             "virtual nodes reach no registry: give --images DIR with archives of KubeVirt's "
-            "images and of the guest's (`./conform guest-image -o DIR/guest.tar`)"
+            f"images and of the guest's (`{conform()} guest-image -o DIR/guest.tar`)"
         )
     if spec.profile != "v1":
         raise ClusterError(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from clusters.contract.provider import ClusterError
+from clusters.host import rundir
 from conformance.cli import main
 from conformance.exits import ENDING, ends_like_an_interrupt
 from conformance.version import NUMBER, version
@@ -85,3 +88,28 @@ def test_a_hang_up_ends_a_run_unless_it_is_to_be_ignored() -> None:
     ends_like_an_interrupt()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGHUP)
+
+
+@pytest.mark.parametrize(
+    ("started_as", "installed", "word"),
+    [
+        ("/opt/it/conform", False, "/opt/it/conform"),
+        (None, False, "./conform"),
+        (None, True, "conform"),
+    ],
+)
+def test_what_to_do_next_is_said_in_words_that_work(
+    started_as: str | None,
+    installed: bool,
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CONFORM", raising=False)
+    if started_as is not None:
+        monkeypatch.setenv("CONFORM", started_as)
+    if installed:
+        monkeypatch.setattr("clusters.host.started.PREPARE", tmp_path / ".ci" / "prepare")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(ClusterError, match=f"`{word} status` lists them"):
+        rundir.find("nowhere")

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from clusters.reference.apiserver.resources import VMI, ResourceType, versions_of
+from clusters.reference.release import KUBERNETES, VERSION
 
 Object = dict[str, Any]
-
-VERSION = "v1.32.4"
-"""The release whose behaviour this server follows, told to clients that ask."""
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -47,11 +45,11 @@ _SUBRESOURCES = {
 
 def version_info() -> Object:
     """The answer of ``/version``."""
-    major, minor, _ = VERSION.removeprefix("v").split(".")
+    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     return {
         "major": major,
         "minor": minor,
-        "gitVersion": f"{VERSION}+embedded",
+        "gitVersion": VERSION,
         "gitCommit": "",
         "gitTreeState": "",
         "buildDate": "1970-01-01T00:00:00Z",

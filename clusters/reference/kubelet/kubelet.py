@@ -21,9 +21,9 @@ from clusters.reference.kubelet.pod_worker import PodWorker, container_ids
 from clusters.reference.machine import ContainerState, Machine, NodeError
 from clusters.reference.node_topology import NodeTopology, discover
 from clusters.reference.reconciling import Health, Tasks, follow
+from clusters.reference.release import VERSION
 
 CONFIG_PATH = "/var/lib/kubelet/config.yaml"
-VERSION = "v1.36.2+embedded"
 MAX_PODS = 110
 RESERVED_MEMORY = 100 * 1024 * 1024
 """Kept from pods: the default eviction threshold of memory.available."""
