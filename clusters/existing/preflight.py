@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import Decimal
-from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from clusters.contract.access import AccessError
 from clusters.contract.shape import KUBELET_ROOT
-from clusters.existing.node import ShellOf, handler_shells, handlers
+from clusters.existing.node import handler_shells, handlers
+from clusters.existing.node_points import CHECKPOINT, free_cpus, labelled, node_access, pinning
+from clusters.existing.points import Point, State
 from clusters.existing.probes import CommandShell
 from clusters.existing.rights import DISRUPTIVE, PROBES, RIGHTS, Right, single
 from clusters.kit.api import Api, ApiError
 from clusters.kit.pod_exec import ApiExec
 
-SCHEDULABLE = "kubevirt.io/schedulable"
-CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")
-"""Labels of a node with a CPU manager: which of them is written depends on the release."""
 RBAC = Path(__file__).with_name("rbac.yaml")
 """Which grants what a run needs."""
-GUIDE = "https://kubevirt.io/user-guide/compute/dedicated_cpu_resources/"
-
-CHECKPOINT = "cpu_manager_state"
-"""Below the kubelet's root."""
-CPUS_ONLINE = "/sys/devices/system/cpu/online"
-CGROUP_V2 = "/sys/fs/cgroup/cgroup.controllers"
-
-NODES_AT_ONCE = 8
-
-
-class State(StrEnum):
-    """What a point means for a run."""
-
-    OK = "ok"
-    LIMITED = "limited"
-    """The run can be made; something will not be observed, or does not apply."""
-    GAP = "gap"
-    """The run cannot be made."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One thing that was looked at.
-
-    Attributes:
-        subject: such as ``rights``; there may be several points about one.
-        found: what was seen, as one sentence or part of one.
-        mend: what to do; empty when nothing is to be done.
-    """
-
-    subject: str
-    state: State
-    found: str
-    mend: str = ""
-
-    def __str__(self) -> str:
-        mend = f": {self.mend}" if self.mend else ""
-        return f"{self.state:<7}  {self.subject}: {self.found}{mend}"
 
 
 @dataclass(frozen=True)
@@ -141,7 +97,7 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
     found, no_handlers = _ask("virt-handler", lambda: handlers(api))
     wanted = (*RIGHTS, *(PROBES if reach.probe_image else ()), *(DISRUPTIVE if disruptive else ()))
     points += rights(_refused_rights(api, wanted))
-    kubevirt, more = _kubevirt(api, any(_pinning(node) for node in nodes or ()))
+    kubevirt, more = _kubevirt(api, any(pinning(node) for node in nodes or ()))
     points += more
     if trouble is not None or nodes is None:
         points.append(Point("nodes", State.GAP, str(trouble), "see rights"))
@@ -149,7 +105,7 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
     points.append(labelled(nodes))
     if pods is None:
         points.append(Point("free CPUs", State.GAP, str(no_pods), "see rights"))
-    elif any(map(_pinning, nodes)):
+    elif any(map(pinning, nodes)):
         points.append(free_cpus(nodes, pods, wanted_cpus))
     if reach.probe_image:
         points.append(
@@ -318,191 +274,3 @@ def _gate(name: str, without: State, *, on: bool) -> Point:
         "an administrator can add it to spec.configuration.developerConfiguration.featureGates "
         "of the KubeVirt CR" + ("" if without is State.GAP else "; hook sidecars need it"),
     )
-
-
-# nodes
-
-
-def _pinning(node: Mapping[str, Any]) -> bool:
-    """Whether a VMI with dedicated CPUs can be scheduled to the node."""
-    labels = node["metadata"].get("labels") or {}
-    ready = any(
-        condition.get("type") == "Ready" and condition.get("status") == "True"
-        for condition in (node.get("status") or {}).get("conditions") or ()
-    )
-    cordoned = (node.get("spec") or {}).get("unschedulable")
-    has_manager = "true" in {labels.get(key) for key in CPU_MANAGER}
-    return has_manager and labels.get(SCHEDULABLE) == "true" and ready and not cordoned
-
-
-def unlabelled(nodes: Sequence[Mapping[str, Any]], wanted: int, called: str) -> str | None:
-    """What lacks while fewer nodes pin CPUs than are wanted; None when there are enough."""
-    number = sum(labelled([node]).state is State.OK for node in nodes)
-    return None if number >= wanted else f"virt-handler has labelled {number} of {wanted} {called}"
-
-
-def labelled(nodes: Sequence[Mapping[str, Any]]) -> Point:
-    """Which nodes can take VMIs with dedicated CPUs."""
-    names = [node["metadata"]["name"] for node in nodes if _pinning(node)]
-    if names:
-        return Point("nodes", State.OK, f"{len(names)} of {len(nodes)} pin CPUs: {_some(names)}")
-    return Point(
-        "nodes",
-        State.GAP,
-        f"none of {len(nodes)} nodes is Ready, schedulable and bears both "
-        f"{' or '.join(CPU_MANAGER)}=true and {SCHEDULABLE}=true",
-        f"give a node's kubelet `cpuManagerPolicy: static` with reserved CPUs ({GUIDE}) and "
-        "wait up to 2.2 minutes for virt-handler to label it",
-    )
-
-
-def free_cpus(
-    nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]], wanted: int
-) -> Point:
-    """Allocatable CPUs minus what pods request, on nodes that pin."""
-    requested: dict[str, Decimal] = {}
-    for pod in pods:
-        node = pod["spec"].get("nodeName")
-        if node and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
-            requested[node] = requested.get(node, Decimal(0)) + cpu_request(pod["spec"])
-    free = {}
-    for node in filter(_pinning, nodes):
-        name = node["metadata"]["name"]
-        allocatable = ((node.get("status") or {}).get("allocatable") or {}).get("cpu", "0")
-        free[name] = int(_cpus(allocatable) - requested.get(name, Decimal(0)))
-    found = "whole CPUs not requested by any pod: " + _some(
-        [f"{max(count, 0)} on {name}" for name, count in sorted(free.items())]
-    )
-    if max(free.values(), default=0) >= wanted:
-        return Point("free CPUs", State.OK, found)
-    return Point(
-        "free CPUs",
-        State.GAP,
-        f"{found}; the largest VMI takes {wanted}",
-        "free a node of other workloads, or choose a smaller matrix",
-    )
-
-
-def cpu_request(spec: Mapping[str, Any]) -> Decimal:
-    """CPUs that the scheduler counts for a pod.
-
-    Source: kubernetes staging/src/k8s.io/component-helpers/resource/helpers.go
-    (PodRequests): the containers and the sidecars among the init containers, or, where
-    that is more, the largest init container beside the sidecars before it; and overhead.
-    """
-    sidecars = largest = Decimal(0)
-    for container in spec.get("initContainers") or ():
-        if container.get("restartPolicy") == "Always":
-            sidecars += _request(container)
-            largest = max(largest, sidecars)
-        else:
-            largest = max(largest, sidecars + _request(container))
-    running = sidecars + sum(map(_request, spec.get("containers") or ()), Decimal(0))
-    return max(running, largest) + _cpus((spec.get("overhead") or {}).get("cpu", "0"))
-
-
-def _request(container: Mapping[str, Any]) -> Decimal:
-    return _cpus(((container.get("resources") or {}).get("requests") or {}).get("cpu", "0"))
-
-
-def _cpus(quantity: object) -> Decimal:
-    from kubernetes.utils.quantity import parse_quantity
-
-    return Decimal(parse_quantity(quantity))
-
-
-# node access
-
-
-def node_access(
-    nodes: Sequence[Mapping[str, Any]],
-    shell_of: ShellOf,
-    checkpoint: str,
-    through: str = "virt-handler",
-    mend: str = "see that virt-handler runs there and that you may exec into it, or give "
-    "--node-ssh or --probe-image",
-) -> list[Point]:
-    """Whether the files of the nodes that pin can be read, and what is amiss with them.
-
-    Args:
-        nodes: all of them.
-        shell_of: a node's shell by its name; raises AccessError.
-        checkpoint: path of the CPU manager's on the nodes.
-        through: names what they are read through.
-        mend: what to do where they cannot be read.
-    """
-    names = [node["metadata"]["name"] for node in nodes if _pinning(node)]
-
-    def look(name: str) -> list[Point]:
-        try:
-            reading = shell_of(name).read((CPUS_ONLINE, CGROUP_V2, checkpoint))
-        except AccessError as error:
-            return [_no_access(name, str(error), mend)]
-        return list(node_files(name, reading.files, reading.unreadable, checkpoint, mend))
-
-    with ThreadPoolExecutor(NODES_AT_ONCE) as pool:
-        seen = list(zip(names, pool.map(look, names), strict=True))
-    points = [point for _, amiss in seen for point in amiss]
-    if fine := [name for name, amiss in seen if not amiss]:
-        found_there = f"{through} shows the node's files on {_some(fine)}"
-        points.insert(0, Point("node access", State.OK, found_there))
-    return points
-
-
-def _no_access(name: str, why: str, mend: str) -> Point:
-    return Point("node access", State.GAP, f"the files of node {name} cannot be read: {why}", mend)
-
-
-def node_files(
-    name: str,
-    files: Mapping[str, str],
-    unreadable: Mapping[str, str],
-    checkpoint: str,
-    mend: str,
-) -> Iterator[Point]:
-    """What is amiss with the files that were read on a node that pins.
-
-    Args:
-        name: of the node.
-        files: texts by path.
-        unreadable: reasons by path.
-        checkpoint: path of the CPU manager's.
-        mend: what to do where nothing can be read.
-    """
-    if CPUS_ONLINE not in files:
-        yield _no_access(name, unreadable.get(CPUS_ONLINE, f"{CPUS_ONLINE} is not there"), mend)
-        return
-    if CGROUP_V2 not in files:
-        yield Point(
-            "node access",
-            State.LIMITED,
-            f"node {name} runs cgroup v1, which is not supported: what is read from cgroups "
-            "stays unobserved there",
-            "boot it with cgroup v2",
-        )
-    if checkpoint not in files:
-        why = unreadable.get(checkpoint, "it is not there; the kubelet's root may be elsewhere")
-        yield Point(
-            "node access",
-            State.LIMITED,
-            f"the checkpoint {checkpoint} of node {name} stays unobserved: {why}",
-            "give --kubelet-root, the kubelet's --root-dir",
-        )
-        return
-    try:
-        policy = json.loads(files[checkpoint])["policyName"]
-    except (ValueError, KeyError, TypeError):
-        policy = f"unknown ({files[checkpoint][:80]!r})"
-    if policy != "static":
-        yield Point(
-            "node access",
-            State.GAP,
-            f"node {name} bears a label of the CPU manager, but its kubelet's policy is {policy}",
-            "remove the label, or set `cpuManagerPolicy: static`, delete the checkpoint and "
-            "restart the kubelet",
-        )
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -26,7 +26,8 @@ from clusters.existing.description import DESCRIPTION, Settings
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import HANDLER_LABEL, Handler, ShellOf, handler_shells, handlers
-from clusters.existing.preflight import SCHEDULABLE
+from clusters.existing.node_points import CHECKPOINT, CPU_MANAGER, SCHEDULABLE, node_access
+from clusters.existing.points import Point, State
 from clusters.host import processes, rundir
 from clusters.kit.api import Api, ApiError
 from clusters.kit.console import ApiConsole
@@ -98,12 +99,12 @@ class ExistingProvider:
         except ApiError as error:
             raise ClusterError(f"the probes could not be started: {error}") from error
         access = ExistingAccess(handle)
-        checkpoint = f"{access.kubelet_root}/{preflight.CHECKPOINT}"
+        checkpoint = f"{access.kubelet_root}/{CHECKPOINT}"
         mend = "see that nothing forbids privileged pods there"
-        points = preflight.node_access(nodes, access.node_shell, checkpoint, "a probe", mend)
+        points = node_access(nodes, access.node_shell, checkpoint, "a probe", mend)
         for point in points:
             progress(str(point))
-        gaps = [point for point in points if point.state is preflight.State.GAP]
+        gaps = [point for point in points if point.state is State.GAP]
         if gaps:
             self.down(handle)
         _require(gaps)
@@ -241,9 +242,7 @@ class ExistingAccess:
             node["metadata"]["name"]
             for node in nodes
             if "true"
-            not in {
-                (node["metadata"].get("labels") or {}).get(key) for key in preflight.CPU_MANAGER
-            }
+            not in {(node["metadata"].get("labels") or {}).get(key) for key in CPU_MANAGER}
         ]
         every = "every node that takes VMIs is labelled"
         return Capability(bool(names), f"{', '.join(names)} is not labelled" if names else every)
@@ -313,7 +312,7 @@ class ExistingAccess:
         self._api.close()
 
 
-def _require(gaps: Sequence[preflight.Point]) -> None:
+def _require(gaps: Sequence[Point]) -> None:
     """Raises ClusterError with all gaps when there are any."""
     if gaps:
         raise ClusterError(

@@ -17,7 +17,7 @@ from clusters.contract import cpuset
 from clusters.contract.access import AccessError
 from clusters.contract.provider import ClusterError, Handle, Progress, Provider
 from clusters.contract.shape import ClusterSpec, NodeShape
-from clusters.existing import preflight
+from clusters.existing import node_points
 from clusters.host import processes, rundir
 from clusters.kind import admin, config, engine, host, tool
 from clusters.kind.access import EngineShell, KindAccess, export_logs
@@ -324,7 +324,7 @@ def _unlabelled(api: Api, workers: int) -> str | None:
         nodes = api.items("/api/v1/nodes")
     except ApiError as error:
         return str(error)
-    return preflight.unlabelled(nodes, workers, "workers")
+    return node_points.unlabelled(nodes, workers, "workers")
 
 
 def _condition(node: Mapping[str, Any], type_: str) -> Mapping[str, Any]:

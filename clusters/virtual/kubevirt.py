@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from clusters.contract.provider import ClusterError, Progress
 from clusters.contract.shape import ClusterSpec, NodeSpec
-from clusters.existing import preflight
+from clusters.existing import node_points
 from clusters.host.started import conform
 from clusters.kit import kubevirt_deployment
 from clusters.kit.api import Api, ApiError
@@ -104,7 +104,7 @@ def deploy(
 
         def unlabelled() -> str | None:
             require_alive()
-            return preflight.unlabelled(api.get("/api/v1/nodes")["items"], static, "nodes")
+            return node_points.unlabelled(api.get("/api/v1/nodes")["items"], static, "nodes")
 
         wait("virt-handler", unlabelled, LABELS_SECONDS, progress)
     except ApiError as error:

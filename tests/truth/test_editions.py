@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.existing.preflight import State, labelled
+from clusters.existing.node_points import labelled
+from clusters.existing.points import State
 from conformance import editions
 from conformance.matrix.manifests import Wish, vmi
 from conformance.matrix.oracle import expect

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from clusters.existing.preflight import Point, Preflight, State, cpu_request, preflight
+from clusters.existing.node_points import cpu_request
+from clusters.existing.points import Point, State
+from clusters.existing.preflight import Preflight, preflight
 from tests.unit.existing.conftest import FakeApi, handler_pod, kubevirt_cr, node
 
 

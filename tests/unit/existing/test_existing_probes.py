@@ -11,7 +11,8 @@ from clusters import providers
 from clusters.contract.access import AccessError
 from clusters.contract.provider import ClusterError
 from clusters.contract.shape import ClusterSpec
-from clusters.existing.preflight import State, preflight
+from clusters.existing.points import State
+from clusters.existing.preflight import preflight
 from clusters.existing.probes import CommandShell
 from clusters.existing.provider import PROVIDER
 from clusters.kit.api import Api
