@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from clusters.contract.access import AccessError
 from clusters.existing.node import ShellOf
 from clusters.existing.points import Point, State, some
+from clusters.kit.api import Api, ApiError
 
 SCHEDULABLE = "kubevirt.io/schedulable"
 CPU_MANAGER = ("kubevirt.io/cpumanager", "cpumanager")
@@ -22,7 +23,11 @@ CHECKPOINT = "cpu_manager_state"
 CPUS_ONLINE = "/sys/devices/system/cpu/online"
 CGROUP_V2 = "/sys/fs/cgroup/cgroup.controllers"
 
+UNKNOWN = "unknown"
 NODES_AT_ONCE = 8
+
+PolicyOf = Callable[[str], str | None]
+"""The CPU manager policy of a node's kubelet by the node's name; None where it is not known."""
 
 
 def pinning(node: Mapping[str, Any]) -> bool:
@@ -120,6 +125,8 @@ def node_access(
     nodes: Sequence[Mapping[str, Any]],
     shell_of: ShellOf,
     checkpoint: str,
+    policy_of: PolicyOf,
+    *,
     through: str = "virt-handler",
     mend: str = "see that virt-handler runs there and that you may exec into it, or give "
     "--node-ssh or --probe-image",
@@ -130,6 +137,7 @@ def node_access(
         nodes: all of them.
         shell_of: a node's shell by its name; raises AccessError.
         checkpoint: path of the CPU manager's on the nodes.
+        policy_of: asks a kubelet, see `configured_policy`.
         through: names what they are read through.
         mend: what to do where they cannot be read.
     """
@@ -140,7 +148,8 @@ def node_access(
             reading = shell_of(name).read((CPUS_ONLINE, CGROUP_V2, checkpoint))
         except AccessError as error:
             return [_no_access(name, str(error), mend)]
-        return list(node_files(name, reading.files, reading.unreadable, checkpoint, mend))
+        files, unreadable = reading.files, reading.unreadable
+        return list(node_files(name, files, unreadable, checkpoint, policy_of, mend=mend))
 
     with ThreadPoolExecutor(NODES_AT_ONCE) as pool:
         seen = list(zip(names, pool.map(look, names), strict=True))
@@ -160,6 +169,8 @@ def node_files(
     files: Mapping[str, str],
     unreadable: Mapping[str, str],
     checkpoint: str,
+    policy_of: PolicyOf,
+    *,
     mend: str,
 ) -> Iterator[Point]:
     """What is amiss with the files that were read on a node that pins.
@@ -169,6 +180,7 @@ def node_files(
         files: texts by path.
         unreadable: reasons by path.
         checkpoint: path of the CPU manager's.
+        policy_of: asks the kubelet.
         mend: what to do where nothing can be read.
     """
     if CPUS_ONLINE not in files:
@@ -182,24 +194,79 @@ def node_files(
             "stays unobserved there",
             "boot it with cgroup v2",
         )
-    if checkpoint not in files:
-        why = unreadable.get(checkpoint, "it is not there; the kubelet's root may be elsewhere")
-        yield Point(
+    text = files.get(checkpoint)
+    policy = _policy(text) if text is not None else None
+    if policy == "static":
+        return
+    why = unreadable.get(checkpoint, "it is not there")
+    yield _not_static(name, checkpoint, policy, why, policy_of(name))
+
+
+def _policy(text: str) -> str:
+    try:
+        return str(json.loads(text)["policyName"])
+    except (ValueError, KeyError, TypeError):
+        return f"{UNKNOWN} ({text[:80]!r})"
+
+
+def _not_static(name: str, path: str, policy: str | None, why: str, says: str | None) -> Point:
+    """What it means that a labelled node's checkpoint is not that of a static policy.
+
+    A kubelet does not start with a checkpoint of another policy than its own: where the two differ,
+    the file is not this kubelet's.
+
+    Args:
+        name: of the node.
+        path: of the checkpoint.
+        policy: which it names; None where there is no checkpoint to be read.
+        why: there is none.
+        says: the policy by the kubelet itself, None where it could not be asked.
+    """
+    root = "give --kubelet-root, the kubelet's --root-dir"
+    label = (
+        "remove the label, or set `cpuManagerPolicy: static`, delete the checkpoint and restart "
+        "the kubelet"
+    )
+    if says is not None and says in (policy, "none"):
+        return Point(
             "node access",
             State.LIMITED,
-            f"the checkpoint {checkpoint} of node {name} stays unobserved: {why}",
-            "give --kubelet-root, the kubelet's --root-dir",
+            f"node {name} bears a label of the CPU manager, but its kubelet's policy is {says} "
+            f"({'' if policy is None else f'{path} and '}configz): no dedicated VMI can "
+            "start there",
+            label,
         )
-        return
-    try:
-        policy = json.loads(files[checkpoint])["policyName"]
-    except (ValueError, KeyError, TypeError):
-        policy = f"unknown ({files[checkpoint][:80]!r})"
-    if policy != "static":
-        yield Point(
+    if policy is None:
+        if says == "static":
+            why += ", though the kubelet's policy is static (configz): its root is elsewhere"
+        else:
+            why += "; the kubelet's root may be elsewhere"
+        found = f"the checkpoint {path} of node {name} stays unobserved: {why}"
+        return Point("node access", State.LIMITED, found, root)
+    if policy.startswith(UNKNOWN):
+        found = f"the policy in the checkpoint {path} of node {name} is {policy}"
+        return Point("node access", State.GAP, found, root)
+    if says == "static":
+        return Point(
             "node access",
             State.GAP,
-            f"node {name} bears a label of the CPU manager, but its kubelet's policy is {policy}",
-            "remove the label, or set `cpuManagerPolicy: static`, delete the checkpoint and "
-            "restart the kubelet",
+            f"the checkpoint {path} of node {name} is not its kubelet's: its policy is {policy}, "
+            "and the kubelet's is static (configz)",
+            root,
         )
+    return Point(
+        "node access",
+        State.GAP,
+        f"node {name} bears a label of the CPU manager, but the policy in {path} is {policy}; the "
+        "kubelet could not be asked whether that is its own (configz)",
+        f"where the kubelet's root is elsewhere {root}; otherwise {label}",
+    )
+
+
+def configured_policy(api: Api, node: str) -> str | None:
+    """The policy that the kubelet runs with, by its own words; None where it does not say."""
+    try:
+        answer = api.get(f"/api/v1/nodes/{node}/proxy/configz")
+        return str(answer["kubeletconfig"]["cpuManagerPolicy"])
+    except (ApiError, KeyError, TypeError):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,7 +11,14 @@ from typing import Any
 
 from clusters.contract.shape import KUBELET_ROOT
 from clusters.existing.node import handler_shells, handlers
-from clusters.existing.node_points import CHECKPOINT, free_cpus, labelled, node_access, pinning
+from clusters.existing.node_points import (
+    CHECKPOINT,
+    configured_policy,
+    free_cpus,
+    labelled,
+    node_access,
+    pinning,
+)
 from clusters.existing.points import Point, State
 from clusters.existing.probes import CommandShell
 from clusters.existing.rights import DISRUPTIVE, PROBES, RIGHTS, Right, single
@@ -107,6 +115,7 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
         points.append(Point("free CPUs", State.GAP, str(no_pods), "see rights"))
     elif any(map(pinning, nodes)):
         points.append(free_cpus(nodes, pods, wanted_cpus))
+    policy_of = functools.partial(configured_policy, api)
     if reach.probe_image:
         points.append(
             Point("node access", State.OK, f"probes of image {reach.probe_image} will be started")
@@ -118,14 +127,16 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
             nodes,
             lambda name: CommandShell(ssh, by_name[name]),
             reach.checkpoint,
-            f"`{ssh}`",
-            "see that the command reaches a shell of every node, as root, without asking anything",
+            policy_of,
+            through=f"`{ssh}`",
+            mend="see that the command reaches a shell of every node, as root, without asking "
+            "anything",
         )
     elif found is None:
         points.append(Point("node access", State.GAP, str(no_handlers), "see rights"))
     else:
         points += node_access(
-            nodes, handler_shells(reach.api, reach.exec_, found), reach.checkpoint
+            nodes, handler_shells(reach.api, reach.exec_, found), reach.checkpoint, policy_of
         )
     return Preflight(tuple(points), kubernetes, kubevirt)
 

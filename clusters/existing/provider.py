@@ -26,7 +26,13 @@ from clusters.existing.description import DESCRIPTION, Settings
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.node import HANDLER_LABEL, Handler, ShellOf, handler_shells, handlers
-from clusters.existing.node_points import CHECKPOINT, CPU_MANAGER, SCHEDULABLE, node_access
+from clusters.existing.node_points import (
+    CHECKPOINT,
+    CPU_MANAGER,
+    SCHEDULABLE,
+    configured_policy,
+    node_access,
+)
 from clusters.existing.points import Point, State
 from clusters.host import processes, rundir
 from clusters.kit.api import Api, ApiError
@@ -100,8 +106,11 @@ class ExistingProvider:
             raise ClusterError(f"the probes could not be started: {error}") from error
         access = ExistingAccess(handle)
         checkpoint = f"{access.kubelet_root}/{CHECKPOINT}"
+        policy_of = functools.partial(configured_policy, api)
         mend = "see that nothing forbids privileged pods there"
-        points = node_access(nodes, access.node_shell, checkpoint, "a probe", mend)
+        points = node_access(
+            nodes, access.node_shell, checkpoint, policy_of, through="a probe", mend=mend
+        )
         for point in points:
             progress(str(point))
         gaps = [point for point in points if point.state is State.GAP]

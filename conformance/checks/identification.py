@@ -42,7 +42,8 @@ def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
     for key, value in labels(stopped, story, seen).items():
         if value is not None:
             seen.wrong(
-                f"node {node(stopped).name} still has {key}={value} while its policy is none",
+                f"node {node(stopped).name} has {key}={value} while its policy is none"
+                + (", instead of no such label" if value == "false" else ""),
                 known=value == "false",
             )
     waiting = at(story, "waiting", "late")

@@ -150,12 +150,44 @@ def test_an_exec_that_is_refused(api: FakeApi) -> None:
     assert "you may not exec" in gap.found
 
 
+STATE = "var/lib/kubelet/cpu_manager_state"
+OTHERS = "is not its kubelet's: its policy is none, and the kubelet's is static (configz)"
+ELSEWHERE = (
+    "it is not there, though the kubelet's policy is static (configz): its root is elsewhere"
+)
+WRONG = "bears a label of the CPU manager, but its kubelet's policy is none"
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "kubelet", "state", "said"),
+    [
+        ('{"policyName":"none"}', "static", State.GAP, OTHERS),
+        ('{"policyName":"none"}', "none", State.LIMITED, f"{WRONG} (/{STATE} and configz)"),
+        (None, "static", State.LIMITED, ELSEWHERE),
+        (None, "none", State.LIMITED, f"{WRONG} (configz)"),
+        ("[]", "static", State.GAP, "is unknown"),
+    ],
+)
+def test_a_wrong_root_is_told_from_a_wrong_label(
+    api: FakeApi, node_root: Path, checkpoint: str | None, kubelet: str, state: State, said: str
+) -> None:
+    (node_root / STATE).unlink()
+    if checkpoint is not None:
+        (node_root / STATE).write_text(checkpoint)
+    configz = {"kubeletconfig": {"cpuManagerPolicy": kubelet}}
+    api.objects["/api/v1/nodes/n1/proxy/configz"] = configz
+    (point,) = about(preflight(api.kubeconfig), "node access")
+    assert point.state is state
+    assert said in point.found
+    assert ("--kubelet-root" in point.mend) is (kubelet == "static")
+
+
 @pytest.mark.parametrize(
     ("path", "text", "state", "said"),
     [
         ("sys/fs/cgroup/cgroup.controllers", None, State.LIMITED, "cgroup v1"),
         ("var/lib/kubelet/cpu_manager_state", None, State.LIMITED, "root may be elsewhere"),
-        ("var/lib/kubelet/cpu_manager_state", '{"policyName":"none"}', State.GAP, "is none"),
+        ("var/lib/kubelet/cpu_manager_state", '{"policyName":"none"}', State.GAP, "is none; the"),
         ("var/lib/kubelet/cpu_manager_state", "[]", State.GAP, "is unknown"),
         ("sys/devices/system/cpu/online", None, State.GAP, "is not there"),
     ],
