@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from clusters.contract import cpuset
@@ -23,42 +22,22 @@ from clusters.reference.machine import (
     NodeError,
     Program,
 )
+from clusters.simulated.containers import (
+    EMULATOR_THREADS,
+    PROCESSES,
+    Container,
+    Domain,
+    exit_code,
+)
 from clusters.simulated.guest import console_text, enabled_vcpus
-from clusters.simulated.kernel import CGROUP_ROOT, Kernel, KernelError, Process, Thread
-from clusters.simulated.node_tools import BulkSession, understands
+from clusters.simulated.kernel import CGROUP_ROOT, Kernel
+from clusters.simulated.kernel_objects import KernelError
+from clusters.simulated.node_tools import BulkSession, FinishedSession, understands
 from clusters.simulated.virsh import pins_as_printed
 
 SOURCE = "simulated libvirt"
 KILLED = 137
 """Exit code of a process ended by SIGKILL."""
-
-
-@dataclass
-class _Domain:
-    process: Process
-    xml: str
-    vcpus: dict[int, Thread]
-    iothreads: dict[int, Thread]
-    emulator: list[Thread]
-    console: str
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    reason: str = ""
-
-
-@dataclass
-class _Container:
-    spec: ContainerSpec
-    processes: list[Process]
-    exit_code: int | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    domains: dict[str, _Domain] = field(default_factory=dict)
-    ended_domains: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def state(self) -> ContainerState:
-        """As the runtime tells it."""
-        pid = self.processes[0].pid if self.exit_code is None else 0
-        return ContainerState(self.spec.id, pid, self.exit_code)
 
 
 class SimulatedMachine:
@@ -67,7 +46,7 @@ class SimulatedMachine:
     def __init__(self, shape: NodeShape, hostname: str = "node-1") -> None:
         self.kernel = Kernel(shape, hostname)
         self._hostname = hostname
-        self._containers: dict[str, _Container] = {}
+        self._containers: dict[str, Container] = {}
         self._dead = False
 
     # files
@@ -129,10 +108,10 @@ class SimulatedMachine:
             settings["memory.max"] = str(spec.memory_max)
         for name, text in settings.items():
             self._write(f"{CGROUP_ROOT}{spec.cgroup}/{name}", text)
-        names = _PROCESSES.get(spec.program, (spec.command[0] if spec.command else "sleep",))
-        container = _Container(spec, [self.kernel.spawn(name, group) for name in names])
+        names = PROCESSES.get(spec.program, (spec.command[0] if spec.command else "sleep",))
+        container = Container(spec, [self.kernel.spawn(name, group) for name in names])
         self._containers[spec.id] = container
-        code = _exit_code(spec)
+        code = exit_code(spec)
         if code is not None:
             self._end(container, code)
         return container.state
@@ -229,8 +208,8 @@ class SimulatedMachine:
             for n in range(1, int(tree.findtext("iothreads") or 0) + 1)
         }
         emulator = [process.threads[0]]
-        emulator += [self.kernel.add_thread(process, comm) for comm in _EMULATOR_THREADS]
-        domain = _Domain(process, xml, vcpus, iothreads, emulator, console_text(tree))
+        emulator += [self.kernel.add_thread(process, comm) for comm in EMULATOR_THREADS]
+        domain = Domain(process, xml, vcpus, iothreads, emulator, console_text(tree))
         try:
             self._pin(domain, tree)
         except KernelError as error:
@@ -313,19 +292,19 @@ class SimulatedMachine:
         except KernelError as error:
             raise NodeError(f"cannot write {text!r} to {path}: {error}") from error
 
-    def _container(self, id: str) -> _Container:
+    def _container(self, id: str) -> Container:
         try:
             return self._containers[id]
         except KeyError:
             raise NodeError(f"no container {id} on {self._hostname}") from None
 
-    def _domain(self, id: str, name: str) -> _Domain:
+    def _domain(self, id: str, name: str) -> Domain:
         container = self._container(id)
         if name not in container.domains:
             raise NodeError(f"no domain {name} in container {container.spec.name}")
         return container.domains[name]
 
-    def _end(self, container: _Container, exit_code: int) -> None:
+    def _end(self, container: Container, exit_code: int) -> None:
         if container.exit_code is not None:
             return
         for domain in list(container.domains):
@@ -335,13 +314,13 @@ class SimulatedMachine:
         container.exit_code = exit_code
         container.ended.set()
 
-    def _end_domain(self, container: _Container, name: str, reason: str) -> None:
+    def _end_domain(self, container: Container, name: str, reason: str) -> None:
         domain = container.domains.pop(name)
         self.kernel.exit(domain.process.pid)
         domain.reason = container.ended_domains[name] = reason
         domain.ended.set()
 
-    def _pin(self, domain: _Domain, tree: ElementTree.Element) -> None:
+    def _pin(self, domain: Domain, tree: ElementTree.Element) -> None:
         for pin in tree.findall("cputune/vcpupin"):
             thread = domain.vcpus.get(int(pin.attrib["vcpu"]))
             if thread is not None:
@@ -354,7 +333,7 @@ class SimulatedMachine:
             for thread in domain.emulator:
                 self.kernel.set_affinity(thread, cpuset.parse(emulator.attrib["cpuset"]))
 
-    def _run(self, container: _Container, command: list[str]) -> ExecResult:
+    def _run(self, container: Container, command: list[str]) -> ExecResult:
         name, *words = command
         if name.rsplit("/", 1)[-1] in ("sh", "bash") and "-c" in words:
             return self._run(container, shlex.split(words[words.index("-c") + 1]))
@@ -392,7 +371,7 @@ class SimulatedMachine:
                 errors.append(f"cat: {path}: {error.strerror}\n")
         return ExecResult(int(bool(errors)), "".join(texts), "".join(errors))
 
-    def _virsh(self, container: _Container, words: Sequence[str]) -> ExecResult:
+    def _virsh(self, container: Container, words: Sequence[str]) -> ExecResult:
         plain = [word for word in words if not word.startswith("-") and "://" not in word]
         try:
             match plain:
@@ -411,56 +390,3 @@ class SimulatedMachine:
                     return ExecResult(1, "", f"virsh {shlex.join(words)}: not simulated\n")
         except (NodeError, KernelError) as error:
             return ExecResult(1, "", f"error: {error}\n")
-
-
-class FinishedSession:
-    """An exec session whose command ended at once."""
-
-    def __init__(self, result: ExecResult) -> None:
-        self._result = result
-
-    async def write(self, data: bytes) -> None:
-        """Nobody reads any more."""
-
-    async def close_stdin(self) -> None:
-        """Nobody reads any more."""
-
-    async def resize(self, columns: int, rows: int) -> None:
-        """There is no terminal."""
-
-    async def output(self) -> AsyncIterator[tuple[str, bytes]]:
-        """What the command printed."""
-        if self._result.stdout:
-            yield "stdout", self._result.stdout.encode()
-        if self._result.stderr:
-            yield "stderr", self._result.stderr.encode()
-
-    async def wait(self) -> int:
-        """Its exit code."""
-        return self._result.returncode
-
-    async def kill(self) -> None:
-        """It has ended already."""
-
-
-_PROCESSES = {
-    Program.LAUNCHER: ("virt-launcher-monitor", "virtlogd", "virtqemud"),
-    Program.SLEEP: ("sleep",),
-    Program.COMPLETE: ("true",),
-    Program.NODE_TOOLS: ("virt-handler",),
-}
-_EMULATOR_THREADS = ("call_rcu", "IO mon_iothread", "kvm-nx-lpage-recovery", "vhost-net")
-
-
-def _exit_code(spec: ContainerSpec) -> int | None:
-    """At once, or None for what stays."""
-    if spec.program is Program.COMPLETE:
-        return 0
-    if spec.program is not Program.COMMAND:
-        return None
-    words = shlex.split(" ".join(spec.command))
-    if any(word.rsplit("/", 1)[-1] in ("sleep", "tail", "pause") for word in words):
-        return None
-    if "exit" in words:
-        return int(words[words.index("exit") + 1])
-    return int(words[:1] == ["false"])

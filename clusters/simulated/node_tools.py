@@ -9,8 +9,10 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Sequence
 
+from clusters.contract.access import ExecResult
 from clusters.kit import framing
-from clusters.simulated.kernel import Kernel, KernelError
+from clusters.simulated.kernel import Kernel
+from clusters.simulated.kernel_objects import KernelError
 
 
 def understands(command: Sequence[str]) -> bool:
@@ -69,3 +71,33 @@ class BulkSession:
 
     async def kill(self) -> None:
         """Nothing runs."""
+
+
+class FinishedSession:
+    """An exec session whose command ended at once."""
+
+    def __init__(self, result: ExecResult) -> None:
+        self._result = result
+
+    async def write(self, data: bytes) -> None:
+        """Nobody reads any more."""
+
+    async def close_stdin(self) -> None:
+        """Nobody reads any more."""
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """There is no terminal."""
+
+    async def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """What the command printed."""
+        if self._result.stdout:
+            yield "stdout", self._result.stdout.encode()
+        if self._result.stderr:
+            yield "stderr", self._result.stderr.encode()
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        return self._result.returncode
+
+    async def kill(self) -> None:
+        """It has ended already."""

@@ -7,7 +7,6 @@ the caller are written; that takes a second.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -15,11 +14,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from clusters.contract.provider import ClusterError, Progress
 from clusters.host import cache, scratch
 from clusters.virtual_node import kernel
+from clusters.virtual_node.tools import run
 
 HERE = Path(__file__).parent
 FALLBACK_SUITE = "bookworm"
@@ -161,7 +160,7 @@ def build(
             (directory / kind).hardlink_to(base / kind)
         _copy(base / "root.img", directory / "root.img")
         for kind in ("client", "host"):
-            _run(
+            run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / f"{kind}_key"],
                 package="openssh-client",
             )
@@ -249,7 +248,7 @@ def _mmdebstrap(
             "-",
             *(["-"] if sources else []),
         ]
-        _run(
+        run(
             command,
             package="mmdebstrap",
             stdin="\n".join(sources) + "\n",
@@ -270,7 +269,7 @@ def unpack_packages(packages: Sequence[str], suite: str, tar: Path, *, progress:
         # The tar goes through here: whoever mmdebstrap becomes may not write beside it.
         command = [*_unpacking(packages), "--format=tar", suite, "-", *(["-"] if sources else [])]
         with tar.open("wb") as out:
-            _run(
+            run(
                 command,
                 package="mmdebstrap",
                 stdin="\n".join(sources) + "\n",
@@ -300,7 +299,6 @@ def _unpacking(packages: Sequence[str]) -> list[str]:
     ]
 
 
-STEP = re.compile(r"I: ((?:running apt-get|downloading|extracting|automatically chosen mode).*)")
 OUT = ("vmlinuz", "initrd", "packages")
 
 
@@ -319,7 +317,7 @@ def _grow(root: Path, added: int) -> None:
     if added > ROOM_MIB << 20:
         size = root.stat().st_size + added
         os.truncate(root, size - size % 4096)
-        _run(["resize2fs", root], package="e2fsprogs")
+        run(["resize2fs", root], package="e2fsprogs")
 
 
 def destination(path: str) -> str:
@@ -353,9 +351,7 @@ def inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
                 f"set_inode_field {path} uid 0",
                 f"set_inode_field {path} gid 0",
             ]
-        said = _run(
-            ["debugfs", "-w", "-f", "-", root], package="e2fsprogs", stdin="\n".join(script)
-        )
+        said = run(["debugfs", "-w", "-f", "-", root], package="e2fsprogs", stdin="\n".join(script))
     # debugfs always exits with 0; new files and old directories are the harmless complaints.
     harmless = re.compile(r"debugfs \d|rm: File not found|mkdir: Ext2 directory already exists")
     failures = [line for line in said.splitlines() if line and not harmless.search(line)]
@@ -364,7 +360,7 @@ def inject(root: Path, files: Mapping[str, tuple[bytes | Path, int]]) -> None:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    _run(
+    run(
         ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=all", source, destination],
         package="coreutils",
     )
@@ -372,48 +368,3 @@ def _copy(source: Path, destination: Path) -> None:
 
 def _text(name: str) -> str:
     return (HERE / name).read_text()
-
-
-def _run(
-    command: Sequence[str | Path],
-    *,
-    package: str,
-    stdin: str = "",
-    environment: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-    stdout: IO[bytes] | int = subprocess.DEVNULL,
-) -> str:
-    """Runs a tool to its end; returns what it wrote to stderr. Raises ClusterError."""
-    missing = ClusterError(
-        f"{package} is missing on this host: apt-get install --no-install-recommends {package}"
-    )
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=environment,
-        )
-    except FileNotFoundError:
-        raise missing from None
-    assert process.stdin is not None
-    assert process.stderr is not None
-    with process:
-        # A tool that ends before it has read says why on stderr.
-        with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(stdin)
-        lines = []
-        for line in process.stderr:
-            lines.append(line.rstrip())
-            if progress is not None and (step := STEP.match(line)):
-                progress(f"mmdebstrap: {step[1]}")
-    if process.returncode == 127:  # setpriv's, for a command that is not there
-        raise missing
-    if process.returncode:
-        # What mmdebstrap says of its own end comes after what made it end.
-        tail = "\n".join(lines[-20:])
-        raise ClusterError(f"{package} failed:\n{tail}")
-    return "\n".join(lines)

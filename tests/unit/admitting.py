@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.reference.apiserver.errors import StatusError
-from clusters.reference.apiserver.operations import Operations, Target, WriteOptions
+from clusters.reference.apiserver.operations import Operations
 from clusters.reference.apiserver.resources import KUBEVIRT, NAMESPACE, VMI, ResourceType
 from clusters.reference.apiserver.store import Object, Store
+from clusters.reference.apiserver.target import Target, WriteOptions
 from clusters.reference.cluster_config import ClusterConfig
 from clusters.reference.faults import NONE, Faults
 from clusters.reference.virt_api import VmiAdmission

@@ -13,13 +13,12 @@ import yaml
 
 from clusters.contract.provider import ClusterError
 from clusters.kit import kubevirt_deployment, waiting
+from clusters.kit.deployment_troubles import deployment_troubles, pod_troubles
 from clusters.kit.kubevirt_deployment import (
     Settings,
     deploy,
-    deployment_troubles,
     kubevirt_cr,
     manifests,
-    pod_troubles,
     prepare,
 )
 from clusters.reference.apiserver.resources import EVENT, KUBEVIRT, POD

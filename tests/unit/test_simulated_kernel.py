@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clusters.contract.shape import NodeShape
-from clusters.simulated.kernel import Kernel, KernelError
+from clusters.simulated.kernel import Kernel
+from clusters.simulated.kernel_objects import KernelError
 
 ROOT = "/sys/fs/cgroup"
 

@@ -1,5 +1,6 @@
 """Server-side apply: merging what a manager wants and remembering what it owns.
 
+`kubectl apply --server-side` needs it, and whoever deploys a KubeVirt (`clusters.kit.api`).
 A manager's fields are merged into the object, fields that it applied before and no longer
 mentions are removed unless another manager applied them too, and its entry in
 ``managedFields`` is renewed (the rules of sigs.k8s.io/structured-merge-diff). Conflicts

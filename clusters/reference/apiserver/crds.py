@@ -1,7 +1,8 @@
 """The CustomResourceDefinition objects of the served custom resources.
 
-They tell clients which versions and columns there are; what is served does not depend on
-them, and the schema is in the OpenAPI documents.
+`kubectl get crd` lists them, and who looks for KubeVirt finds it by them. They tell clients
+which versions and columns there are; what is served does not depend on them, and the schema is
+in the OpenAPI documents.
 """
 
 from __future__ import annotations

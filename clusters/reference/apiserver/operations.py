@@ -5,15 +5,21 @@ Every verb runs from reading to writing without awaiting, so two requests never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from clusters.reference.apiserver import errors
 from clusters.reference.apiserver.backends import Admission, Cause, InvalidError
-from clusters.reference.apiserver.names import check_labels, check_name
+from clusters.reference.apiserver.bodies import (
+    check_patched,
+    decoded,
+    fit_or_refuse,
+    fitted,
+    metadata_of,
+)
+from clusters.reference.apiserver.names import check_name
 from clusters.reference.apiserver.patching import APPLY_PATCH, patched
-from clusters.reference.apiserver.resources import BY_KIND, NAMESPACE, VMI, ResourceType
-from clusters.reference.apiserver.schema import Fit, fit
+from clusters.reference.apiserver.resources import BY_KIND, NAMESPACE, ResourceType
+from clusters.reference.apiserver.schema import fit
 from clusters.reference.apiserver.schemas import is_builtin, schema_of
 from clusters.reference.apiserver.selectors import Predicate
 from clusters.reference.apiserver.store import (
@@ -30,62 +36,16 @@ from clusters.reference.apiserver.strategies import (
     prepare_status_update,
     prepare_update,
 )
+from clusters.reference.apiserver.target import (
+    DeleteOptions,
+    Target,
+    WriteOptions,
+    in_version,
+)
 
-FieldValidation = Literal["Ignore", "Warn", "Strict"]
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a request is about.
-
-    Attributes:
-        version: the version of the group that is spoken.
-        namespace: empty for all namespaces, or for a type without.
-        name: empty for the collection.
-        rest: path below the subresource.
-    """
-
-    type: ResourceType
-    version: str
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-    rest: str = ""
-
-    @property
-    def api_version(self) -> str:
-        """``apiVersion`` of the objects that the client sends and gets."""
-        return f"{self.type.group}/{self.version}" if self.type.group else self.version
-
-
-@dataclass
-class WriteOptions:
-    """How a write is to be done.
-
-    Attributes:
-        warnings: filled while the request is carried out; for ``Warning`` headers.
-    """
-
-    dry_run: bool = False
-    field_validation: FieldValidation = "Warn"
-    manager: str = "unknown"
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class DeleteOptions:
-    """How a deletion is to be done.
-
-    A propagation policy is none of it: whoever owns dependents ends them.
-    """
-
-    grace_seconds: int | None = None
-    uid: str = ""
-    resource_version: str = ""
-    dry_run: bool = False
 
 
 class Operations:
@@ -117,8 +77,8 @@ class Operations:
 
     def create(self, target: Target, body: Any, options: WriteOptions) -> Object:
         """Adds an object. Raises StatusError."""
-        obj = self._decoded(target, body)
-        metadata = _metadata(obj)
+        obj = decoded(target, body)
+        metadata = metadata_of(obj)
         if metadata.get("resourceVersion"):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         generate = metadata.get("generateName") or ""
@@ -126,14 +86,14 @@ class Operations:
             self._check_names(target.type, {**metadata, "name": f"{generate}x"})
         else:
             self._check_names(target.type, metadata)
-        obj = self._fitted(target, obj, options)
+        obj = fitted(target, obj, options)
         self._check_namespace(target)
         return in_version(self._insert(target, obj, options), target)
 
     def update(self, target: Target, body: Any, options: WriteOptions) -> Object:
         """Replaces an object, or its status. Raises StatusError."""
-        obj = self._decoded(target, body)
-        metadata = _metadata(obj)
+        obj = decoded(target, body)
+        metadata = metadata_of(obj)
         name = metadata.setdefault("name", target.name)
         if name != target.name:
             raise errors.bad_request(
@@ -148,7 +108,7 @@ class Operations:
                 "metadata.resourceVersion",
             )
             raise errors.invalid(target.type.plural, target.type.group, name, [cause])
-        obj = self._fitted(target, obj, options)
+        obj = fitted(target, obj, options)
         return self._replace(target, obj, old, options)
 
     def patch(
@@ -158,15 +118,15 @@ class Operations:
         schema, builtin = schema_of(target.type), is_builtin(target.type)
         applies = media_type == APPLY_PATCH
         if applies:
-            body = self._decoded(target, body, typed=True)
-            if _metadata(body).setdefault("name", target.name) != target.name:
+            body = decoded(target, body, typed=True)
+            if metadata_of(body).setdefault("name", target.name) != target.name:
                 raise errors.bad_request(
                     "the name of the object does not match the name on the URL"
                 )
             partial = fit(schema, body, owner=target.type.kind)
             # What it leaves out may be in the object already.
             partial.problems = [entry for entry in partial.problems if entry.kind != "required"]
-            _fit_or_refuse(target, partial, options)
+            fit_or_refuse(target, partial, options)
         old = self.store.find(target.type, target.name, target.namespace)
         if old is None and not applies:
             raise errors.not_found(target.type, target.name)
@@ -182,10 +142,10 @@ class Operations:
         if old is None:
             self._check_names(target.type, obj["metadata"])
             self._check_namespace(target)
-            obj = self._fitted(target, obj, options)
+            obj = fitted(target, obj, options)
             return in_version(self._insert(target, obj, options), target), True
-        _check_patched(obj, original)
-        obj = self._fitted(target, obj, options, patch=not applies)
+        check_patched(obj, original)
+        obj = fitted(target, obj, options, patch=not applies)
         return self._replace(target, obj, original, options), False
 
     def delete(self, target: Target, options: DeleteOptions) -> tuple[Object, bool]:
@@ -243,52 +203,6 @@ class Operations:
         self.store.mutate(target.type, target.name, target.namespace, bind)
 
     # What the verbs share.
-
-    def _decoded(self, target: Target, body: Any, *, typed: bool = False) -> Object:
-        """The body as an object of the target's kind, version and namespace."""
-        kind = target.type.kind
-        if not isinstance(body, dict):
-            raise errors.bad_request(
-                "the object provided is unrecognized (must be of type "
-                f"{kind}): couldn't get version/kind; json parse error: json: cannot unmarshal "
-                f"into Go value of type {kind}"
-            )
-        obj = dict(body if is_builtin(target.type) else _unstructured(body))
-        if is_builtin(target.type) and not typed:
-            obj.setdefault("kind", kind)
-            obj.setdefault("apiVersion", target.api_version)
-        for key in ("apiVersion", "kind"):
-            if not isinstance(obj.get(key), str) or not obj[key]:
-                raise errors.bad_request(f"Object '{key.capitalize()}' is missing in the body")
-        if obj["kind"] != kind or obj["apiVersion"] != target.api_version:
-            raise errors.bad_request(
-                f'{obj["kind"]} in version "{obj["apiVersion"].rpartition("/")[2]}" cannot be '
-                f"handled as a {kind}: the API version in the data ({obj['apiVersion']}, "
-                f"{obj['kind']}) does not match the expected API version "
-                f"({target.api_version}, {kind})"
-            )
-        metadata = obj["metadata"] = dict(_metadata(obj))
-        if target.type.namespaced:
-            if metadata.setdefault("namespace", target.namespace) != target.namespace:
-                raise errors.bad_request(
-                    "the namespace of the provided object does not match the namespace sent on "
-                    "the request"
-                )
-        else:
-            metadata.pop("namespace", None)
-        return obj
-
-    def _fitted(
-        self, target: Target, obj: Object, options: WriteOptions, *, patch: bool = False
-    ) -> Object:
-        found = fit(schema_of(target.type), obj, owner=target.type.kind)
-        _fit_or_refuse(target, found, options, patch=patch)
-        causes = check_labels(found.value["metadata"].get("labels") or {})
-        if causes:
-            name = found.value["metadata"].get("name") or ""
-            raise errors.invalid(target.type.kind, target.type.group, name, causes)
-        fitted: Object = found.value
-        return fitted
 
     def _check_names(self, type_: ResourceType, metadata: Object) -> None:
         name = metadata.get("name")
@@ -361,84 +275,5 @@ class Operations:
             raise errors.refused(target.type.kind, target.type.group, name, error) from error
 
 
-def in_version(obj: Object, target: Target) -> Object:
-    """The object as a client of the asked version sees it."""
-    return {**obj, "apiVersion": target.api_version}
-
-
-def _check_patched(obj: Any, original: Object) -> None:
-    if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
-        raise errors.bad_request("the patched object has no metadata")
-    before = original["metadata"]
-    for key, now_ in (("name", obj["metadata"].get("name")), ("kind", obj.get("kind"))):
-        was = before["name"] if key == "name" else original["kind"]
-        if now_ != was:
-            raise errors.bad_request(
-                f"the {key} of the object ({now_}) does not match the {key} on the URL ({was})"
-            )
-    obj["apiVersion"] = original["apiVersion"]
-    if "namespace" in before:
-        obj["metadata"]["namespace"] = before["namespace"]
-
-
-def _unstructured(value: Any) -> Any:
-    """As custom resources are read: 2.0 is 2, and what 64 bits cannot hold is a fraction.
-
-    apimachinery pkg/util/json, and what encoding/json writes of it.
-    """
-    if isinstance(value, dict):
-        return {key: _unstructured(below) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_unstructured(below) for below in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
-        return int(value)
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return float(value)
-    return value
-
-
-def _metadata(obj: Object) -> Object:
-    metadata = obj.get("metadata")
-    if metadata is None:
-        metadata = obj["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise errors.bad_request(
-            "the object provided is unrecognized: json: cannot unmarshal metadata into Go value "
-            "of type v1.ObjectMeta"
-        )
-    return metadata
-
-
 def _terminate(namespace: Object) -> None:
     namespace.setdefault("status", {})["phase"] = "Terminating"
-
-
-def _fit_or_refuse(
-    target: Target, found: Fit, options: WriteOptions, *, patch: bool = False
-) -> None:
-    """Refuses what does not fit, in the words for built-in types or for custom resources."""
-    type_ = target.type
-    unknown = [f'unknown field "{path}"' for path in found.unknown]
-    version_kind = f'{type_.kind} in version "{target.version}" cannot be handled as a {type_.kind}'
-    if unknown and options.field_validation == "Strict":
-        strict = "strict decoding error: " + ", ".join(unknown)
-        if patch:
-            cause = Cause("FieldValueInvalid", f"Invalid value: {strict}", "patch")
-            raise errors.invalid("", "", "", [cause])
-        raise errors.bad_request(f"{version_kind}: {strict}")
-    if options.field_validation == "Warn":
-        options.warnings += [text for text in unknown if text not in options.warnings]
-    problems = found.problems
-    if is_builtin(type_):
-        undecodable = [entry for entry in problems if entry.kind in {"type", "pattern"}]
-        if undecodable:
-            raise errors.bad_request(f"{version_kind}: {undecodable[0].decoding_error()}")
-        # Statuses come from components, which upstream does not validate as strictly.
-        problems = [entry for entry in problems if not entry.path.startswith("status")]
-    if type_ is VMI:
-        # virt-api's webhooks look at the rest, before the schema of its CRD is asked.
-        problems = [entry for entry in problems if entry.path.startswith("metadata")]
-    if problems:
-        name = found.value.get("metadata", {}).get("name") or ""
-        causes = [entry.cause() for entry in problems]
-        raise errors.invalid(type_.kind, type_.group, name, causes)

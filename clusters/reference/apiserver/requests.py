@@ -11,9 +11,9 @@ from aiohttp import web
 
 from clusters.reference.apiserver import errors, protobuf
 from clusters.reference.apiserver.backends import Cause
-from clusters.reference.apiserver.operations import DeleteOptions, Target, WriteOptions
 from clusters.reference.apiserver.patching import APPLY_PATCH
 from clusters.reference.apiserver.resources import ResourceType
+from clusters.reference.apiserver.target import DeleteOptions, Target, WriteOptions
 
 _READ = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 

@@ -1,4 +1,7 @@
-"""Strategic merge patch, the rules of apimachinery/pkg/util/strategicpatch."""
+"""Strategic merge patch, the rules of apimachinery/pkg/util/strategicpatch.
+
+It is what `kubectl apply`, `edit`, `label` and `patch` send for types that are built in.
+"""
 
 from __future__ import annotations
 

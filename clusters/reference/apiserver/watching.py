@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.reference.apiserver.errors import expired
-from clusters.reference.apiserver.operations import Target, in_version
 from clusters.reference.apiserver.selectors import Predicate
 from clusters.reference.apiserver.store import Change, ExpiredError, Store
+from clusters.reference.apiserver.target import Target, in_version
 
 Object = dict[str, Any]
 

@@ -152,9 +152,7 @@ def test_an_exec_that_is_refused(api: FakeApi) -> None:
 
 STATE = "var/lib/kubelet/cpu_manager_state"
 OTHERS = "is not its kubelet's: its policy is none, and the kubelet's is static (configz)"
-ELSEWHERE = (
-    "it is not there, though the kubelet's policy is static (configz): its root is elsewhere"
-)
+ELSEWHERE = "though the kubelet's policy is static (configz): its root is elsewhere"
 WRONG = "bears a label of the CPU manager, but its kubelet's policy is none"
 
 
