@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from clusters import providers
 from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
-from clusters.existing import description as existing
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
 from conformance import options
@@ -136,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
-    options.declare(preflight.add_argument, existing.DESCRIPTION.options)
+    options.declare(preflight.add_argument, options.KUBECONFIG)
     preflight.set_defaults(command=_preflight)
 
     collect = commands.add_parser(

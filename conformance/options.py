@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from clusters import providers
 from clusters.contract.describing import SHAPE, Option, image_name
 from clusters.contract.shape import SHAPES, ClusterSpec
+from clusters.existing import description as existing
 from clusters.providers import DESCRIPTIONS
 from conformance.exits import Insist
 
@@ -56,6 +57,8 @@ def _each_once(options: Iterable[Option]) -> tuple[Option, ...]:
     return tuple(found)
 
 
+KUBECONFIG = existing.DESCRIPTION.options
+"""How a cluster that is there already is reached, for commands that are about no other."""
 SPEC = _each_once(option for each in DESCRIPTIONS.values() for option in each.options)
 """Which cluster is asked for; `cluster_spec` reads them."""
 ALL = "all"
