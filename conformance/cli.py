@@ -238,7 +238,7 @@ def _run_each(arguments: argparse.Namespace) -> int:
 
     description = providers.DESCRIPTIONS[arguments.cluster]
     if arguments.shape == options.ALL and not description.shaped:
-        print(f"conform: an {description.name} cluster has the shape that it has", file=sys.stderr)
+        print(f"conform: {description.name} clusters have the shape they have", file=sys.stderr)
         return Exit.USAGE
     shapes = SHAPES if arguments.shape == options.ALL else [arguments.shape]
     profiles = PROFILES if arguments.profile == options.ALL else [arguments.profile]
