@@ -22,6 +22,7 @@ from clusters.virtual_node.tools import run
 
 HERE = Path(__file__).parent
 FALLBACK_SUITE = "bookworm"
+OS_RELEASE = Path("/etc/os-release")
 BASE_MIB = 3072
 IMAGE_MIB = 1536
 ROOM_MIB = 512
@@ -197,7 +198,10 @@ def _base(packages: Sequence[str], progress: Progress) -> Path:
 
 def debian_suite() -> str:
     """The Debian suite to build from: this host's own where it is Debian."""
-    release = Path("/etc/os-release").read_text()
+    try:
+        release = OS_RELEASE.read_text()
+    except OSError:  # not every system has one
+        return FALLBACK_SUITE
     found = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
     debian = re.search(r"^ID=debian$", release, re.MULTILINE)
     return found[1] if debian and found else FALLBACK_SUITE
@@ -205,6 +209,8 @@ def debian_suite() -> str:
 
 def _sources(suite: str) -> list[str]:
     """Apt's own sources of that suite; none where mmdebstrap's default will do."""
+    if shutil.which("apt-get") is None:
+        return []
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", APT_SOURCE, "Created-By: Packages"],
         capture_output=True,

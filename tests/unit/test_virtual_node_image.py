@@ -94,3 +94,16 @@ def test_a_failed_download_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ClusterError, match=r"mmdebstrap failed:\nE: Could not resolve"):
         image.build({}, progress=lambda _line: None)
+
+
+def test_where_there_is_no_apt_and_no_debian(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert image._sources("bookworm") == []
+    monkeypatch.setattr(image, "OS_RELEASE", tmp_path / "os-release")
+    assert image.debian_suite() == image.FALLBACK_SUITE
+    (tmp_path / "os-release").write_text('ID=fedora\nVERSION_CODENAME=""\n')
+    assert image.debian_suite() == image.FALLBACK_SUITE
+    (tmp_path / "os-release").write_text("ID=debian\nVERSION_CODENAME=trixie\n")
+    assert image.debian_suite() == "trixie"
