@@ -28,7 +28,7 @@ from clusters.reference.apiserver.streams import (
     STREAMING,
 )
 from clusters.reference.apiserver.subresources import Subresources
-from clusters.reference.apiserver.tables import Include, partial_metadata, table
+from clusters.reference.apiserver.tables import Include, table
 from clusters.reference.apiserver.target import Target
 from clusters.reference.apiserver.watching import LONGEST_WATCH_SECONDS, Watch, events
 
@@ -65,7 +65,7 @@ class ResourceHandler:
         if group == CONSOLE_GROUP:
             return await self._subresources.console(request, version, path)
         target = target_of(group, version, path, self._types)
-        if target.subresource and target.subresource not in {"status", "finalize"}:
+        if target.subresource and target.subresource != "status":
             return await self._subresources.handle(request, target)
         verbs: dict[str, Callable[[web.Request, Target], Awaitable[Answer]]]
         if target.name:
@@ -149,14 +149,7 @@ class ResourceHandler:
             metadata = {"resourceVersion": str(self._store.version)}
             kind = target.type.kind
             return answer(table(kind, objects, metadata=metadata, include=_include(request)), how)
-        listed = self._list(target, objects)
-        if how.form == "PartialObjectMetadata":
-            listed["kind"], listed["apiVersion"] = (
-                "PartialObjectMetadataList",
-                "meta.k8s.io/v1",
-            )
-            listed["items"] = [partial_metadata(obj) for obj in objects]
-        return answer(listed, how)
+        return answer(self._list(target, objects), how)
 
     def _list(self, target: Target, objects: list[Object]) -> Object:
         return {
@@ -234,7 +227,7 @@ class ResourceHandler:
 
 
 def _accepted(request: web.Request) -> Accepted:
-    return accepted(request.headers.get("Accept", ""), ("Table", "PartialObjectMetadata"))
+    return accepted(request.headers.get("Accept", ""), ("Table",))
 
 
 def _include(request: web.Request) -> Include:
@@ -253,7 +246,7 @@ def _shaped(
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         include = _include(request)
         return table(target.type.kind, [obj], metadata=metadata, include=include, header=header)
-    return partial_metadata(obj) if how.form == "PartialObjectMetadata" else obj
+    return obj
 
 
 def _selection(request: web.Request, target: Target) -> Predicate:

@@ -255,8 +255,6 @@ class Operations:
             raise errors.conflict(target.type, target.name, why)
         if target.subresource == "status":
             obj = prepare_status_update(target.type, obj, old)
-        elif target.subresource == "finalize":
-            pass
         else:
             obj = self._admitted(target, prepare_update(target.type, obj, old), old)
         try:

@@ -22,7 +22,7 @@ def target_of(group: str, version: str, path: str, types: Sequence[ResourceType]
     """What a path below ``/api/v1`` or ``/apis/GROUP/VERSION`` names. Raises StatusError 404."""
     parts = [part for part in path.split("/") if part]
     namespace = ""
-    if len(parts) >= 3 and parts[0] == "namespaces" and parts[2] not in {"status", "finalize"}:
+    if len(parts) >= 3 and parts[0] == "namespaces" and parts[2] != "status":
         namespace, parts = parts[1], parts[2:]
     plural, name, subresource, *rest = [*parts, "", "", ""][: max(len(parts), 3)]
     for type_ in types:
@@ -32,8 +32,7 @@ def target_of(group: str, version: str, path: str, types: Sequence[ResourceType]
             break
         if name and type_.namespaced and not namespace:
             break
-        known = (*type_.subresources, "finalize") if plural == "namespaces" else type_.subresources
-        if subresource and subresource not in known:
+        if subresource and subresource not in type_.subresources:
             break
         return Target(type_, version, namespace, name, subresource, "/".join(rest).strip("/"))
     raise errors.no_such_resource()

@@ -17,7 +17,7 @@ Object = dict[str, Any]
 JSON = "application/json"
 YAML = "application/yaml"
 
-Form = Literal["", "Table", "PartialObjectMetadata", "APIGroupDiscoveryList"]
+Form = Literal["", "Table", "APIGroupDiscoveryList"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def accepted(header: str, forms: Iterable[Form] = ()) -> Accepted:
             media_type = JSON
         if media_type not in {JSON, YAML}:
             continue
-        form = wanted.get("as", "").removesuffix("List" if "Partial" in entry else "\0")
+        form = wanted.get("as", "")
         if not form:
             return Accepted(media_type, "", media_type)
         version = wanted.get("v", "")

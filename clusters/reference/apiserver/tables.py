@@ -62,7 +62,7 @@ def table(
     }
 
 
-def partial_metadata(obj: Object) -> Object:
+def _metadata(obj: Object) -> Object:
     """An object as PartialObjectMetadata."""
     return {
         "kind": "PartialObjectMetadata",
@@ -114,7 +114,7 @@ def _definition(column: Column) -> Object:
 def _included(obj: Object, include: Include) -> Object:
     if include == "None":
         return {}
-    return {"object": obj if include == "Object" else partial_metadata(obj)}
+    return {"object": obj if include == "Object" else _metadata(obj)}
 
 
 def _name(obj: Object) -> str:
