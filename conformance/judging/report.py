@@ -23,6 +23,7 @@ from conformance.judging.decide import decide, judge_nodes, judge_story
 from conformance.judging.lost import read, withheld
 from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
+from conformance.judging.stopped import excused
 from conformance.judging.terms import Lack, Terms, terms_of
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
@@ -247,7 +248,7 @@ def _judge_case(
         planned["manifest"],
         summary(expectation),
         found.snapshots,
-        findings,
+        excused(findings),
         lacking=lacking,
         barred=lacking is not None
         or any(turned_away(facts, expectation) for _path, _raw, facts in found.snapshots),
