@@ -20,7 +20,7 @@ from clusters.host import needs, rundir, scratch
 from conformance import options
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
-from conformance.options import PROFILES
+from conformance.model.vocabulary import PROFILES, RUNNING
 from reports.wording import one_line, printable
 
 if TYPE_CHECKING:
@@ -400,7 +400,7 @@ def _settling(
     from conformance.parsing.assemble import assemble
 
     terms = terms_of(run)
-    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), "running")
+    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), RUNNING)
 
 
 def _judge(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from clusters import providers
 from clusters.contract.shape import KUBELET_ROOT, SHAPES, ClusterSpec
 from clusters.reference.faults import SWITCHES
 from conformance.exits import Insist
+from conformance.model.vocabulary import PROFILES, V1
 
 if TYPE_CHECKING:
     from conformance.matrix.manifests import Images
@@ -173,11 +174,10 @@ SPEC = (
 """Which cluster is asked for; `cluster_spec` reads them."""
 ALL = "all"
 """Every shape, or every profile: a campaign."""
-PROFILES = ("v1", "v1alpha2")
 PROFILE = Option(
     "--profile",
     "which generation of the promise (default: v1)",
-    {"choices": PROFILES, "default": "v1"},
+    {"choices": PROFILES, "default": V1},
 )
 REPORT_DIR = Option(
     "--report-dir",

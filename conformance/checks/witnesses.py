@@ -24,9 +24,9 @@ from conformance.model.evidence import (
 )
 from conformance.model.same import Same
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import COMPUTE
 
 CGROUPS = "/sys/fs/cgroup"
-COMPUTE = "compute"
 
 
 def silent(snapshot: Snapshot, *layers: str, default: str) -> Unobserved:

@@ -14,9 +14,9 @@ from conformance.collecting.api import Api, Json
 from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import Collector
 from conformance.model.evidence import RawSnapshot
+from conformance.model.vocabulary import EVERY_NODE, LAST_APPLIED, RUNNING
 from conformance.settling import HOUSEKEEPING, GaveUpError, Hope, NotYetError, until
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 LOOKS_APART = 5.0
 """Between two looks at what has not settled, seconds at most."""
 
@@ -55,7 +55,7 @@ def collect(
             (case, f"VMI {case}, as it was found", manifest)
             for case, (_, manifest) in planned.items()
         ],
-        moments=("running", "nodes"),
+        moments=(RUNNING, EVERY_NODE),
     )
     describe(run, access, api)
     bundle.write_run(directory, run)
@@ -76,7 +76,7 @@ def collect(
             namespace: str = namespace,
             looks: list[RawSnapshot] = looks,
         ) -> None:
-            looks.append(collector.running(case, dict(manifest), namespace, "running"))
+            looks.append(collector.running(case, dict(manifest), namespace, RUNNING))
             bundle.write_snapshot(directory, looks[-1])
             if waited := settling(run, manifest, looks):
                 raise NotYetError(f"{', '.join(waited)} not settled")

@@ -11,7 +11,7 @@ from typing import Any
 
 from conformance.collecting import api as paths
 from conformance.collecting.api import Api, ApiError, Json
-from conformance.parsing.setting import EVEN_PARITY
+from conformance.model.vocabulary import EVEN_PARITY
 from conformance.settling import TransientError
 
 KUBEVIRTS = "/apis/kubevirt.io/v1/kubevirts"

@@ -16,6 +16,7 @@ from conformance.collecting.api import Api, ApiError, Json
 from conformance.collecting.node import KUBELET, NodeReader
 from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
+from conformance.model.vocabulary import CREATED_BY, DELETED, EVERY_NODE
 from conformance.parsing.errors import ParseError
 from conformance.parsing.guest import guest
 from conformance.settling import TransientError
@@ -111,7 +112,7 @@ class Collector:
         return RawSnapshot(
             NODES,
             NODES,
-            "nodes",
+            EVERY_NODE,
             began,
             utc_now(),
             {},
@@ -153,7 +154,7 @@ class Collector:
         raw = RawSnapshot(
             case,
             scenario,
-            "deleted",
+            DELETED,
             began,
             began,
             manifest,
@@ -256,7 +257,7 @@ class Collector:
         """
         pods = self.api.items(
             paths.core("pods", namespace),
-            labelSelector=f"kubevirt.io/created-by={vmi['metadata']['uid']}",
+            labelSelector=f"{CREATED_BY}={vmi['metadata']['uid']}",
         )
         node = (vmi.get("status") or {}).get("nodeName")
 

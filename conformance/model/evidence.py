@@ -16,6 +16,7 @@ from typing import Any
 from conformance.editions import Labels
 from conformance.model.cpuset import CpuSet
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import COMPUTE
 
 Json = Mapping[str, Any]
 
@@ -271,7 +272,7 @@ class Pod:
     @property
     def compute(self) -> Container | None:
         """The container in which the launcher runs the guest."""
-        return self.container("compute")
+        return self.container(COMPUTE)
 
     @property
     def cpu_milli(self) -> int:

@@ -19,8 +19,9 @@ from clusters.virtual.access import VirtualAccess
 from clusters.virtual.node_layout import CHECKPOINT
 from clusters.virtual.provider import PROVIDER
 from conformance.collecting.api import Api, ApiError, core
-from conformance.matrix.pods import COMPUTE, guaranteed, pod
+from conformance.matrix.pods import guaranteed, pod
 from conformance.model.cpuset import CpuSet
+from conformance.model.vocabulary import COMPUTE
 from conformance.parsing.cpulist import cpulist
 
 pytestmark = pytest.mark.machine
