@@ -365,9 +365,8 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    from conformance.collecting.api import ApiError
+    from clusters.kit.api import ApiError
     from conformance.collecting.cluster import collect
-    from conformance.settling import TransientError
 
     handle = rundir.find(arguments.name)
     provider = providers.provider(handle.provider)
@@ -385,7 +384,7 @@ def _collect(arguments: argparse.Namespace) -> int:
             profile=arguments.profile,
             settling=_settling,
         )
-    except (ApiError, TransientError) as error:
+    except ApiError as error:
         raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
     _say(f"{number} VMIs recorded; `./conform judge {arguments.report_dir}` judges them")
     return Exit.CONFORMANT

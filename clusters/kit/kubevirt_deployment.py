@@ -270,7 +270,7 @@ def _apply(api: Api, content: Object, progress: Progress) -> None:
             api.apply(place, content)
         except ApiError as error:
             # 500: an admission webhook that is to come up yet.
-            if error.status in {0, 429, 500, 503}:
+            if error.code in {0, 429, 500, 503}:
                 return f"{name} is not accepted yet: {error}"
             raise ClusterError(f"{name} is refused: {error}") from error
         return None
@@ -285,7 +285,7 @@ def _place(api: Api, content: Mapping[str, Any]) -> str | None:
     try:
         served = api.get(base)["resources"]
     except ApiError as error:
-        if error.status == 404:
+        if error.code == 404:
             return None
         raise
     for resource in served:

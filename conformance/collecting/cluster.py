@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from clusters.contract.access import ClusterAccess
+from clusters.kit.api import Json
 from conformance.collecting import bundle
-from conformance.collecting.api import Api, Json
+from conformance.collecting.api import connect
 from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import Collector
 from conformance.model.evidence import RawSnapshot
@@ -38,10 +39,10 @@ def collect(
 
     What is taken for the user's manifest is what ``kubectl apply`` noted of it, else the
     VMI as it is stored. One that has just started, so that it may not have settled, is looked at
-    again. Nothing is touched: no console is opened. Raises ApiError, TransientError.
+    again. Nothing is touched: no console is opened. Raises ApiError.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    api = Api(access.kubeconfig, faults=bundle.FaultLog(directory))
+    api = connect(access.kubeconfig, faults=bundle.FaultLog(directory))
     found = api.items(f"/apis/kubevirt.io/{profile}/virtualmachineinstances")
     # One node after the other: its VMIs share what was seen of it, as long as nothing changes.
     found.sort(key=lambda vmi: str((vmi.get("status") or {}).get("nodeName")))

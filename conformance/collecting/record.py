@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from clusters.contract.access import AccessError, Capability, ClusterAccess
-from conformance.collecting.api import Api
+from clusters.kit.api import Api
 from conformance.collecting.setting import read_setting
 from conformance.collecting.snapshot import utc_now
 from conformance.model.vocabulary import CAPABILITIES, DELETED, EVERY_NODE, REFUSED, RUNNING

@@ -51,8 +51,6 @@ HOOK_SIDECARS = "hooks.kubevirt.io/hookSidecars"
 VM_NAME = "vm.kubevirt.io/name"
 """Label of a launcher pod: the name of its VMI."""
 
-CREATED_BY = "kubevirt.io/created-by"
-"""Label of a launcher pod: the UID of its VMI."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 WRITTEN_ANNOTATIONS = frozenset(
@@ -80,7 +78,7 @@ WRITTEN_ANNOTATIONS = frozenset(
 """Annotations that servers and controllers write into their users' objects."""
 RESTRICTED_LABELS = frozenset(
     {
-        CREATED_BY,
+        "kubevirt.io/created-by",
         "kubevirt.io/migrationJobUID",
         "kubevirt.io/nodeName",
         "kubevirt.io/migrationTargetNodeName",

@@ -19,7 +19,6 @@ from clusters.contract.shape import ClusterSpec, NodeShape, NodeSpec
 from clusters.host import rundir
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
-from conformance.collecting.api import Api
 from conformance.collecting.cluster import collect
 from conformance.matrix.manifests import Wish, vmi
 from conformance.model.evidence import RawSnapshot
@@ -84,7 +83,7 @@ def record() -> Recording:
 
 
 def _fill(access: ClusterAccess) -> None:
-    api = Api(access.kubeconfig)
+    api = paths.connect(access.kubeconfig)
     api.create(paths.core("namespaces"), {"metadata": {"name": _NAMESPACE}})
     path = paths.vmis("v1", _NAMESPACE)
     for number in range(VMIS):

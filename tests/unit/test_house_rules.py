@@ -94,7 +94,7 @@ def _spelt(path: Path) -> Iterator[str]:
             if node.value in _names() or LABEL.search(node.value):
                 yield f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
         elif moment := _moment(node):
-            yield f"{path.relative_to(ROOT)}:{moment.lineno}: {moment.value}"
+            yield f"{path.relative_to(ROOT)}:{moment.lineno}: {moment.value!r}"
 
 
 def _moment(node: ast.AST) -> ast.Constant | None:

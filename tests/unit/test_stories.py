@@ -47,7 +47,7 @@ def cluster(runtime: Path) -> Iterator[Handle]:
 @pytest.fixture
 def api(cluster: Handle) -> Iterator[Api]:
     api = Api(cluster.kubeconfig)
-    api.post("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     yield api
     api.close()
 
@@ -87,7 +87,7 @@ def a_run(cluster: Handle, directory: Path) -> Run:
     run = _run(cluster, directory)
     recorded = record(run.id, "simulated", profile="v1", matrix="scenarios", cases=())
     access = providers.provider("simulated").connect(cluster)
-    describe(recorded, access, client.Api(cluster.kubeconfig))
+    describe(recorded, access, client.connect(cluster.kubeconfig))
     bundle.write_run(run.evidence, recorded)
     return run
 
@@ -140,7 +140,7 @@ def test_what_a_killed_worker_has_changed_is_put_back_from_its_notes(
         assert len(noted) == 2
         assert all(run.id in words for words in noted)
         # As the run's own process does when the worker is gone.
-        own = client.Api(cluster.kubeconfig)
+        own = client.connect(cluster.kubeconfig)
         Changes(run.changes).put_back(own)
         assert found(api, cluster) == before
         assert not list(left_behind(run.changes.parent))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.collecting.api import Api
+from clusters.kit.api import Api
+from conformance.collecting.api import connect
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import user_file
 from fixtures import users_files
@@ -39,7 +40,7 @@ SPEC = {"cpu": {"guest": 4}, "memory": {"guest": "1Gi"}}
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
     with World(tmp_path).running() as world:
-        yield Api(str(world.config))
+        yield connect(str(world.config))
 
 
 def check(api: Api, text: str) -> list[str]:
