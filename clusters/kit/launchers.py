@@ -18,7 +18,7 @@ not there."""
 _ENDED = ("Succeeded", "Failed")
 
 
-def launchers(api: Api, vmi: Mapping[str, Any]) -> list[Json]:
+def launchers(api: Api, namespace: str, vmi: Mapping[str, Any]) -> list[Json]:
     """Every launcher pod of a VMI, first the one in which its guest runs, or is to run.
 
     A migration makes a second one: the guest is where the VMI says, until that changes. Of
@@ -27,11 +27,8 @@ def launchers(api: Api, vmi: Mapping[str, Any]) -> list[Json]:
     Source: a pod is a VMI's when the VMI controls it (kubevirt virt-controller,
     IsControlledBy); the label says so to whoever lists.
     """
-    metadata = vmi["metadata"]
-    pods = api.items(
-        f"/api/v1/namespaces/{metadata['namespace']}/pods",
-        labelSelector=f"{CREATED_BY}={metadata['uid']}",
-    )
+    uid = vmi["metadata"]["uid"]
+    pods = api.items(f"/api/v1/namespaces/{namespace}/pods", labelSelector=f"{CREATED_BY}={uid}")
     node = (vmi.get("status") or {}).get("nodeName")
 
     def rank(pod: Json) -> tuple[bool, bool, bool, str]:
@@ -40,7 +37,7 @@ def launchers(api: Api, vmi: Mapping[str, Any]) -> list[Json]:
         ended = (pod.get("status") or {}).get("phase") in _ENDED
         return there, alive, not ended, str(pod["metadata"].get("creationTimestamp"))
 
-    own = [pod for pod in pods if _controller(pod) in (metadata["uid"], None)]
+    own = [pod for pod in pods if _controller(pod) in (uid, None)]
     return sorted(own, key=rank, reverse=True)
 
 
@@ -52,7 +49,7 @@ def _controller(pod: Mapping[str, Any]) -> str | None:
 def launcher_pod(api: Api, namespace: str, vmi: str) -> Json:
     """The running launcher pod of a VMI. Raises AccessError when none runs."""
     found = api.get(f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vmi}")
-    for pod in launchers(api, found):
+    for pod in launchers(api, namespace, found):
         phase = (pod.get("status") or {}).get("phase")
         if phase == "Running" and not pod["metadata"].get("deletionTimestamp"):
             return pod

@@ -247,7 +247,7 @@ class Collector:
     ) -> Json | None:
         if _is_pod(manifest):
             return self.api.find(paths.core("pods", namespace, manifest["metadata"]["name"]))
-        return next(iter(launchers(self.api, vmi)), None) if vmi else None
+        return next(iter(launchers(self.api, namespace, vmi)), None) if vmi else None
 
     def _pod_by_name(self, former: Former) -> Json | None:
         pod = self.api.find(paths.core("pods", former.pod_namespace, former.pod_name))

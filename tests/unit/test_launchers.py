@@ -46,7 +46,7 @@ class FakeApi:
 
 def names(*pods: dict[str, Any]) -> list[str]:
     api: Any = FakeApi(*pods)
-    found = [each["metadata"]["name"] for each in launchers(api, VMI)]
+    found = [each["metadata"]["name"] for each in launchers(api, "ns", VMI)]
     assert api.selectors == ["kubevirt.io/created-by=u1"]
     return found
 
