@@ -53,18 +53,18 @@ def api(cluster: Handle) -> Iterator[Api]:
 
 
 def change_gate(story: Telling) -> None:
-    story.gate("CPUManager", on=False)
-    story.gate("Sidecar", on=False)
-    story.gate("CPUManager", on=True)
+    story.administrator.gate("CPUManager", on=False)
+    story.administrator.gate("Sidecar", on=False)
+    story.administrator.gate("CPUManager", on=True)
 
 
 def change_labels(story: Telling) -> None:
-    story.unlabel()
-    story.label("node-1")
+    story.administrator.unlabel()
+    story.administrator.label("node-1")
 
 
 def change_policy(story: Telling) -> None:
-    story.set_cpu_manager_policy("node-1", "none")
+    story.administrator.set_cpu_manager_policy("node-1", "none")
 
 
 def occupy(story: Telling) -> None:
