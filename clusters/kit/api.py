@@ -1,6 +1,8 @@
 """The Kubernetes API as JSON, through the `kubernetes` client; trouble becomes one clear sentence.
 
 Typed models would drop what they do not know; evidence keeps objects as they came.
+
+Longer than 400 lines: one client with every kind of request, and the errors that it raises.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Loads the catalogue of requirements and the statements that they come from."""
+"""Loads the catalogue of requirements and the statements that they come from.
+
+Longer than 400 lines: most of it checks a file that people write, entry by entry.
+"""
 
 from __future__ import annotations
 

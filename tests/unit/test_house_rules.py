@@ -127,3 +127,19 @@ def test_clusters_spell_each_label_once() -> None:
         if LABEL.search(each) or each.endswith(vocabulary.CPUMANAGER)
     )
     assert {each: times for each, times in spelt.items() if times > 1} == {}
+
+
+LINES = 400
+"""Of a module; one that has more says why in its docstring."""
+WHY = "\nLonger than 400 lines: "
+
+
+def test_no_module_is_long_without_a_reason() -> None:
+    """Nor does one give a reason that it does not need any more."""
+    rooms = ("conformance", "fixtures", "clusters/kit")
+    modules = [each for room in rooms for each in sorted((ROOT / room).rglob("*.py"))]
+    assert modules
+    for path in modules:
+        text = path.read_text()
+        told = WHY in (ast.get_docstring(ast.parse(text)) or "")
+        assert told == (len(text.splitlines()) > LINES), path.relative_to(ROOT)
