@@ -76,7 +76,10 @@ def record() -> Recording:
                 settling=lambda *_: (),
             )
             found = bundle.read(Path(directory))
-            taken = [raw for each in found.snapshots.values() for _path, raw in each]
+            # Without the nodes by themselves, which `collect` looks at too.
+            taken = [
+                raw for each in found.snapshots.values() for _path, raw in each if raw.manifest
+            ]
             return Recording(found.run, tuple(taken))
     finally:
         provider.down(handle)
