@@ -1,4 +1,7 @@
-"""The command line. Thin: it composes the rooms and holds no rule of its own."""
+"""The command line. Thin: it composes the rooms and holds no rule of its own.
+
+Longer than 400 lines: one function a command, each a few lines long.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from clusters.host.started import conform
 from conformance import options
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
-from conformance.options import PROFILES
+from conformance.model.vocabulary import PROFILES, RUNNING
 from reports.wording import one_line, printable
 
 if TYPE_CHECKING:
@@ -366,9 +369,8 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    from conformance.collecting.api import ApiError
+    from clusters.kit.api import ApiError
     from conformance.collecting.cluster import collect
-    from conformance.settling import TransientError
 
     handle = rundir.find(arguments.name)
     provider = providers.provider(handle.provider)
@@ -386,7 +388,7 @@ def _collect(arguments: argparse.Namespace) -> int:
             profile=arguments.profile,
             settling=_settling,
         )
-    except (ApiError, TransientError) as error:
+    except ApiError as error:
         raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
     _say(f"{number} VMIs recorded; `{conform()} judge {arguments.report_dir}` judges them")
     return Exit.CONFORMANT
@@ -401,7 +403,7 @@ def _settling(
     from conformance.parsing.assemble import assemble
 
     terms = terms_of(run)
-    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), "running")
+    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), RUNNING)
 
 
 def _judge(arguments: argparse.Namespace) -> int:

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.model.release import Release
-
-CPUMANAGER = "cpumanager"
-KUBEVIRT_CPUMANAGER = "kubevirt.io/cpumanager"
+from conformance.model.vocabulary import CPUMANAGER, KUBEVIRT_CPUMANAGER, V1, V1ALPHA2
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,9 @@ FEATURES = {
 """By name; a case says which it needs (`Expectation.features`)."""
 
 
-def labels(release: Release | None, profile: str = "v1") -> tuple[Labels, ...]:
+def labels(release: Release | None, profile: str = V1) -> tuple[Labels, ...]:
     """The rows that may hold for a release: one for a known one, every one for an unknown one."""
-    if profile == "v1alpha2":
+    if profile == V1ALPHA2:
         return (V1ALPHA2_LABELS,)
     if release is None:
         return LABELS

@@ -21,6 +21,7 @@ from clusters.contract.shape import SHAPES, ClusterSpec
 from clusters.existing import description as existing
 from clusters.providers import DESCRIPTIONS
 from conformance.exits import Insist
+from conformance.model.vocabulary import PROFILES, V1
 
 if TYPE_CHECKING:
     from conformance.matrix.manifests import Images
@@ -63,11 +64,10 @@ SPEC = _each_once(option for each in DESCRIPTIONS.values() for option in each.op
 """Which cluster is asked for; `cluster_spec` reads them."""
 ALL = "all"
 """Every shape, or every profile: a campaign."""
-PROFILES = ("v1", "v1alpha2")
 PROFILE = Option(
     "--profile",
     "which generation of the promise (default: v1)",
-    {"choices": PROFILES, "default": "v1"},
+    {"choices": PROFILES, "default": V1},
 )
 REPORT_DIR = Option(
     "--report-dir",

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import tenacity
 
+from clusters.kit.api import TransientError
+
 T = TypeVar("T")
 
 LAUNCHER_START = 240.0
@@ -54,18 +56,6 @@ class NotYetError(Exception):
 
 class GaveUpError(Exception):
     """A deadline has passed, or what was waited for can no longer come."""
-
-
-class TransientError(Exception):
-    """The API did not answer as it will when it is asked again.
-
-    Attributes:
-        after: seconds that the server asks to wait, None when it does not say.
-    """
-
-    def __init__(self, message: str, after: float | None = None) -> None:
-        super().__init__(message)
-        self.after = after
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class ForwardedLibvirt:
         """As `clusters.contract.access.Libvirt.view`."""
         pod = launcher_pod(self._api, namespace, vmi)
         shell = self._shell_of(pod["spec"]["nodeName"])
-        remote = container_scripts.libvirt_socket(container_id(pod, "compute"))
+        remote = container_scripts.libvirt_socket(container_id(pod))
         with forwarded(shell, remote, self._sockets) as socket:
             return libvirt_client.ask(socket, f"{namespace}_{vmi}")
 

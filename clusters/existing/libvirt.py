@@ -13,8 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from clusters.contract.access import AccessError, ContainerExec, ExecResult, LibvirtView
+from clusters.kit.launchers import COMPUTE
 
-COMPUTE = "compute"
 SOCKET = "/var/run/libvirt/virtqemud-sock"
 
 CONNECTIONS: tuple[tuple[str, ...], ...] = (("-c", f"qemu+unix:///session?socket={SOCKET}"), ())

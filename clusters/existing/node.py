@@ -17,7 +17,7 @@ from typing import Any
 from clusters.contract.access import AccessError, NodeShell, Reading
 from clusters.kit import framing
 from clusters.kit.api import Api
-from clusters.kit.pod_exec import ApiExec, NotStartedError
+from clusters.kit.pod_exec import ApiExec, CannotRunError
 
 HANDLER = "virt-handler"
 HANDLER_LABEL = f"kubevirt.io={HANDLER}"
@@ -109,7 +109,7 @@ class HandlerShell:
                 command,
                 stdin=framing.dump_patterns([_there(pattern) for pattern in patterns]),
             )
-        except NotStartedError:
+        except CannotRunError:
             self._handler = self._successor()
             if self._handler == handler:
                 raise

@@ -99,7 +99,7 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
     points = [Point("reachable", State.OK, f"Kubernetes {kubernetes} at {api.server}")]
     # The first question that needs credentials; without them no other has an answer.
     nodes, trouble = _ask("nodes", lambda: api.items("/api/v1/nodes"))
-    if trouble is not None and trouble.status == 401:
+    if trouble is not None and trouble.code == 401:
         return Preflight((*points, Point("credentials", State.GAP, str(trouble))), kubernetes)
     pods, no_pods = _ask("pods", lambda: api.items("/api/v1/pods"))
     found, no_handlers = _ask("virt-handler", lambda: handlers(api))
@@ -172,7 +172,7 @@ def _refused_rights(
             },
         }
         try:
-            answer = api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+            answer = api.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
         except ApiError as error:
             return error
         if not answer.get("status", {}).get("allowed"):
@@ -206,7 +206,7 @@ def _kubevirt(api: Api, pins: bool) -> tuple[str, list[Point]]:
     try:
         items = api.items("/apis/kubevirt.io/v1/kubevirts")
     except ApiError as error:
-        if error.status != 404:
+        if error.code != 404:
             return "", [Point("KubeVirt", State.GAP, str(error), "see rights")]
         return "", [
             Point(

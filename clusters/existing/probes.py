@@ -12,7 +12,7 @@ from typing import Any
 from clusters.contract.access import AccessError, Reading
 from clusters.contract.provider import ClusterError, Progress
 from clusters.kit import framing
-from clusters.kit.api import Api, ApiError
+from clusters.kit.api import Api
 
 COMMAND_SECONDS = 180.0
 PROBE_START_SECONDS = 180.0
@@ -83,11 +83,11 @@ def start_probes(
     progress(f"starting probes on {len(nodes)} nodes, in namespace {namespace}")
     # Pod Security admission refuses what is privileged elsewhere.
     labels = {"pod-security.kubernetes.io/enforce": "privileged", PROBE_LABEL: namespace}
-    api.post("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
+    api.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
     try:
         for number, node in enumerate(nodes, start=1):
             pod = probe_pod(f"probe-{number}", namespace, image, node)
-            api.post(f"/api/v1/namespaces/{namespace}/pods", pod)
+            api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
         _await_probes(api, namespace, image)
     except BaseException:
         stop_probes(api, namespace)
@@ -96,11 +96,7 @@ def start_probes(
 
 def stop_probes(api: Api, namespace: str) -> None:
     """Removes the probes with their namespace, if they are there. Raises ApiError."""
-    try:
-        api.delete(f"/api/v1/namespaces/{namespace}")
-    except ApiError as error:
-        if error.status != 404:
-            raise
+    api.delete(f"/api/v1/namespaces/{namespace}")
 
 
 def probe_pod(name: str, namespace: str, image: str, node: str) -> Mapping[str, Any]:

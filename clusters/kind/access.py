@@ -137,7 +137,7 @@ class KindAccess(ExistingAccess):
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
         return HostLibvirt(
-            lambda namespace, vmi: container_id(launcher_pod(self._api, namespace, vmi), "compute"),
+            lambda namespace, vmi: container_id(launcher_pod(self._api, namespace, vmi)),
             super().libvirt,
         )
 

@@ -1,6 +1,8 @@
 """Deploys KubeVirt on a cluster: its operator, its CR, and what there is to wait for.
 
 Knows a kubeconfig and nothing of who made the cluster.
+
+Longer than 400 lines: a third says why a deployment does not come up.
 """
 
 from __future__ import annotations
@@ -269,7 +271,7 @@ def _apply(api: Api, content: Object, progress: Progress) -> None:
             api.apply(place, content)
         except ApiError as error:
             # 500: an admission webhook that is to come up yet.
-            if error.status in {0, 429, 500, 503}:
+            if error.code in {0, 429, 500, 503}:
                 return f"{name} is not accepted yet: {error}"
             raise ClusterError(f"{name} is refused: {error}") from error
         return None
@@ -284,7 +286,7 @@ def _place(api: Api, content: Mapping[str, Any]) -> str | None:
     try:
         served = api.get(base)["resources"]
     except ApiError as error:
-        if error.status == 404:
+        if error.code == 404:
             return None
         raise
     for resource in served:

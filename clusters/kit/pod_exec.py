@@ -21,7 +21,7 @@ _STDOUT, _STDERR, _ERROR = 1, 2, 3
 """Channels of the protocols v4.channel.k8s.io and v5.channel.k8s.io."""
 
 
-class NotStartedError(AccessError):
+class CannotRunError(AccessError):
     """The command did not start: no such pod or container, no right, no answer."""
 
 
@@ -72,7 +72,7 @@ class ApiExec:
                 side of the stream be closed.
 
         Raises:
-            NotStartedError: it could not be started.
+            CannotRunError: it could not be started.
             AccessError: it did not end in time, or the connection broke before it ended.
         """
         words = (word if len(word) < LONGEST_SHOWN else "..." for word in command[:8])
@@ -115,7 +115,7 @@ class ApiExec:
                 binary=True,
             )
         except (OSError, websocket.WebSocketException) as error:
-            raise NotStartedError(f"cannot run {shown}: {_why_not(error)}") from error
+            raise CannotRunError(f"cannot run {shown}: {_why_not(error)}") from error
 
 
 def _why_not(error: Exception) -> str:
@@ -169,4 +169,4 @@ def _returncode(status: bytes, shown: str) -> int:
     for cause in causes:
         if cause.get("reason") == "ExitCode":
             return int(cause["message"])
-    raise NotStartedError(f"cannot run {shown}: {answer.get('message', answer)}")
+    raise CannotRunError(f"cannot run {shown}: {answer.get('message', answer)}")

@@ -124,7 +124,7 @@ class NodeLibvirt:
         """As `clusters.contract.access.Libvirt.view`."""
         pod = launcher_pod(self._api, namespace, vmi)
         shell = fleet.shell(self._handle, pod["spec"]["nodeName"])
-        remote = shell.run(socket_script(container_id(pod, "compute"))).text.strip()
+        remote = shell.run(socket_script(container_id(pod))).text.strip()
         if not remote:
             raise AccessError(f"no process of {namespace}/{vmi}'s launcher shows libvirt's socket")
         with forwarded(shell, remote, self._sockets) as socket:

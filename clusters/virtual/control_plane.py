@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from clusters.contract.provider import ClusterError
-from clusters.kit.api import Api, ApiError
+from clusters.kit.api import Api, ApiError, once
 from clusters.virtual.binaries import Binaries
 from clusters.virtual.network import SERVICES, node_address
 from clusters.virtual.pki import FRONT_PROXY, LOOPBACK, Pki
@@ -174,7 +174,7 @@ class ControlPlane:
         if dead := self.dead():
             raise ClusterError(dead)
         try:
-            api = Api(kubeconfig)
+            api = Api(kubeconfig, retry=once)
             try:
                 api.text("/readyz")
             finally:

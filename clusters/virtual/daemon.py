@@ -189,7 +189,7 @@ def _until_ready(running: VirtualCluster, kubeconfig: Path, progress: Progress) 
 
     try:
         wait("the nodes", nodes, NODE_SECONDS, progress)
-        api.post(resident.DAEMON_SETS, resident.daemon_set())
+        api.create(resident.DAEMON_SETS, resident.daemon_set())
         wait("a pod on every node", residents, NODE_SECONDS, progress)
     finally:
         api.close()

@@ -9,6 +9,7 @@ from conformance.checks.witnesses import vmi
 from conformance.model.evidence import Rejection, Snapshot
 from conformance.model.expectation import Expectation, Refusal
 from conformance.model.fields import promised
+from conformance.model.vocabulary import REFUSED, RUNNING
 
 _UNREADABLE = ("schema", "decoding")
 """Rules of values that the API cannot even hold: no release is known to admit one."""
@@ -17,7 +18,7 @@ _QUANTITIES = (".cpu", ".memory", ".guest")
 
 @check(
     "ADM-ACCEPT",
-    moment="running",
+    moment=RUNNING,
     applies=admitted_vmi,
     unstarted=True,
     look="Compare the refused field of the manifest with the requirement's text.",
@@ -46,7 +47,7 @@ def consistent_is_admitted(snapshot: Snapshot, expectation: Expectation, seen: C
 
 @check(
     "ADM-REFUSE",
-    moment="refused",
+    moment=REFUSED,
     applies=lambda expectation: not expectation.admitted,
     look="Compare the manifest with the rule, and ask the API again with a server-side dry run.",
 )

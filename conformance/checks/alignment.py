@@ -12,6 +12,7 @@ from conformance.checks.witnesses import launcher, node, saw_entry, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 OPTION = "full-pcpus-only"
 REASON = "SMTAlignmentError"
@@ -38,7 +39,7 @@ def turned_away(snapshot: Snapshot, expectation: Expectation) -> str | None:
 
 @check(
     "SMT-ALIGNED",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     unstarted=True,
     look="Look at cpuManagerPolicyOptions of the kubelet and at the reason of the pod's status.",

@@ -18,13 +18,14 @@ from conformance.checks.witnesses import (
 )
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 HOUSEKEEPING = "housekeeping"
 
 
 @check(
     "EMU-ISOLATED",
-    moment="running",
+    moment=RUNNING,
     applies=isolated,
     settles=Loop.SWEEP,
     look="Look at virsh emulatorpin and at /proc/PID/task/*/status of QEMU.",
@@ -73,7 +74,7 @@ def emulator_has_its_own_pcpu(
 
 @check(
     "EMU-HOUSEKEEPING",
-    moment="running",
+    moment=RUNNING,
     applies=isolated,
     settles=Loop.SWEEP,
     look="Look at cgroup.threads of the container and of its child housekeeping, then at "

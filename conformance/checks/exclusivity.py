@@ -7,7 +7,6 @@ from conformance.checks.registry import Loop, check, dedicated
 from conformance.checks.strangers import called, strangers
 from conformance.checks.witnesses import (
     CGROUPS,
-    COMPUTE,
     checkpoint,
     compute,
     cpuset_source,
@@ -26,11 +25,12 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import COMPUTE, RUNNING
 
 
 @check(
     "CPU-COUNT",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     look="Look at the CPU limit of compute, then at the kubelet's log of the allocation.",
 )
@@ -65,7 +65,7 @@ def count_is_as_asked(snapshot: Snapshot, expectation: Expectation, seen: Compar
 
 @check(
     "CPU-EXCLUSIVE",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     # Containers of the shared pool leave CPUs that become exclusive when the kubelet reconciles
     # next, every cpuManagerReconcilePeriod (10 s): pkg/kubelet/cm/cpumanager/cpu_manager.go.

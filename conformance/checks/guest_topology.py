@@ -8,13 +8,14 @@ from conformance.checks.witnesses import guest
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 _SOURCE = "the guest's console"
 
 
 @check(
     "GUEST-VCPUS",
-    moment="running",
+    moment=RUNNING,
     applies=admitted_vmi,
     settles=Loop.ARRIVAL,
     look="Look at <vcpu> and <vcpus> of the domain, and at the guest's console.",
@@ -31,7 +32,7 @@ def guest_sees_its_vcpus(snapshot: Snapshot, expectation: Expectation, seen: Com
 
 @check(
     "GUEST-TOPOLOGY",
-    moment="running",
+    moment=RUNNING,
     applies=admitted_vmi,
     settles=Loop.ARRIVAL,
     look="Compare <cpu><topology> of the domain with lscpu in the guest.",

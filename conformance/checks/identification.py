@@ -17,8 +17,8 @@ from conformance.checks.storytelling import (
     waits_for_cpus,
 )
 from conformance.checks.witnesses import checkpoint, launcher, node
-from conformance.editions import CPUMANAGER
 from conformance.model.evidence import Snapshot, Story
+from conformance.model.vocabulary import CPUMANAGER
 
 HOOK = "hook-sidecar-"
 HEARTBEATS = "heartbeats seen"

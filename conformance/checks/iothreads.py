@@ -15,6 +15,7 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 
 def _has_iothreads(expectation: Expectation) -> bool:
@@ -64,7 +65,7 @@ def _judge(
 
 @check(
     "IOT-WITHIN",
-    moment="running",
+    moment=RUNNING,
     applies=_has_iothreads,
     look="Look at virsh iothreadinfo and at the cpuset of the container.",
 )
@@ -77,7 +78,7 @@ def iothreads_stay_inside(snapshot: Snapshot, expectation: Expectation, seen: Co
 
 @check(
     "IOT-ISOLATED",
-    moment="running",
+    moment=RUNNING,
     applies=_isolated_auto,
     settles=Loop.SWEEP,
     look="Look at virsh iothreadinfo and emulatorpin.",

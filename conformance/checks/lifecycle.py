@@ -8,6 +8,7 @@ from conformance.checks.witnesses import checkpoint
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Former, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import DELETED
 
 _ENDED = ("Succeeded", "Failed")
 """Phases of a pod whose containers have all ended, and do not start again."""
@@ -15,7 +16,7 @@ _ENDED = ("Succeeded", "Failed")
 
 @check(
     "LIFE-RELEASED",
-    moment="deleted",
+    moment=DELETED,
     applies=admitted,
     settles=Loop.REMOVAL,
     look="Look at the kubelet's log of the pod's termination and at its checkpoint.",

@@ -14,11 +14,12 @@ from conformance.checks.witnesses import launcher, node
 from conformance.editions import Labels
 from conformance.model.evidence import Node, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 
 @check(
     "NODE-LABEL",
-    moment="running",
+    moment=RUNNING,
     applies=admitted_vmi,
     settles=Loop.HEARTBEAT,
     unstarted=True,
@@ -84,7 +85,7 @@ def _require_claim(snapshot: Snapshot, found: Node, expectation: Expectation) ->
 
 @check(
     "NODE-SELECT",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated_vmi,
     look="Look at .spec.nodeSelector and .spec.affinity of the launcher pod and at the labels of "
     "its node.",

@@ -8,6 +8,7 @@ from conformance.checks.witnesses import guest, live, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 
 def _mapped(expectation: Expectation) -> bool:
@@ -16,7 +17,7 @@ def _mapped(expectation: Expectation) -> bool:
 
 @check(
     "NUMA-MAPPED",
-    moment="running",
+    moment=RUNNING,
     applies=_mapped,
     settles=Loop.ARRIVAL,
     look="Compare <numa> of the domain, vcpupin and /sys/devices/system/node of guest and node.",

@@ -7,11 +7,12 @@ from conformance.checks.registry import check, dedicated
 from conformance.checks.witnesses import compute, launcher
 from conformance.model.evidence import Container, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 
 @check(
     "QOS-POD",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     unstarted=True,
     look="Look for a container of the pod without requests equal to limits.",
@@ -29,7 +30,7 @@ def pod_is_guaranteed(snapshot: Snapshot, _: Expectation, seen: Comparison) -> s
 
 @check(
     "QOS-CONTAINERS",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     unstarted=True,
     look="Look at .spec.containers[].resources and .spec.initContainers[].resources of the pod.",
@@ -85,7 +86,7 @@ def _bytes(number: int | None) -> str:
 
 @check(
     "QOS-INTEGER",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     unstarted=True,
     look="The static policy gives no exclusive CPUs for a fraction; look at what adds to it.",

@@ -7,11 +7,12 @@ from conformance.checks.registry import check, dedicated
 from conformance.checks.witnesses import CGROUPS, below_kubepods, compute, node
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import COMPUTE, RUNNING
 
 
 @check(
     "CPU-QUOTA",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     look="Look at cpu.max of the container, its pod and what is above, and at the kubelet's "
     "version and cpuCFSQuota.",
@@ -33,7 +34,7 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
         if not each.cpu_max:
             seen.missing(f"{source} was read as empty")
             continue
-        what = "compute" if each is own else f"the cgroup {each.cgroup} that compute is in"
+        what = COMPUTE if each is own else f"the cgroup {each.cgroup} that compute is in"
         throttled = f", throttled {each.throttled} times" if each.throttled else ""
         seen.saw(f"quota of {what}", each.cpu_max + throttled, source)
         if each.cpu_max.split()[:1] == ["max"]:

@@ -13,6 +13,7 @@ from conformance.checks.witnesses import checkpoint, node, saw_entry
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Kubelet, Node, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 STRICT = "strict-cpu-reservation"
 """Policy option that keeps the reserved CPUs out of the shared pool."""
@@ -49,7 +50,7 @@ def unconfigured(kubelet: Kubelet | None) -> str | None:
 
 @check(
     "CPU-RESERVED",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated,
     look="Look at reservedSystemCPUs, kubeReserved and systemReserved in the kubelet's "
     "configuration and at its checkpoint.",

@@ -21,11 +21,12 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Container, Pod, Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 
 @check(
     "CPU-POOL",
-    moment="running",
+    moment=RUNNING,
     applies=admitted,
     # The kubelet moves running containers when it reconciles, every ten seconds.
     settles=Loop.RECONCILE,

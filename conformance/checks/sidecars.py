@@ -16,6 +16,7 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation, Sidecar
+from conformance.model.vocabulary import RUNNING
 
 
 def _promised(expectation: Expectation) -> bool:
@@ -37,7 +38,7 @@ def _find(pod: Pod, sidecar: Sidecar) -> list[Container]:
 
 @check(
     "SIDE-RESOURCES",
-    moment="running",
+    moment=RUNNING,
     applies=_promised,
     unstarted=True,
     look="Look at the sidecar's resources in the launcher pod and at supportContainerResources "
@@ -75,7 +76,7 @@ def sidecars_cost_what_is_promised(
 
 @check(
     "SIDE-UNPINNED",
-    moment="running",
+    moment=RUNNING,
     applies=_unpinned,
     # The kubelet moves running containers when it reconciles, every ten seconds.
     settles=Loop.RECONCILE,

@@ -20,11 +20,12 @@ from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import RUNNING
 
 
 @check(
     "SMT-SIBLINGS",
-    moment="running",
+    moment=RUNNING,
     applies=lambda expectation: dedicated_vmi(expectation) and expectation.threads == 2,
     look="Compare lscpu of the guest and of the node through virsh vcpupin.",
 )

@@ -15,9 +15,10 @@ from conformance.checks.registry import Loop, admitted_vmi, check
 from conformance.checks.witnesses import vmi
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 STARTED = "RUN-STARTED"
-RUNNING = "Running"
+RUNS = "Running"
 
 _OTHERS = re.compile(
     # kubernetes pkg/kubelet/images/types.go
@@ -71,7 +72,7 @@ def outlook(snapshot: Snapshot) -> Outlook:
     pod = snapshot.pod
     ended = phase in ("Failed", "Succeeded") or (pod is not None and pod.phase == "Failed")
     if ended or _FAILURES.search(now):
-        return Outlook(True, f"{words} instead of {RUNNING}: {why}")
+        return Outlook(True, f"{words} instead of {RUNS}: {why}")
     moved = f"; what moved last: {snapshot.moved}" if snapshot.moved else ""
     return Outlook(False, f"{words}, still starting ({why}{moved})")
 
@@ -87,7 +88,7 @@ def _excuse(snapshot: Snapshot, phase: str, now: str) -> str | None:
         return "no node takes it"
     if others := _OTHERS.search(now):
         return f"{others[0]}, which no promise is about"
-    if phase == "Succeeded" and found is not None and RUNNING in found.reached:
+    if phase == "Succeeded" and found is not None and RUNS in found.reached:
         return "it ran, and its guest has ended"
     return None
 
@@ -102,7 +103,7 @@ def waits_for_room(snapshot: Snapshot) -> bool:
 
 @check(
     STARTED,
-    moment="running",
+    moment=RUNNING,
     applies=admitted_vmi,
     unstarted=True,
     settles=Loop.ARRIVAL,
@@ -113,7 +114,7 @@ def admitted_runs(snapshot: Snapshot, expected: Expectation, seen: Comparison) -
     """The VMI's phase is Running; it is wrong only when it was seen to fail."""
     found = vmi(snapshot)
     seen.saw("phase", found.phase or "none", f"VMI {found.namespace}/{found.name} .status.phase")
-    if found.phase != RUNNING:
+    if found.phase != RUNS:
         expected_to_run(snapshot, seen, known=_may_spread_too_far(expected))
     return f"VMI {found.namespace}/{found.name} runs on {found.node}"
 

@@ -9,6 +9,7 @@ from conformance.checks.starting import outlook
 from conformance.checks.witnesses import checkpoint, compute, compute_cpuset, launcher, node
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
+from conformance.model.vocabulary import COMPUTE
 
 _ENDED = ("Succeeded", "Failed")
 
@@ -104,7 +105,7 @@ def waits_for_cpus(snapshot: Snapshot, seen: Comparison) -> None:
 def owned(snapshot: Snapshot, seen: Comparison) -> CpuSet:
     """Notes the exclusive CPUs of a subject by the checkpoint, and returns them."""
     state, pod = checkpoint(snapshot), launcher(snapshot)
-    cpus = state.entries.get((pod.uid, "compute"), CpuSet())
+    cpus = state.entries.get((pod.uid, COMPUTE), CpuSet())
     source = f"{state.path} entries.{pod.uid}.compute, moment “{snapshot.moment}”"
     seen.saw(f"exclusive CPUs of {snapshot.subject}", cpus, source)
     return cpus

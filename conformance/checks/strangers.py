@@ -8,11 +8,9 @@ same in most pods of the node.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from functools import lru_cache
 
 from conformance.checks.witnesses import CGROUPS
-from conformance.model.evidence import Pod, Snapshot, Unlisted
-from conformance.model.same import Same
+from conformance.model.evidence import Checkpoint, Pod, Snapshot, Unlisted
 
 _IDLE = frozenset({"pause", "catatonit"})
 """Programs of a sandbox: they have one thread, which sleeps for good."""
@@ -22,12 +20,12 @@ _PLUMBING = _IDLE | {"conmon", "conmonrs", "containerd-shim"}
 
 def strangers(snapshot: Snapshot) -> tuple[Unlisted, ...]:
     """Those that the API does not show, without what a runtime holds its pods with."""
-    return _strangers(Same(snapshot.pods, snapshot.unlisted))
+    return snapshot.around.once(_strangers)
 
 
-@lru_cache(maxsize=8)
-def _strangers(shared: Same[tuple[Pod, ...], tuple[Unlisted, ...]]) -> tuple[Unlisted, ...]:
-    pods, unlisted = shared.values
+def _strangers(
+    pods: tuple[Pod, ...], _state: Checkpoint | None, unlisted: tuple[Unlisted, ...]
+) -> tuple[Unlisted, ...]:
     others = [each for each in unlisted if not _plumbing(each)]
     sandboxes = _sandboxes(pods, others) if others else set()
     return tuple(each for each in others if each.cgroup not in sandboxes)

@@ -7,13 +7,11 @@ ancestry tells.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from conformance.checks.witnesses import compute, require_running, silent
 from conformance.model.evidence import Container, Snapshot, Thread
-from conformance.model.same import Same
 
 _VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
 _OTHER_VCPU = re.compile(r"(CPU \d+|ALL CPUs)/")
@@ -61,14 +59,11 @@ def threads(snapshot: Snapshot) -> Threads:
         raise silent(
             snapshot, "threads", "cgroups", default="no thread of the compute container was read"
         )
-    return _threads(Same(container))
+    return snapshot.inside.once(_threads)
 
 
-@lru_cache(maxsize=8)
-def _threads(shared: Same[Container]) -> Threads:
-    """Sorted once for all checks that ask."""
-    (container,) = shared.values
-    found = container.threads
+def _threads(container: Container | None) -> Threads:
+    found = container.threads if container else ()
     vcpus = {int(m[1]): t for t in found if (m := _VCPU.fullmatch(t.name))}
     numbered = {t.tid for t in vcpus.values()}
     unknown = [t for t in found if t.tid not in numbered and _OTHER_VCPU.match(t.name)]
@@ -79,7 +74,7 @@ def _threads(shared: Same[Container]) -> Threads:
     emulator = [t for t in rest if t.pid in qemus or t.name.startswith(_KERNEL_HELPERS)]
     helpers = {thread.tid for thread in emulator}
     others = [t for t in rest if t.tid not in helpers]
-    strangers, orphans = _strangers(container, qemus)
+    strangers, orphans = _strangers(found, qemus)
     return Threads(
         vcpus=vcpus,
         iothreads=iothreads,
@@ -92,14 +87,14 @@ def _threads(shared: Same[Container]) -> Threads:
     )
 
 
-def _strangers(container: Container, qemus: set[int]) -> tuple[set[int], set[int]]:
+def _strangers(found: Sequence[Thread], qemus: set[int]) -> tuple[set[int], set[int]]:
     """Processes that were not started by the container's first one, and those that may be such.
 
     The parent of the first kind is outside, as is that of the first process itself, which is
     number 1 in its PID namespace; their children are of their kind. When a parent ends, its
     children become those of number 1: then only a name can tell whose they are.
     """
-    mains = {t.pid: t for t in container.threads if t.tid == t.pid}
+    mains = {t.pid: t for t in found if t.tid == t.pid}
     helpers = {pid for pid, t in mains.items() if t.name.startswith(_KERNEL_HELPERS)}
     outside = {pid for pid, t in mains.items() if t.parent is not None and t.parent not in mains}
     outside -= helpers

@@ -21,6 +21,7 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Thread
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import RUNNING
 
 
 def one_to_one(pins: Mapping[int, CpuSet], allowed: CpuSet, source: str, seen: Comparison) -> None:
@@ -42,7 +43,7 @@ def one_to_one(pins: Mapping[int, CpuSet], allowed: CpuSet, source: str, seen: C
 
 @check(
     "PIN-XML",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated_vmi,
     look="Look at <vcpu>, <vcpus> and <cputune> of the domain with virsh dumpxml.",
 )
@@ -66,7 +67,7 @@ def xml_pins_every_vcpu(snapshot: Snapshot, expectation: Expectation, seen: Comp
 
 @check(
     "PIN-LIVE",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated_vmi,
     look="Ask with virsh vcpupin, emulatorpin and iothreadinfo: somebody changed a pin, or "
     "the XML lies.",
@@ -120,7 +121,7 @@ def _same(
 
 @check(
     "PIN-THREADS",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated_vmi,
     look="Look at /proc/PID/task/*/status of QEMU on the node, and at who called "
     "sched_setaffinity or moved the thread to another cgroup.",
@@ -215,7 +216,7 @@ def refuse_swept(found: Threads, snapshot: Snapshot, expectation: Expectation) -
 
 @check(
     "PIN-CGROUP",
-    moment="running",
+    moment=RUNNING,
     applies=dedicated_vmi,
     look="Look at /proc/PID/task/TID/cgroup of the vCPU threads on the node.",
 )

@@ -6,7 +6,6 @@ Each function returns what was observed, or raises `Unobserved`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.model.cpuset import CpuSet
@@ -20,13 +19,13 @@ from conformance.model.evidence import (
     Pod,
     Snapshot,
     Thread,
+    Unlisted,
     Vmi,
 )
-from conformance.model.same import Same
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import COMPUTE
 
 CGROUPS = "/sys/fs/cgroup"
-COMPUTE = "compute"
 
 
 def silent(snapshot: Snapshot, *layers: str, default: str) -> Unobserved:
@@ -117,7 +116,8 @@ def held(snapshot: Snapshot) -> CpuSet:
     The kubelet assigns first, then moves whoever is in the way, and only then starts the
     container: until that, nobody is disturbed by who is still there.
     """
-    return _held(Same(snapshot.pods, checkpoint(snapshot)))
+    checkpoint(snapshot)
+    return snapshot.around.once(_held)
 
 
 def awaited(snapshot: Snapshot) -> CpuSet:
@@ -127,25 +127,27 @@ def awaited(snapshot: Snapshot) -> CpuSet:
     goes on to list them while the pod is there, and a real kubelet (1.36) was seen to let others
     in meanwhile: those are not among them, since nobody is disturbed by that.
     """
-    return _awaited(Same(snapshot.pods, checkpoint(snapshot))) - held(snapshot)
+    checkpoint(snapshot)
+    return snapshot.around.once(_awaited) - held(snapshot)
 
 
-@lru_cache(maxsize=8)
-def _awaited(shared: Same[tuple[Pod, ...], Checkpoint]) -> CpuSet:
-    """Put together once for all VMIs of a node."""
-    pods, state = shared.values
+def _awaited(
+    pods: tuple[Pod, ...], state: Checkpoint | None, _unlisted: tuple[Unlisted, ...]
+) -> CpuSet:
+    entries = state.entries if state else {}
     return CpuSet.union_of(
-        state.entries.get((pod.uid, each.name), CpuSet())
+        entries.get((pod.uid, each.name), CpuSet())
         for pod in pods
         for each in pod.containers
         if not (each.running or each.started or each.ended or each.restarts)
     )
 
 
-@lru_cache(maxsize=8)
-def _held(shared: Same[tuple[Pod, ...], Checkpoint]) -> CpuSet:
-    """Put together once for all VMIs of a node."""
-    pods, state = shared.values
+def _held(
+    pods: tuple[Pod, ...], state: Checkpoint | None, _unlisted: tuple[Unlisted, ...]
+) -> CpuSet:
+    if state is None:
+        return CpuSet()
     started = {
         (pod.uid, container.name)
         for pod in pods
@@ -167,14 +169,15 @@ def in_use(snapshot: Snapshot) -> Mapping[tuple[str, str], CpuSet]:
     Containers of a pod that start after an init container may have its CPUs, which the
     checkpoint goes on to list for both (kubernetes policy_static.go, cpusToReuse).
     """
-    return _in_use(Same(snapshot.pods, checkpoint(snapshot)))
+    checkpoint(snapshot)
+    return snapshot.around.once(_in_use)
 
 
-@lru_cache(maxsize=8)
 def _in_use(
-    shared: Same[tuple[Pod, ...], Checkpoint],
+    pods: tuple[Pod, ...], state: Checkpoint | None, _unlisted: tuple[Unlisted, ...]
 ) -> Mapping[tuple[str, str], CpuSet]:
-    pods, state = shared.values
+    if state is None:
+        return {}
     over = {
         (pod.uid, each.name)
         for pod in pods
@@ -318,13 +321,13 @@ def neighbours(snapshot: Snapshot) -> Residents:
 
 def residents(snapshot: Snapshot) -> Residents:
     """Every container that runs in a pod which was listed on the node."""
-    return _residents(Same(snapshot.pods))
+    return snapshot.around.once(_residents)
 
 
-@lru_cache(maxsize=8)
-def _residents(shared: Same[tuple[Pod, ...]]) -> Residents:
-    """Put together once for all VMIs of a node: most containers live in one shared pool."""
-    (pods,) = shared.values
+def _residents(
+    pods: tuple[Pod, ...], _state: Checkpoint | None, _unlisted: tuple[Unlisted, ...]
+) -> Residents:
+    """Most containers live in one shared pool."""
     found: dict[CpuSet | None, list[tuple[Pod, Container]]] = {}
     for pod in pods:
         for container in pod.containers:

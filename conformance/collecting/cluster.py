@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from clusters.contract.access import ClusterAccess
+from clusters.kit.api import Json
 from conformance.collecting import bundle
-from conformance.collecting.api import Api, Json
+from conformance.collecting.api import connect
 from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import Collector
 from conformance.model.evidence import RawSnapshot
+from conformance.model.vocabulary import EVERY_NODE, LAST_APPLIED, RUNNING
 from conformance.settling import HOUSEKEEPING, GaveUpError, Hope, NotYetError, until
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 LOOKS_APART = 5.0
 """Between two looks at what has not settled, seconds at most."""
 
@@ -38,10 +39,10 @@ def collect(
 
     What is taken for the user's manifest is what ``kubectl apply`` noted of it, else the
     VMI as it is stored. One that has just started, so that it may not have settled, is looked at
-    again. Nothing is touched: no console is opened. Raises ApiError, TransientError.
+    again. Nothing is touched: no console is opened. Raises ApiError.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    api = Api(access.kubeconfig, faults=bundle.FaultLog(directory))
+    api = connect(access.kubeconfig, faults=bundle.FaultLog(directory))
     found = api.items(f"/apis/kubevirt.io/{profile}/virtualmachineinstances")
     # One node after the other: its VMIs share what was seen of it, as long as nothing changes.
     found.sort(key=lambda vmi: str((vmi.get("status") or {}).get("nodeName")))
@@ -55,7 +56,7 @@ def collect(
             (case, f"VMI {case}, as it was found", manifest)
             for case, (_, manifest) in planned.items()
         ],
-        moments=("running", "nodes"),
+        moments=(RUNNING, EVERY_NODE),
     )
     describe(run, access, api)
     bundle.write_run(directory, run)
@@ -76,7 +77,7 @@ def collect(
             namespace: str = namespace,
             looks: list[RawSnapshot] = looks,
         ) -> None:
-            looks.append(collector.running(case, dict(manifest), namespace, "running"))
+            looks.append(collector.running(case, dict(manifest), namespace, RUNNING))
             bundle.write_snapshot(directory, looks[-1])
             if waited := settling(run, manifest, looks):
                 raise NotYetError(f"{', '.join(waited)} not settled")

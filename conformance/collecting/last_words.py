@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clusters.kit.api import Api, ApiError
 from conformance.collecting import bundle
-from conformance.collecting.api import Api, ApiError, core
-from conformance.settling import TransientError
+from conformance.collecting.api import core
 
 LINES = "200"
 """Of each container."""
@@ -27,6 +27,6 @@ def keep(api: Api, pod: Mapping[str, Any], evidence: Path, case: str) -> None:
             if "waiting" in (container.get("state") or {"waiting": {}}):
                 continue
             query = {"container": container["name"], "tailLines": LINES}
-            with contextlib.suppress(ApiError, TransientError):
+            with contextlib.suppress(ApiError):
                 text = api.text(f"{core('pods', meta['namespace'], meta['name'])}/log", **query)
                 bundle.write_log(evidence, f"{case}.{container['name']}", text)

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from clusters.contract.access import AccessError, Capability, ClusterAccess
-from conformance.collecting.api import Api
+from clusters.kit.api import Api
 from conformance.collecting.setting import read_setting
 from conformance.collecting.snapshot import utc_now
+from conformance.model.vocabulary import CAPABILITIES, DELETED, EVERY_NODE, REFUSED, RUNNING
 from conformance.settling import Deadline, GaveUpError, NotYetError, until
 from conformance.version import version
 from reports import document as report
@@ -18,11 +19,6 @@ Record = dict[str, Any]
 
 ASKED_FOR = 10.0
 """How long a cluster is asked what it can do, seconds."""
-CAPABILITIES = (
-    *("disruption", "guest-console", "hugepages", "kubelet-control", "libvirt", "node-files"),
-    *("numa", "smt", "unlabelled-node"),
-)
-"""What a cluster says of itself; see `ClusterAccess.capabilities`."""
 
 
 def record(
@@ -33,7 +29,7 @@ def record(
     matrix: str,
     cases: Iterable[tuple[str, str, Mapping[str, Any]]],
     scenarios: Sequence[str] = (),
-    moments: Sequence[str] = ("running", "refused", "deleted", "nodes"),
+    moments: Sequence[str] = (RUNNING, REFUSED, DELETED, EVERY_NODE),
     command: str = "",
     selection: report.Selection | None = None,
 ) -> Record:

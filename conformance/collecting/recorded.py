@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from conformance.collecting import foreign
 from conformance.collecting.foreign import BundleError
 from conformance.collecting.forms import FormError, structure
 from conformance.model.evidence import RawSnapshot
+from conformance.model.shared import Shared
 
 _NO_CASE = "cluster"
 _NAME = re.compile(r"(?P<case>.+)\.(?P<moment>[^.]+)\.(?P<stamp>[^.]+)\.json")
@@ -99,16 +100,16 @@ class Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
         data = foreign.parse(text, name)
         if not isinstance(data, dict):
             raise BundleError(f"{name} is no JSON object")
-        (hardware,) = self._shared("hardware", data.pop("hardware", None), name, room)
-        pods, files = self._shared("nodes", data.pop("on_node", None), name, room)
+        machine = self._shared("hardware", data.pop("hardware", None), name, room)
+        look = self._shared("nodes", data.pop("on_node", None), name, room)
         raw = structure(RawSnapshot, {**data, "hardware": {}}, name)
         if stem(raw.case) != stem(case):
             raise BundleError(f"{name} is about case {raw.case:.100}: was it renamed?")
         if not foreign.shallow(raw.manifest):
             raise BundleError(f"{name}: its manifest is nested too deeply")
-        return replace(raw, hardware=hardware, pods=pods, files=files)
+        return raw.sharing(look, machine)
 
-    def _shared(self, kind: str, digest: object, name: str, room: _Room) -> tuple[Any, ...]:
+    def _shared(self, kind: str, digest: object, name: str, room: _Room) -> Any:
         """What a snapshot shares with others of its node."""
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise BundleError(f"{name} names no file in {kind}")
@@ -120,7 +121,7 @@ class Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
         room.take(file, size)
         return part
 
-    def _read_part(self, file: str) -> tuple[int, tuple[Any, ...]]:
+    def _read_part(self, file: str) -> tuple[int, Any]:
         text = foreign.read(self._directory, file)
         part = foreign.parse(text, file)
         forms = _SHARED[file.partition("/")[0]]
@@ -131,7 +132,7 @@ class Snapshots(Mapping[str, Sequence[tuple[str, RawSnapshot]]]):
         )
         if any(len(path) > _LONGEST_PATH for path in values[-1]):
             raise BundleError(f"{file} has a path of more than {_LONGEST_PATH} characters")
-        return len(text), values
+        return len(text), Shared(*values)
 
 
 @dataclass

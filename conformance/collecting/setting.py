@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from clusters.kit.api import Api, ApiError, Json
 from conformance.collecting import api as paths
-from conformance.collecting.api import Api, ApiError, Json
-from conformance.parsing.setting import EVEN_PARITY
-from conformance.settling import TransientError
+from conformance.model.vocabulary import EVEN_PARITY
 
-KUBEVIRTS = "/apis/kubevirt.io/v1/kubevirts"
 GROUP = "/apis/kubevirt.io"
 
 
@@ -31,7 +29,7 @@ def read_setting(api: Api) -> Json:
     def read(part: str, ask: Callable[[], Any]) -> Any:
         try:
             return ask()
-        except (ApiError, TransientError) as error:
+        except ApiError as error:
             unread[part] = str(error)
         except (KeyError, TypeError, ValueError) as error:
             unread[part] = f"the API's answer is not what was expected: {error!r}"
@@ -49,7 +47,7 @@ def read_setting(api: Api) -> Json:
 
 
 def _kubevirt(api: Api) -> Json | None:
-    answer = api.find(KUBEVIRTS)
+    answer = api.find(paths.KUBEVIRTS)
     items = [] if answer is None else answer["items"]
     if len(items) != 1:
         return None

@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from clusters.contract.access import AccessError, ClusterAccess
+from clusters.kit.api import Api, ApiError, Json
+from clusters.kit.launchers import launchers
 from conformance.collecting import api as paths
-from conformance.collecting.api import Api, ApiError, Json
 from conformance.collecting.node import KUBELET, NodeReader
 from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
+from conformance.model.vocabulary import DELETED, EVERY_NODE
 from conformance.parsing.errors import ParseError
 from conformance.parsing.guest import guest
-from conformance.settling import TransientError
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ class Collector:
         return RawSnapshot(
             NODES,
             NODES,
-            "nodes",
+            EVERY_NODE,
             began,
             utc_now(),
             {},
@@ -153,7 +154,7 @@ class Collector:
         raw = RawSnapshot(
             case,
             scenario,
-            "deleted",
+            DELETED,
             began,
             began,
             manifest,
@@ -246,27 +247,7 @@ class Collector:
     ) -> Json | None:
         if _is_pod(manifest):
             return self.api.find(paths.core("pods", namespace, manifest["metadata"]["name"]))
-        return self._pod(namespace, vmi) if vmi else None
-
-    def _pod(self, namespace: str, vmi: Json) -> Json | None:
-        """The launcher pod in which the guest of this VMI runs, or is to run.
-
-        A migration makes a second one: the guest is where the VMI says, until that changes. Of
-        several the youngest that has not ended.
-        """
-        pods = self.api.items(
-            paths.core("pods", namespace),
-            labelSelector=f"kubevirt.io/created-by={vmi['metadata']['uid']}",
-        )
-        node = (vmi.get("status") or {}).get("nodeName")
-
-        def rank(pod: Json) -> tuple[bool, bool, str]:
-            alive = not pod["metadata"].get("deletionTimestamp")
-            ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-            return alive, not ended, str(pod["metadata"].get("creationTimestamp"))
-
-        there = [pod for pod in pods if node and (pod.get("spec") or {}).get("nodeName") == node]
-        return max(there or pods, key=rank, default=None)
+        return next(iter(launchers(self.api, namespace, vmi)), None) if vmi else None
 
     def _pod_by_name(self, former: Former) -> Json | None:
         pod = self.api.find(paths.core("pods", former.pod_namespace, former.pod_name))
@@ -319,7 +300,7 @@ class Collector:
             name = raw.manifest["metadata"]["name"]
             vmi = None if _is_pod(raw.manifest) else self._vmi(namespace, name)
             pod = self._own_pod(raw.manifest, namespace, vmi)
-        except (ApiError, TransientError) as error:
+        except ApiError as error:
             return f"the identity could not be read again: {error}"
         before, after = _identity(raw.vmi, raw.pod), _identity(vmi, pod)
         changed = [
@@ -404,7 +385,7 @@ class _Layers:
     def read(self, layer: str, call: Callable[[], T]) -> T | None:
         try:
             return call()
-        except (AccessError, ApiError, TransientError) as error:
+        except AccessError as error:
             self.missing(layer, str(error))
         except Exception as error:
             # What the harness does not understand of one layer costs that layer, and not the run.

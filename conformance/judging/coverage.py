@@ -20,11 +20,12 @@ from conformance.judging.terms import Lack, Terms
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import NAMES, matrix
 from conformance.matrix.scenarios import SCENARIOS, scenarios
+from conformance.model.vocabulary import DISRUPTION
 from conformance.requirements.catalogue import Requirement
 from reports.document import Finding, Selection, Standing, Verdict
 from reports.wording import shortened
 
-LEAVE = frozenset({"disruption"})
+LEAVE = frozenset({DISRUPTION})
 """Capabilities that a user gives: without them a scenario that applies was not asked for."""
 _REASON = 240
 """Characters of a reason; the findings have it in full."""

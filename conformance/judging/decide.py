@@ -16,6 +16,7 @@ from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
+from conformance.model.vocabulary import ABORTED, EVERY_NODE, RUNNING
 from conformance.requirements.catalogue import Requirement
 
 _DECISIVE_FIRST = (
@@ -28,9 +29,6 @@ _DECISIVE_FIRST = (
 )
 """Of several snapshots of one moment: a violation in any counts, an observation in any is one."""
 
-_ABORTED = "aborted"
-"""The moment of a VMI that a scenario deletes before it runs."""
-
 
 def judge_story(terms: Terms, story: Story) -> Iterator[Finding]:
     """Everything that a scenario shows: its own requirements, then those of any VMI.
@@ -42,7 +40,7 @@ def judge_story(terms: Terms, story: Story) -> Iterator[Finding]:
     for (moment, _subject), taken in _running(story).items():
         expectation = terms.expect(taken[0].manifest)
         for requirement, check in terms.applicable(expectation):
-            if check.moment == "running":
+            if check.moment == RUNNING:
                 finding = decide(terms, requirement, check, taken, expectation)[1]
                 yield replace(finding, case=story.scenario, moment=moment)
     yield from _hanging(terms, story)
@@ -63,7 +61,7 @@ def _hanging(terms: Terms, story: Story) -> Iterator[Finding]:
 
 def _on_its_way(snapshot: Snapshot) -> bool:
     found = snapshot.vmi
-    if found is None or found.deleting or snapshot.moment == _ABORTED:
+    if found is None or found.deleting or snapshot.moment == ABORTED:
         return False
     return found.phase != "Running" and not waits_for_room(snapshot)
 
@@ -210,7 +208,7 @@ def judge_nodes(terms: Terms, taken: Sequence[Snapshot]) -> Iterator[tuple[int, 
         if check.nodes:
             if not by_node:
                 nothing = "no node was looked at by itself"
-                yield 0, Finding(requirement.id, Verdict.NOT_OBSERVED, nothing, moment="nodes")
+                yield 0, Finding(requirement.id, Verdict.NOT_OBSERVED, nothing, moment=EVERY_NODE)
             for places in by_node.values():
                 looks = [taken[place] for place in places]
                 index, finding = decide(terms, requirement, check, looks, expectation)

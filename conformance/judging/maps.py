@@ -10,9 +10,9 @@ from functools import lru_cache
 from conformance.model.evidence import Checkpoint, Node, Snapshot
 from conformance.model.same import Same
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import COMPUTE, RUNNING, VM_NAME
 from reports import document as report
 
-COMPUTE = "compute"
 ROOM = 50_000
 """pCPUs on all maps of a report: two thousand VMIs on small nodes, two hundred on large ones."""
 
@@ -37,7 +37,7 @@ class Maps:
         if node is None or node.topology is None:
             return
         self._nodes.setdefault(node.name, node)
-        if snapshot.moment != "running" or node.checkpoint is None:
+        if snapshot.moment != RUNNING or node.checkpoint is None:
             return
         self._seen[node.name] += 1
         kept = self._mattering if matters else self._others
@@ -130,7 +130,7 @@ def _owners(snapshot: Snapshot, node: Node, checkpoint: Checkpoint) -> Iterator[
     for cpu in sorted(checkpoint.default):
         kind = report.OwnerKind.RESERVED if cpu in reserved else report.OwnerKind.SHARED
         yield report.Owner(cpu, kind)
-    names = {pod.uid: pod.labels.get("vm.kubevirt.io/name", pod.name) for pod in snapshot.pods}
+    names = {pod.uid: pod.labels.get(VM_NAME, pod.name) for pod in snapshot.pods}
     own = snapshot.pod.uid if snapshot.pod else ""
     for (uid, container), cpus in sorted(checkpoint.entries.items()):
         name = names.get(uid, uid)

@@ -1,6 +1,8 @@
 """From the recorded evidence of a run to its report document.
 
 What a run showed at its end, the same evidence shows on any other machine later.
+
+Longer than 400 lines: half of it copies what was judged into the document's own types.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
+from conformance.model.vocabulary import EVERY_NODE
 from conformance.version import version
 from reports import document as report
 
@@ -193,7 +196,7 @@ def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterat
             broke.append(_broke(name, error))
             judged = _Judged(name, scenario.title, {}, {"story": scenario.story}, (), (), name)
         yield judged
-    if "nodes" in terms.moments:
+    if EVERY_NODE in terms.moments:
         try:
             yield _judge_nodes(terms, bundle.snapshots.get(NODES, ()))
         except Exception as error:

@@ -14,11 +14,11 @@ from conformance.matrix.oracle import expect
 from conformance.model.expectation import Expectation
 from conformance.model.release import Release
 from conformance.model.setting import UNKNOWN, Setting
+from conformance.model.vocabulary import DELETED, NUMA, OFFERED, REFUSED, RUNNING, SMT
 from conformance.parsing.setting import setting
 from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 
-_OFFERED = frozenset({"disruption", "hugepages", "kubelet-control", "unlabelled-node"})
-EXCUSES = frozenset({"smt", "numa"}) | _OFFERED
+EXCUSES = frozenset({SMT, NUMA}) | OFFERED
 """What a cluster need not have: hardware, pages that are set apart, a second kind of node, leave
 to disturb it. What we cannot look at is no excuse: that must be observed."""
 _NOT_OFFERED = (False, "this kind of cluster does not offer it")
@@ -60,7 +60,7 @@ class Terms:
 
     profile: str
     capabilities: Mapping[str, tuple[bool | None, str]]
-    moments: frozenset[str] = frozenset({"running", "refused", "deleted"})
+    moments: frozenset[str] = frozenset({RUNNING, REFUSED, DELETED})
     setting: Setting = UNKNOWN
 
     def expect(
@@ -128,7 +128,7 @@ class Terms:
     def lacking(self, needs: Iterable[str]) -> Lack | None:
         """The first needed capability that the cluster does not have, or may not have."""
         for name in needs:
-            default = _NOT_OFFERED if name in _OFFERED else (True, "")
+            default = _NOT_OFFERED if name in OFFERED else (True, "")
             available, reason = self.capabilities.get(name, default)
             if not available:
                 known = available is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 from conformance.matrix.covering import Constraint, Row
 from conformance.matrix.manifests import SMALL_MEMORY, Wish
+from conformance.model.vocabulary import V1ALPHA2
 
 MOST_VCPUS = 8
 
@@ -81,7 +82,7 @@ def axes(profile: str, breadth: Breadth, cpus: int) -> Mapping[str, Sequence[obj
         return [count for count in counts if count <= _room(cpus)]
 
     common: dict[str, Sequence[object]] = {"sidecars": list(_SIDECARS), "memory": list(_MEMORY)}
-    if profile == "v1alpha2":
+    if profile == V1ALPHA2:
         sources = [source for source in _SOURCES if source != "both"]
         return {"cores": fitting(breadth.cores_alone), "source": sources, **common}
     return {
@@ -103,7 +104,7 @@ def constraints(profile: str, cpus: int) -> Sequence[Constraint]:
         cpus: exclusive CPUs of the node.
     """
     room = _room(cpus)
-    if profile == "v1alpha2":
+    if profile == V1ALPHA2:
         return (Constraint(("cores",), lambda row: _vcpus(row) <= min(room, MOST_VCPUS)),)
     topology = ("sockets", "cores", "threads")
     return (

@@ -10,6 +10,7 @@ from typing import Any
 from conformance.matrix.manifests import Images, Wish, vmi
 from conformance.matrix.oracle import expect
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import V1
 
 NAME_LENGTH = 40
 """Longest name of a VMI: its launcher pod's name is longer and must fit 63 characters."""
@@ -44,7 +45,7 @@ class Case:
 
 
 def case(
-    id: str, title: str, wish: Wish, *, profile: str = "v1", images: Images | None = None
+    id: str, title: str, wish: Wish, *, profile: str = V1, images: Images | None = None
 ) -> Case:
     """The case of a wish."""
     return of_manifest(id, title, vmi(vmi_name(id), wish, profile=profile, images=images), profile)

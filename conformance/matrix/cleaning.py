@@ -8,45 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from conformance.model.vocabulary import RESTRICTED_LABELS, WRITTEN_ANNOTATIONS
+
 KEPT_METADATA = frozenset({"name", "generateName", "labels", "annotations"})
 """Everything else in ``metadata`` is the server's, the controllers', or about a namespace that
 is not the run's; a finalizer of others would keep the object for ever."""
-
-_ANNOTATIONS = frozenset(
-    {
-        "kubectl.kubernetes.io/last-applied-configuration",
-        "kubevirt.io/latest-observed-api-version",
-        "kubevirt.io/storage-observed-api-version",
-        "kubevirt.io/vm-generation",
-        "kubevirt.io/nonroot",
-        "kubevirt.io/launcher-image-version",
-        "kubevirt.io/install-strategy-version",
-        "kubevirt.io/cluster-instancetype-name",
-        "kubevirt.io/instancetype-name",
-        "kubevirt.io/cluster-preference-name",
-        "kubevirt.io/preference-name",
-        "kubevirt.io/migrationTransportUnix",
-        "deployment.kubernetes.io/revision",
-        "pv.kubernetes.io/bind-completed",
-        "pv.kubernetes.io/bound-by-controller",
-        "volume.beta.kubernetes.io/storage-provisioner",
-        "volume.kubernetes.io/storage-provisioner",
-        "volume.kubernetes.io/selected-node",
-    }
-)
-_LABELS = frozenset(
-    {
-        # vmi-create-admitter.go, restrictedVmiLabels: virt-api refuses them from users.
-        "kubevirt.io/created-by",
-        "kubevirt.io/migrationJobUID",
-        "kubevirt.io/nodeName",
-        "kubevirt.io/migrationTargetNodeName",
-        "kubevirt.io/schedulable",
-        "kubevirt.io/install-strategy",
-        "kubevirt.io/outdatedLauncherImage",
-        "kubevirt.io/vmpool",
-    }
-)
 
 
 def was_stored(manifest: Mapping[str, Any]) -> bool:
@@ -67,7 +33,7 @@ def cleaned(manifest: Mapping[str, Any]) -> dict[str, Any]:
     metadata = manifest.get("metadata")
     if isinstance(metadata, Mapping):
         kept = {key: value for key, value in metadata.items() if key in KEPT_METADATA}
-        for key, of_server in (("annotations", _ANNOTATIONS), ("labels", _LABELS)):
+        for key, of_server in (("annotations", WRITTEN_ANNOTATIONS), ("labels", RESTRICTED_LABELS)):
             if isinstance(kept.get(key), Mapping):
                 kept[key] = {k: v for k, v in kept[key].items() if k not in of_server}
         clean["metadata"] = {key: value for key, value in kept.items() if value not in ({}, None)}

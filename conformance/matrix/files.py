@@ -22,6 +22,7 @@ from conformance.matrix.documents import (
     shown,
 )
 from conformance.matrix.fields import unknown_fields
+from conformance.model.vocabulary import V1
 
 Json = dict[str, Any]
 
@@ -76,12 +77,12 @@ class _Item:
     namespace: str
 
 
-def cases_of(text: str, source: str, profile: str = "v1") -> tuple[Case, ...]:
+def cases_of(text: str, source: str, profile: str = V1) -> tuple[Case, ...]:
     """The cases of a text. Raises MatrixFileError; see `user_file`."""
     return user_file([(source, text)], profile).cases
 
 
-def user_file(texts: Iterable[tuple[str, str]], profile: str = "v1") -> UserFile:
+def user_file(texts: Iterable[tuple[str, str]], profile: str = V1) -> UserFile:
     """What texts of YAML or JSON documents hold, together.
 
     Namespaces are dropped, since a run has its own; so is what only a server writes. An object

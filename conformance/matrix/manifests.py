@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.matrix.reading import EVEN_PARITY, HOOK_SIDECARS
+from conformance.model.vocabulary import EVEN_PARITY, HOOK_SIDECARS, V1
 
 SMALL_MEMORY = "96Mi"
 """What the guest gets where a case is not about memory; it needs no more."""
@@ -84,7 +84,7 @@ class Wish:
 
 
 def vmi(
-    name: str, wish: Wish, *, profile: str = "v1", images: Images | None = None
+    name: str, wish: Wish, *, profile: str = V1, images: Images | None = None
 ) -> dict[str, Any]:
     """The manifest of a VMI, without a namespace.
 

@@ -12,6 +12,7 @@ from conformance.matrix.mapped import MAPPED
 from conformance.matrix.pods import PODS, pod
 from conformance.matrix.smoke import smoke
 from conformance.matrix.violations import paired, single
+from conformance.model.vocabulary import V1
 
 NAMES = ("smoke", "standard", "full", "pods", "scenarios")
 
@@ -21,7 +22,7 @@ DEFAULT_CPUS = 10
 
 @lru_cache(maxsize=8)
 def matrix(
-    name: str, profile: str = "v1", images: Images | None = None, *, cpus: int = DEFAULT_CPUS
+    name: str, profile: str = V1, images: Images | None = None, *, cpus: int = DEFAULT_CPUS
 ) -> tuple[Case, ...]:
     """The cases of a matrix, the same in the same order every time; admitted ones first.
 

@@ -16,11 +16,12 @@ from conformance.matrix import asked, owners
 from conformance.matrix.conditions import conditions, others
 from conformance.matrix.pods import expect_pod
 from conformance.matrix.reading import SCHEMA, STAGES, STORED, Placement, read_placement
-from conformance.matrix.rules import GENERATIONS, rules
+from conformance.matrix.rules import rules
 from conformance.model.evidence import Resources
 from conformance.model.expectation import Expectation, Refusal, Sidecar
 from conformance.model.fields import MACHINE, NUMA_PASSTHROUGH
 from conformance.model.setting import UNKNOWN, Setting
+from conformance.model.vocabulary import HUGEPAGES, PROFILES, V1, V1ALPHA2
 
 SIDECAR_CPU_MILLI = 200
 SIDECAR_MEMORY_BYTES = 64_000_000
@@ -29,7 +30,7 @@ SIDECAR_MEMORY_BYTES = 64_000_000
 
 def expect(
     manifest: Mapping[str, Any],
-    profile: str = "v1",
+    profile: str = V1,
     setting: Setting = UNKNOWN,
     beside: Iterable[Mapping[str, Any]] = (),
 ) -> Expectation:
@@ -50,8 +51,8 @@ def expect(
     Raises:
         ValueError: the profile does not exist.
     """
-    if profile not in GENERATIONS:
-        raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(GENERATIONS)}")
+    if profile not in PROFILES:
+        raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(PROFILES)}")
     if manifest.get("kind") == "Pod":
         return expect_pod(manifest)
     if owners.is_owner(manifest):
@@ -64,7 +65,7 @@ def expect(
     vmi = read_placement(manifest, profile)
     vmi = replace(vmi, on=conditions(setting, vmi.architecture))
     refusal, doubts = _refusal(vmi, profile), dict[str, str]()
-    if profile != "v1alpha2":
+    if profile != V1ALPHA2:
         refusal, doubts = _doubted(vmi, profile, setting, refusal)
     unsupported = _unsupported(profile, setting)
     if refusal is not None:
@@ -149,10 +150,10 @@ def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
         compute_cpus=vcpus + supplemental + emulator if vmi.dedicated else 0,
         sidecars=sidecars,
         numa_passthrough=vmi.numa_passthrough,
-        needs=("hugepages",) if vmi.hugepages else (),
+        needs=(HUGEPAGES,) if vmi.hugepages else (),
         unsupported=editions.lacking(_features(vmi), setting.kubevirt_release, setting.gates),
         labels=editions.labels(setting.kubevirt_release, profile),
-        doubts={} if setting.configured or profile == "v1alpha2" else _doubts(setting),
+        doubts={} if setting.configured or profile == V1ALPHA2 else _doubts(setting),
         notes=notes,
     )
 
@@ -223,7 +224,7 @@ def _sidecars(vmi: Placement, profile: str, setting: Setting) -> tuple[Sidecar, 
     )
     open_ = (None, None)
     hooks = default if vmi.dedicated else open_
-    disks = default if vmi.dedicated and profile == "v1alpha2" else open_
+    disks = default if vmi.dedicated and profile == V1ALPHA2 else open_
     return (
         *(Sidecar(f"hook-sidecar-{index}", *hooks) for index in range(vmi.hook_sidecars or 0)),
         *(Sidecar(f"volume{name}", *disks) for name in vmi.container_disks),

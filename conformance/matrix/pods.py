@@ -14,8 +14,8 @@ from typing import Any
 from conformance.matrix.manifests import Images
 from conformance.matrix.quantity import parse_quantity
 from conformance.model.expectation import Expectation, Sidecar
+from conformance.model.vocabulary import COMPUTE, HOSTNAME
 
-COMPUTE = "compute"
 MEMORY = "32Mi"
 STAY = ("sh", "-c", "trap 'exit 1' TERM; sleep 2147483647 & wait")
 """Stays until it gets SIGTERM, then fails: as process 1 it would ignore it otherwise."""
@@ -66,7 +66,7 @@ def pod(
         ],
     }
     if node:
-        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+        spec["nodeSelector"] = {HOSTNAME: node}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 

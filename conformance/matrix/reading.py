@@ -16,6 +16,7 @@ from typing import Any
 from conformance.matrix.conditions import CURRENT, Conditions
 from conformance.matrix.quantity import LARGEST, MalformedQuantity, parse_quantity
 from conformance.model.fields import LIMITS_CPU, REQUESTS_CPU
+from conformance.model.vocabulary import EVEN_PARITY, HOOK_SIDECARS, V1, V1ALPHA2
 
 INT32_MAX = 2**31 - 1
 """The largest number of CPUs that the CRD of VMIs can hold: integers of format int32."""
@@ -33,12 +34,6 @@ STORED = "stored"
 """A number that only the schema of what is stored cannot hold."""
 STAGES = (SCHEMA, DECODING, STORED)
 """In which the API refuses values; the first that objects answers."""
-
-EVEN_PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
-"""Annotation that asks for an even number of CPUs when the emulator thread is isolated."""
-
-HOOK_SIDECARS = "hooks.kubevirt.io/hookSidecars"
-"""Annotation that lists the hook sidecars as JSON."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +167,7 @@ class Placement:
 
 
 def read_placement(
-    manifest: Mapping[str, Any], profile: str = "v1", on: Conditions | None = None
+    manifest: Mapping[str, Any], profile: str = V1, on: Conditions | None = None
 ) -> Placement:
     """Reads a VMI manifest; never raises, whatever its values are.
 
@@ -182,7 +177,7 @@ def read_placement(
     placement = _counted(_Reader().placement(manifest))
     if on is not None:
         placement = replace(placement, on=on)
-    if profile != "v1alpha2":
+    if profile != V1ALPHA2:
         return placement
     return replace(placement, sockets=None, threads=None, max_sockets=None, isolate_emulator=False)
 

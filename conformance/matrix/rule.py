@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conformance.matrix.reading import Placement
-
-GENERATIONS = ("v1", "v1alpha2")
-"""The profiles: one for each document."""
+from conformance.model.vocabulary import PROFILES
 
 Fields = tuple[str, ...]
 Violated = Callable[[Placement], bool | Fields]
@@ -53,7 +51,7 @@ def rule(
     id: str,
     *fields: str,
     source: str,
-    profiles: tuple[str, ...] = GENERATIONS,
+    profiles: tuple[str, ...] = PROFILES,
 ) -> Callable[[Violated], Violated]:
     """Registers the decorated function as a rule; its docstring is the title."""
 

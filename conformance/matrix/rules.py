@@ -13,10 +13,9 @@ from fractions import Fraction
 from conformance.matrix import memory_rules as _memory  # noqa: F401 - registers them
 from conformance.matrix.quantity import is_whole
 from conformance.matrix.reading import INT32_MAX, Placement
-from conformance.matrix.rule import GENERATIONS, Fields, Rule, registered, rule
+from conformance.matrix.rule import Fields, Rule, registered, rule
 from conformance.model import fields as f
-
-__all__ = ["GENERATIONS", "rules"]
+from conformance.model.vocabulary import V1ALPHA2
 
 IOTHREADS_POLICIES = ("shared", "auto", "supplementalPool")
 FEATURE_POLICIES = ("", "force", "require", "optional", "disable", "forbid")
@@ -122,7 +121,7 @@ def topology_agrees_with_resources(vmi: Placement) -> bool:
     "topology-or-resources",
     f.DEDICATED,
     source="EN-REQ-5, EN-REQ-7",
-    profiles=("v1alpha2",),
+    profiles=(V1ALPHA2,),
 )
 def topology_or_resources(vmi: Placement) -> bool:
     """Cores and CPU resources are both given.
@@ -187,7 +186,7 @@ for _name, _path in (
     "vcpus-given",
     f.DEDICATED,
     source="EN-REQ-4, EN-REQ-7: the number is expressed by cores, requests or limits",
-    profiles=("v1alpha2",),
+    profiles=(V1ALPHA2,),
 )
 def vcpus_given(vmi: Placement) -> bool:
     """Dedicated CPUs are asked for without a number."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-BOTH = ("v1", "v1alpha2")
+from conformance.model.vocabulary import DISRUPTION, KUBELET_CONTROL, PROFILES, UNLABELLED_NODE, V1
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scenario:
     title: str
     story: str
     needs: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = BOTH
+    profiles: tuple[str, ...] = PROFILES
     left_out: str = ""
     pods: bool = False
 
@@ -68,13 +68,13 @@ SCENARIOS: Mapping[str, Scenario] = {
             "kubelet-restart",
             "A kubelet restart changes nothing",
             "A dedicated and a shared VMI run; the kubelet of their node is restarted.",
-            needs=("kubelet-control",),
+            needs=(KUBELET_CONTROL,),
         ),
         Scenario(
             "kubelet-restart-pods",
             "A kubelet restart changes nothing for plain pods",
             "A pod with exclusive CPUs and one without run; the kubelet is restarted.",
-            needs=("kubelet-control",),
+            needs=(KUBELET_CONTROL,),
             pods=True,
             left_out="kubelet-restart shows the same of a VMI",
         ),
@@ -83,7 +83,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "A VMI waits for CPUs and starts when they are free",
             "Pods fill every node but for one VMI, which starts; a second one has to wait until "
             "the first is deleted.",
-            needs=("disruption",),
+            needs=(DISRUPTION,),
             left_out="the second VMI boots when the first has gone",
         ),
         Scenario(
@@ -91,7 +91,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "A sidecar's CPU decides whether a VMI fits",
             "A VMI with a hook sidecar runs, to see what it costs. Then pods leave a thousandth "
             "of a CPU less than that, and it has to wait; then exactly that, and it starts.",
-            needs=("disruption",),
+            needs=(DISRUPTION,),
             left_out="two VMIs boot, one after the other",
         ),
         Scenario(
@@ -99,7 +99,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "A node whose CPU manager stops loses its label and takes no dedicated VMI",
             "The policy of a node becomes none: its label is withdrawn, and a VMI for that node "
             "waits. The policy becomes static again: the label is back, and the VMI starts.",
-            needs=("kubelet-control",),
+            needs=(KUBELET_CONTROL,),
             left_out="the label follows virt-handler's heartbeat, a minute or two later, twice",
         ),
         Scenario(
@@ -107,14 +107,14 @@ SCENARIOS: Mapping[str, Scenario] = {
             "With the identification off, labels are the administrator's",
             "The gate CPUManager is turned off and the labels are taken from every node; an "
             "administrator labels a node, and a VMI starts there. The gate is turned on again.",
-            needs=("disruption",),
+            needs=(DISRUPTION,),
             left_out="labels follow virt-handler's heartbeat, a minute or two later, twice",
         ),
         Scenario(
             "labelled-only",
             "A dedicated VMI rather waits than run on an unlabelled node",
             "Pods fill every labelled node; a VMI waits although an unlabelled node has room.",
-            needs=("disruption", "unlabelled-node"),
+            needs=(DISRUPTION, UNLABELLED_NODE),
             left_out="it takes a second node, which the smoke matrix does not ask for",
         ),
         Scenario(
@@ -122,8 +122,8 @@ SCENARIOS: Mapping[str, Scenario] = {
             "Hook sidecars need their gate",
             "The gate Sidecar is turned off, and a VMI with a hook sidecar is created; then it is "
             "turned on, and another one is.",
-            needs=("disruption",),
-            profiles=("v1",),
+            needs=(DISRUPTION,),
+            profiles=(V1,),
             left_out="virt-api and virt-controller take the gate over in their own time, twice",
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from conformance.matrix.cases import Case, case
 from conformance.matrix.manifests import SMALL_MEMORY, Images, Wish
 from conformance.matrix.mapped import EXAMPLE
+from conformance.model.vocabulary import V1
 
 _COMMON: tuple[tuple[str, str, Wish], ...] = (
     ("cores-2", "two vCPUs by cores", Wish(cores=2)),
@@ -69,7 +70,7 @@ _V1ALPHA2: tuple[tuple[str, str, Wish], ...] = (
 )
 
 
-def smoke(profile: str = "v1", images: Images | None = None) -> tuple[Case, ...]:
+def smoke(profile: str = V1, images: Images | None = None) -> tuple[Case, ...]:
     """The cases of one profile, admitted ones first."""
     # What needs nearly all of the node comes last: it would wait for the others meanwhile.
     wishes = (*_V1, *_COMMON, EXAMPLE) if profile == "v1" else _V1ALPHA2 + _COMMON

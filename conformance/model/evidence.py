@@ -4,19 +4,25 @@ A `RawSnapshot` is what collectors record and what the evidence bundle holds: AP
 texts of files, libvirt's answers. `conformance.parsing.assemble` turns it into a
 `Snapshot`, the only thing that checks see. What could not be observed is absent (None or
 empty) in the snapshot, with its reason in `not_observed`: absence never passes.
+
+Longer than 400 lines: a dictionary of facts, which is looked up and holds no logic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 from conformance.editions import Labels
 from conformance.model.cpuset import CpuSet
+from conformance.model.shared import Shared
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import COMPUTE
 
+T = TypeVar("T")
 Json = Mapping[str, Any]
 
 
@@ -111,6 +117,36 @@ class RawSnapshot:
     given_back: tuple[str, ...] = ()
     gone: str = ""
     lost: str | None = None
+
+    @cached_property
+    def look(self) -> Shared[tuple[Json, ...], Mapping[str, str]]:
+        """`pods` and `files`: one look at the node, which other snapshots may share."""
+        return Shared(self.pods, self.files)
+
+    @cached_property
+    def machine(self) -> Shared[Mapping[str, str]]:
+        """`hardware`, which other snapshots may share."""
+        return Shared(self.hardware)
+
+    def sharing(
+        self, look: Shared[tuple[Json, ...], Mapping[str, str]], machine: Shared[Mapping[str, str]]
+    ) -> RawSnapshot:
+        """This snapshot with what others have in common with it."""
+        (pods, files), (hardware,) = look.values, machine.values
+        found = replace(self, pods=pods, files=files, hardware=hardware)
+        vars(found).update(look=look, machine=machine)
+        return found
+
+    def once(self, make: Callable[[RawSnapshot], T]) -> T:
+        """What `make`, a pure function, makes of it; made when it is first asked for."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
+
+    @cached_property
+    def _made(self) -> dict[Callable[[RawSnapshot], Any], Any]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -271,7 +307,7 @@ class Pod:
     @property
     def compute(self) -> Container | None:
         """The container in which the launcher runs the guest."""
-        return self.container("compute")
+        return self.container(COMPUTE)
 
     @property
     def cpu_milli(self) -> int:
@@ -480,6 +516,11 @@ class Vmi:
     reached: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
+Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]
+"""Pods of a node, its checkpoint and what else runs below kubepods: the same for every snapshot
+of one look at it."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Facts about one workload at one moment; see RawSnapshot for what is raw in it.
@@ -520,6 +561,22 @@ class Snapshot:
     given_back: tuple[str, ...] = ()
     gone: str = ""
     moved: str = ""
+
+    @cached_property
+    def around(self) -> Around:
+        """Everybody on the node at that moment, with what checks make of them all."""
+        return Shared(self.pods, self.node.checkpoint if self.node else None, self.unlisted)
+
+    @cached_property
+    def inside(self) -> Shared[Container | None]:
+        """The compute container, with what checks make of it."""
+        return Shared(self.pod.compute if self.pod else None)
+
+    def sharing(self, around: Around) -> Snapshot:
+        """This snapshot, if that is all that is around it, with what others make of that too."""
+        if [*map(id, around.values)] == [*map(id, self.around.values)]:
+            vars(self)["around"] = around
+        return self
 
     @property
     def subject(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 
 from conformance.model.defect import defect
 from conformance.model.evidence import (
+    Around,
     Checkpoint,
     Domain,
     Guest,
@@ -21,7 +22,7 @@ from conformance.model.evidence import (
     Thread,
     Unlisted,
 )
-from conformance.model.same import Same
+from conformance.model.shared import Shared
 from conformance.model.topology import Topology
 from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes
 from conformance.parsing.layers import Layers
@@ -64,7 +65,7 @@ def assemble(raw: RawSnapshot) -> Snapshot:
 
 def _assemble(raw: RawSnapshot) -> Snapshot:
     layers = Layers(raw.not_observed)
-    on_node = _on_node(Same(raw.pods, raw.files))
+    on_node = raw.look.once(_on_node)
     pod = layers.read("pod", lambda: _own_pod(raw, on_node))
     pods = _pods(raw, pod, on_node, layers)
     if pod is not None:
@@ -99,7 +100,7 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         given_back=raw.given_back,
         gone=raw.gone,
         moved="" if _runs(raw) else last_movement(raw),
-    )
+    ).sharing(on_node.around)
 
 
 def _runs(raw: RawSnapshot) -> bool:
@@ -116,6 +117,8 @@ class _OnNode:
         unlisted: of them those that belong to no pod of the list.
         listed: each pod of the list, complete; None for one that could not be parsed.
         pods: each of them once.
+        checkpoint: the kubelet's, where there is one and it could be parsed; unparsed: why not.
+        around: what checks make of them all.
         not_observed: reason by layer for what of them could not be parsed.
         checkpoints, configurations: paths of the kubelet's files; of its running
             configuration where the API shows it.
@@ -126,20 +129,17 @@ class _OnNode:
     unlisted: tuple[Unlisted, ...]
     listed: tuple[Pod | None, ...]
     pods: tuple[Pod, ...]
+    checkpoint: Checkpoint | None
+    unparsed: Mapping[str, str]
+    around: Around
     not_observed: Mapping[str, str]
     checkpoints: tuple[str, ...]
     configurations: tuple[str, ...]
     host: tuple[Thread, ...] | None
 
 
-@lru_cache(maxsize=8)
-def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
-    """Parsed once for the same pods and files: a full node is far larger than what is a VMI's own.
-
-    Args:
-        shared: `RawSnapshot.pods` and `RawSnapshot.files`, which must not change.
-    """
-    objects, files = shared.values
+def _on_node(objects: tuple[Json, ...], files: Mapping[str, str]) -> _OnNode:
+    """Of `RawSnapshot.look`, once for everybody who was looked at then."""
     layers, residents = Layers({}), Residents(files)
     listed = tuple(
         _complete(pod, residents, layers) if pod is not None else None
@@ -154,13 +154,20 @@ def _on_node(shared: Same[tuple[Json, ...], Mapping[str, str]]) -> _OnNode:
         path for path in kubelets if path.endswith(CONFIG)
     ]
     ids = {each.id for pod in pods.values() for each in pod.containers if each.id}
+    there, unlisted = tuple(pods.values()), residents.unlisted(ids, layers)
+    checkpoints = tuple(path for path in kubelets if path.endswith("/" + CHECKPOINT))
+    own = Layers({})
+    state = own.read("checkpoint", lambda: _state(files, checkpoints, there))
     return _OnNode(
         residents,
-        residents.unlisted(ids, layers),
+        unlisted,
         listed,
-        tuple(pods.values()),
+        there,
+        state,
+        own.not_observed,
+        Shared(there, state, unlisted),
         layers.not_observed,
-        tuple(path for path in kubelets if path.endswith("/" + CHECKPOINT)),
+        checkpoints,
         tuple(configurations),
         layers.read("host", residents.host),
     )
@@ -220,7 +227,7 @@ def _topology(raw: RawSnapshot, layers: Layers) -> Topology | None:
     if not raw.hardware:
         layers.not_observed.setdefault("topology", _why(raw, "/sys/devices/system/cpu"))
         return None
-    return layers.read("topology", lambda: topology(raw.hardware))
+    return layers.read("topology", lambda: raw.machine.once(topology))
 
 
 def _checkpoint(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Checkpoint | None:
@@ -229,13 +236,19 @@ def _checkpoint(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Checkpoin
         why = f"{len(paths)} checkpoints were read: {', '.join(paths)}" if paths else ""
         layers.not_observed.setdefault("checkpoint", why or _why(raw, CHECKPOINT))
         return None
-    found = layers.read("checkpoint", lambda: kubelet.checkpoint(raw.files[paths[0]], paths[0]))
-    return None if found is None else _by_api_uid(found, on_node)
+    for layer, unparsed in on_node.unparsed.items():
+        layers.not_observed.setdefault(layer, unparsed)
+    return on_node.checkpoint
 
 
-def _by_api_uid(state: Checkpoint, on_node: _OnNode) -> Checkpoint:
-    """A static pod has one UID in the API and another one on its node."""
-    names = {pod.static_uid: pod.uid for pod in on_node.pods if pod.static_uid}
+def _state(
+    files: Mapping[str, str], paths: tuple[str, ...], pods: Iterable[Pod]
+) -> Checkpoint | None:
+    """The only checkpoint. A static pod has one UID in the API and another one on its node."""
+    if len(paths) != 1:
+        return None
+    state = kubelet.checkpoint(files[paths[0]], paths[0])
+    names = {pod.static_uid: pod.uid for pod in pods if pod.static_uid}
     if not names.keys() & {*(uid for uid, _name in state.entries), *state.pods}:
         return state
     return replace(

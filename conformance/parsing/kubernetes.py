@@ -8,12 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from conformance.model.evidence import Container, Json, Pod, Rejection, Resources, Vmi
+from conformance.model.vocabulary import CONFIG_HASH, LAST_HEARTBEAT
 from conformance.parsing.errors import ParseError
 from conformance.parsing.moments import moment
 from conformance.parsing.quantity import milli, whole
 
-HEARTBEAT = "kubevirt.io/heartbeat"
-"""Annotation of a node (kubevirt api/core/v1/types.go, VirtHandlerHeartbeat)."""
 _RESIZES = ("PodResizePending", "PodResizeInProgress")
 _KINDS = (("initContainers", "init"), ("containers", "container"))
 _EPHEMERAL = (("ephemeralContainers", "ephemeral"),)
@@ -82,7 +81,7 @@ def static_uid(metadata: Json) -> str | None:
 
     Source: kubernetes pkg/kubelet/types, ConfigHashAnnotationKey.
     """
-    value = (metadata.get("annotations") or {}).get("kubernetes.io/config.hash")
+    value = (metadata.get("annotations") or {}).get(CONFIG_HASH)
     return str(value) if value else None
 
 
@@ -184,7 +183,7 @@ def node(obj: Json) -> NodeObject:
         allocatable_cpu_milli=None if cpu is None else milli(cpu, f"{source} allocatable.cpu"),
         capacity_cpu_milli=None if all_cpu is None else milli(all_cpu, f"{source} capacity.cpu"),
         kubelet_version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
-        heartbeat=moment((meta.get("annotations") or {}).get(HEARTBEAT)),
+        heartbeat=moment((meta.get("annotations") or {}).get(LAST_HEARTBEAT)),
         ready=ready.get("status"),
         ready_since=moment(ready.get("lastTransitionTime")),
     )

@@ -11,10 +11,10 @@ from typing import Any
 
 from conformance.model.evidence import Json, Resources
 from conformance.model.setting import UNKNOWN, Setting, Software
+from conformance.model.vocabulary import EVEN_PARITY
 from conformance.parsing.errors import ParseError
 from conformance.parsing.quantity import milli, whole
 
-EVEN_PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
 _ALIGN_CPUS = "AlignCPUs"
 
 

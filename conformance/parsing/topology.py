@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 
 from conformance.model.cpuset import CpuSet
-from conformance.model.same import Same
 from conformance.model.topology import Cpu, Topology
 from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
@@ -22,9 +20,7 @@ _NODE_CPULIST = re.compile(rf"{NODE}/node(\d+)/cpulist")
 
 
 def topology(files: Mapping[str, str]) -> Topology:
-    """The online CPUs of a node; parsed once for the same mapping, which must not change.
-
-    Snapshots of a node share its files, and a node of 256 CPUs has a thousand of them.
+    """The online CPUs of a node, of which a large one has a thousand files.
 
     Args:
         files: texts by path: ``cpu/online``, ``cpu/cpuN/topology/{core_id,
@@ -34,12 +30,6 @@ def topology(files: Mapping[str, str]) -> Topology:
     Raises:
         ParseError: a text is not what it should be, or a file of an online CPU is missing.
     """
-    return _topology(Same(files))
-
-
-@lru_cache(maxsize=64)
-def _topology(key: Same[Mapping[str, str]]) -> Topology:
-    (files,) = key.values
     online = cpulist(_text(files, f"{CPU}/online"), f"{CPU}/online")
     if not online:
         raise ParseError("at least one online CPU", files[f"{CPU}/online"], f"{CPU}/online")

@@ -1,4 +1,7 @@
-"""Loads the catalogue of requirements and the statements that they come from."""
+"""Loads the catalogue of requirements and the statements that they come from.
+
+Longer than 400 lines: most of it checks a file that people write, entry by entry.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,11 @@ from typing import TypeVar
 import yaml
 
 from conformance.model.release import Release
+from conformance.model.vocabulary import DELETED, OBSERVED_BY, PROFILES, REFUSED, RUNNING, SCENARIO
 
 LEVELS = ("MUST", "SHOULD")
 TIERS = ("contract", "implementation")
-MOMENTS = ("running", "refused", "deleted", "scenario")
-PROFILES = ("v1", "v1alpha2")
-CAPABILITIES = ("smt", "numa", "hugepages", "guest-console", "libvirt", "node-files")
+MOMENTS = (RUNNING, REFUSED, DELETED, SCENARIO)
 
 SOFTWARE = ("kubevirt", "kubelet")
 """Whose releases a divergence may be bound to."""
@@ -374,7 +376,7 @@ def _requirement(entry: _Entry, statements: Mapping[str, Statement]) -> Requirem
         ),
         derived=entry.optional_text("derived"),
         profiles=entry.texts("profiles", PROFILES.__contains__),
-        needs=entry.texts("needs", CAPABILITIES.__contains__),
+        needs=entry.texts("needs", OBSERVED_BY.__contains__),
         known_divergences=tuple(
             _divergence(_Entry(f"divergence of {entry.name}", raw))
             for raw in entry.items("known_divergences")

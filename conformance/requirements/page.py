@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from conformance.model.vocabulary import SCENARIO
 from conformance.requirements.catalogue import Catalogue, Document, Requirement
 
 _INTRODUCTION = """\
@@ -58,7 +59,7 @@ def _requirement(requirement: Requirement) -> str:
 
 
 def _judged(requirement: Requirement) -> str:
-    if requirement.moment == "scenario":
+    if requirement.moment == SCENARIO:
         return "in a scenario of its own"
     return f"on every {requirement.moment} VMI that it concerns"
 

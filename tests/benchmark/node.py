@@ -19,7 +19,6 @@ from clusters.contract.shape import ClusterSpec, NodeShape, NodeSpec
 from clusters.host import rundir
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
-from conformance.collecting.api import Api
 from conformance.collecting.cluster import collect
 from conformance.matrix.manifests import Wish, vmi
 from conformance.model.evidence import RawSnapshot
@@ -77,14 +76,17 @@ def record() -> Recording:
                 settling=lambda *_: (),
             )
             found = bundle.read(Path(directory))
-            taken = [raw for each in found.snapshots.values() for _path, raw in each]
+            # Without the nodes by themselves, which `collect` looks at too.
+            taken = [
+                raw for each in found.snapshots.values() for _path, raw in each if raw.manifest
+            ]
             return Recording(found.run, tuple(taken))
     finally:
         provider.down(handle)
 
 
 def _fill(access: ClusterAccess) -> None:
-    api = Api(access.kubeconfig)
+    api = paths.connect(access.kubeconfig)
     api.create(paths.core("namespaces"), {"metadata": {"name": _NAMESPACE}})
     path = paths.vmis("v1", _NAMESPACE)
     for number in range(VMIS):

@@ -44,7 +44,7 @@ def _restart_beneath(story: Telling, own: Subject, shared: Subject) -> None:
     """Restarts the kubelet of what runs; nothing of it may change."""
     node = story.node_of(own)
     story.look("before", own, shared)
-    story.restart_kubelet(node)
+    story.administrator.restart_kubelet(node)
     # Only a kubelet that has given CPUs and taken them back has read what it knew before.
     following = story.pod("following", guaranteed(2), node=node)
     story.helped_by(following)

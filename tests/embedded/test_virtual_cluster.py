@@ -14,13 +14,15 @@ import pytest
 from clusters.contract.provider import Handle
 from clusters.contract.shape import ClusterSpec
 from clusters.host import rundir
+from clusters.kit.api import Api, ApiError
 from clusters.kit.pod_exec import ApiExec
 from clusters.virtual.access import VirtualAccess
 from clusters.virtual.node_layout import CHECKPOINT
 from clusters.virtual.provider import PROVIDER
-from conformance.collecting.api import Api, ApiError, core
-from conformance.matrix.pods import COMPUTE, guaranteed, pod
+from conformance.collecting.api import core
+from conformance.matrix.pods import guaranteed, pod
 from conformance.model.cpuset import CpuSet
+from conformance.model.vocabulary import COMPUTE
 from conformance.parsing.cpulist import cpulist
 
 pytestmark = pytest.mark.machine

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from clusters.kit.api import status_of
 from conformance.checks.registry import registered
-from conformance.collecting.api import _refusal
 from conformance.judging.decide import decide
 from conformance.judging.terms import Terms
 from conformance.matrix.manifests import Wish, vmi
@@ -461,22 +461,12 @@ def test_c25_of_a_version_that_is_not_served_nothing_is_judged() -> None:
     assert expectation.unsupported == "the cluster does not serve kubevirt.io/v1alpha2, only v1"
 
 
-class _Answered:
-    """A response as urllib3 gives it."""
-
-    def __init__(self, code: int) -> None:
-        self.status = code
-        self.reason = "Not Found"
-        self.headers: dict[str, str] = {}
-
-
 @pytest.mark.parametrize(
     "body", [b"404 page not found\n", b"", b"<html>\xff</html>", b'{"error": "no"}', b"[1]"]
 )
 def test_c25_an_answer_that_is_no_status_is_kept(body: bytes) -> None:
     """Where nobody knows which versions are served, a 404 tells nothing of the promise."""
-    error = _refusal("POST", "/apis/kubevirt.io/v1alpha2", _Answered(404), body)
-    answer = {**error.status, "code": 404}  # type: ignore[union-attr]
+    answer = status_of(404, "Not Found", body)
     manifest = vmi("vm", Wish(cores=2), profile="v1alpha2")
     unread = Setting(unread={"served": "500"})
     finding = judged("ADM-ACCEPT", manifest, answer, setting=unread, profile="v1alpha2")

@@ -10,14 +10,13 @@ from typing import Any, cast
 import pytest
 
 from clusters.contract.access import AccessError, ClusterAccess, Reading
+from clusters.kit.api import Api, ApiError, TransientError
 from conformance.checks import all as _all  # noqa: F401 - registers every check
-from conformance.collecting.api import Api, ApiError
 from conformance.collecting.snapshot import NODES, Collector
 from conformance.judging.decide import judge
 from conformance.judging.terms import Terms
 from conformance.model.finding import Verdict
 from conformance.parsing import assemble
-from conformance.settling import TransientError
 from tests.selfproof import recording as good
 from tests.unit.test_collecting import RecordedNode
 
@@ -206,7 +205,7 @@ def test_c24_twin_the_runs_own_consoles_are(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ApiError(403, {"reason": "Forbidden", "message": "pods"}), TransientError("500 oops")],
+    [ApiError("pods", 403), TransientError("500 oops")],
     ids=["refused", "fails"],
 )
 def test_c10_pods_that_cannot_be_listed_are_not_observed(

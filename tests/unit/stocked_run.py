@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from clusters import providers
+from clusters.kit.api import Api
 from conformance.cli import main
-from conformance.collecting.api import Api
 from conformance.matrix import kinds
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.matrix.rule import GENERATIONS, Rule
+from conformance.matrix.rule import Rule
 from conformance.matrix.rules import rules
+from conformance.model.vocabulary import PROFILES
 from conformance.requirements.catalogue import (
-    PROFILES,
     CatalogueError,
     Requirement,
     Statement,
@@ -20,7 +20,7 @@ from conformance.requirements.page import render
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = catalogue()
-RULES = {rule.id: rule for profile in GENERATIONS for rule in rules(profile)}
+RULES = {rule.id: rule for profile in PROFILES for rule in rules(profile)}
 
 
 @pytest.mark.parametrize("statement", CATALOGUE.statements.values(), ids=lambda each: each.id)

@@ -7,7 +7,8 @@ from conformance.checks.registry import registered, stories
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import matrix
 from conformance.matrix.scenarios import SCENARIOS, scenarios
-from conformance.requirements.catalogue import PROFILES, Requirement, catalogue
+from conformance.model.vocabulary import PROFILES
+from conformance.requirements.catalogue import Requirement, catalogue
 
 CHECKS = registered()
 JUDGED = [each for each in catalogue().requirements if each.moment != "scenario"]

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from clusters.contract.access import Reading
+from clusters.kit.api import Api, ApiError
 from conformance.collecting import bundle, last_words
-from conformance.collecting.api import Api, ApiError
 from conformance.collecting.node import NodeReader
 from conformance.parsing import assemble
 from tests.selfproof import recording as good
@@ -246,7 +246,7 @@ class Talkative:
     def text(self, path: str, **query: str) -> str:
         assert path == "/api/v1/namespaces/ns/pods/virt-launcher-vm-x/log"
         if query["container"] == "secret":
-            raise ApiError(403, {"reason": "Forbidden"})
+            raise ApiError("Forbidden", 403)
         return f"{query['container']} gives up\n"
 
 

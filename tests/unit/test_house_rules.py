@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from conformance.model import vocabulary
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,3 +60,86 @@ def test_locks_are_of_what_pyproject_names() -> None:
 
 def _locked(path: Path) -> list[str]:
     return re.findall(r"^([\w.-]+)==", path.read_text(), re.MULTILINE)
+
+
+JUDGE = ("conformance", "fixtures", "reports")
+LABEL = re.compile(r"[a-z.]*kube(virt|rnetes)\.io/(?!v\d)[A-Za-z]")
+
+
+def _names() -> set[str]:
+    """Everything that the vocabulary spells and that means nothing else elsewhere."""
+    one = {value for value in vars(vocabulary).values() if isinstance(value, str)}
+    own = {vocabulary.V1ALPHA2, vocabulary.COMPUTE, *vocabulary.CAPABILITIES} - _ALSO_FIELDS
+    return own | {each for each in one if LABEL.match(each)} | set(vocabulary.CPU_MANAGER_LABELS)
+
+
+_ALSO_FIELDS = {vocabulary.NUMA, vocabulary.SMT, vocabulary.HUGEPAGES, vocabulary.LIBVIRT}
+"""Words that are fields of a VMI, or features, as well."""
+_MOMENTS = {
+    *(vocabulary.RUNNING, vocabulary.REFUSED, vocabulary.DELETED),
+    *(vocabulary.EVERY_NODE, vocabulary.ABORTED, vocabulary.SCENARIO),
+}
+
+
+def _spelt(path: Path) -> Iterator[str]:
+    """Names that a module spells itself; docstrings may."""
+    tree = ast.parse(path.read_text())
+    told = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            if node.value in _names() or LABEL.search(node.value):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
+        elif moment := _moment(node):
+            yield f"{path.relative_to(ROOT)}:{moment.lineno}: {moment.value!r}"
+
+
+def _moment(node: ast.AST) -> ast.Constant | None:
+    """A moment that is spelt where one is given or compared."""
+    match node:
+        case ast.keyword(arg="moment", value=ast.Constant() as spelt):
+            return spelt if spelt.value in _MOMENTS else None
+        case ast.Compare(ast.Attribute(attr="moment"), _, [ast.Constant() as spelt]):
+            return spelt if spelt.value in _MOMENTS else None
+    return None
+
+
+def test_the_judge_spells_each_name_once() -> None:
+    """A label that KubeVirt renames is changed in one place."""
+    own = ROOT / "conformance/model/vocabulary.py"
+    modules = [each for room in JUDGE for each in sorted((ROOT / room).rglob("*.py"))]
+    assert own in modules
+    assert list(_spelt(own))
+    assert [each for path in modules if path != own for each in _spelt(path)] == []
+
+
+def test_clusters_spell_each_label_once() -> None:
+    """But for the reference stack, which is a witness of its own."""
+    modules = sorted((ROOT / "clusters").rglob("*.py"))
+    own = [each for each in modules if "reference" not in each.parts]
+    spelt = Counter(
+        each.rpartition(" ")[2]
+        for path in own
+        for each in _spelt(path)
+        if LABEL.search(each) or each.endswith(vocabulary.CPUMANAGER)
+    )
+    assert {each: times for each, times in spelt.items() if times > 1} == {}
+
+
+LINES = 400
+"""Of a module; one that has more says why in its docstring."""
+WHY = "\nLonger than 400 lines: "
+
+
+def test_no_module_is_long_without_a_reason() -> None:
+    """Nor does one give a reason that it does not need any more."""
+    rooms = ("conformance", "fixtures", "clusters/kit")
+    modules = [each for room in rooms for each in sorted((ROOT / room).rglob("*.py"))]
+    assert modules
+    for path in modules:
+        text = path.read_text()
+        told = WHY in (ast.get_docstring(ast.parse(text)) or "")
+        assert told == (len(text.splitlines()) > LINES), path.relative_to(ROOT)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from clusters.kit.api import TransientError
 from conformance.settling import (
     API_TRIES,
     Deadline,
@@ -14,7 +15,6 @@ from conformance.settling import (
     NotYetError,
     Pace,
     Patience,
-    TransientError,
     persistently,
     until,
 )

@@ -47,24 +47,24 @@ def cluster(runtime: Path) -> Iterator[Handle]:
 @pytest.fixture
 def api(cluster: Handle) -> Iterator[Api]:
     api = Api(cluster.kubeconfig)
-    api.post("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     yield api
     api.close()
 
 
 def change_gate(story: Telling) -> None:
-    story.gate("CPUManager", on=False)
-    story.gate("Sidecar", on=False)
-    story.gate("CPUManager", on=True)
+    story.administrator.gate("CPUManager", on=False)
+    story.administrator.gate("Sidecar", on=False)
+    story.administrator.gate("CPUManager", on=True)
 
 
 def change_labels(story: Telling) -> None:
-    story.unlabel()
-    story.label("node-1")
+    story.administrator.unlabel()
+    story.administrator.label("node-1")
 
 
 def change_policy(story: Telling) -> None:
-    story.set_cpu_manager_policy("node-1", "none")
+    story.administrator.set_cpu_manager_policy("node-1", "none")
 
 
 def occupy(story: Telling) -> None:
@@ -87,7 +87,7 @@ def a_run(cluster: Handle, directory: Path) -> Run:
     run = _run(cluster, directory)
     recorded = record(run.id, "simulated", profile="v1", matrix="scenarios", cases=())
     access = providers.provider("simulated").connect(cluster)
-    describe(recorded, access, client.Api(cluster.kubeconfig))
+    describe(recorded, access, client.connect(cluster.kubeconfig))
     bundle.write_run(run.evidence, recorded)
     return run
 
@@ -140,7 +140,7 @@ def test_what_a_killed_worker_has_changed_is_put_back_from_its_notes(
         assert len(noted) == 2
         assert all(run.id in words for words in noted)
         # As the run's own process does when the worker is gone.
-        own = client.Api(cluster.kubeconfig)
+        own = client.connect(cluster.kubeconfig)
         Changes(run.changes).put_back(own)
         assert found(api, cluster) == before
         assert not list(left_behind(run.changes.parent))

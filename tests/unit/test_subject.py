@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.collecting.api import Api, ApiError
-from conformance.settling import API_AWAY, LAUNCHER_START, Patience, TransientError
+from clusters.kit.api import Api, ApiError, TransientError
+from conformance.settling import API_AWAY, LAUNCHER_START, Patience
 from fixtures import subject
 from fixtures.run import Run
 from fixtures.subject import NotStartedError, Subject
@@ -200,7 +200,7 @@ def test_watches_that_end_at_once_are_no_busy_loop(
 
 
 def test_who_may_not_watch_looks(api: FakeApi, tmp_path: Path) -> None:
-    api.watches = [ApiError(403, {"reason": "Forbidden", "message": "watch"})]
+    api.watches = [ApiError("watch", 403)]
     api.there = vmi("Running")
     assert made(api, tmp_path).await_running()
 

@@ -7,39 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from conformance.collecting.api import Api
+from clusters.kit.api import Api
+from conformance.collecting.api import connect
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import user_file
 from fixtures import users_files
+from tests.truth.user_manifests import VM, VMI
 from tests.unit.reference.apiserver.world import World
 
-VMI = """\
-apiVersion: kubevirt.io/v1
-kind: VirtualMachineInstance
-metadata: {name: fast}
-spec:
-  domain:
-    cpu: {cores: 2, dedicatedCpuPlacement: true}
-    memory: {guest: 1Gi}
-    devices: {}
-"""
-VM = """\
-apiVersion: kubevirt.io/v1
-kind: VirtualMachine
-metadata: {name: fast, namespace: default}
-spec:
-  runStrategy: Always
-  instancetype: {name: four, kind: VirtualMachineInstancetype}
-  preference: {name: shape}
-  template: {spec: {domain: {devices: {}}}}
-"""
+IN_DEFAULT = VM.replace("{name: fast}", "{name: fast, namespace: default}").replace(
+    "  template:", "  preference: {name: shape}\n  template:"
+)
 SPEC = {"cpu": {"guest": 4}, "memory": {"guest": "1Gi"}}
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
     with World(tmp_path).running() as world:
-        yield Api(str(world.config))
+        yield connect(str(world.config))
 
 
 def check(api: Api, text: str) -> list[str]:
@@ -71,7 +56,7 @@ def test_a_field_about_cpus_that_the_cluster_does_not_know_ends_the_run(
 
 def test_a_refusal_that_nobody_expects_is_told_before_the_case(api: Api) -> None:
     (said,) = check(api, VMI.replace("{name: fast}", "{name: fast, labels: {app: not.good.}}"))
-    assert said.startswith("fast: the cluster refuses this manifest: 422")
+    assert said.startswith("fast: the cluster refuses this manifest: 422: ")
 
 
 def test_helpers_are_made_and_what_is_not_taken_is_told(api: Api) -> None:
@@ -83,11 +68,11 @@ def test_helpers_are_made_and_what_is_not_taken_is_told(api: Api) -> None:
     users_files.make(api, "default", helpers, said.append)
     assert api.find("/api/v1/namespaces/default/secrets/seed") is not None
     assert said[0] == "Secret seed is made in namespace default"
-    assert said[1].startswith("DataVolume r could not be made: 404")
+    assert said[1].startswith("DataVolume r could not be made: 404: ")
 
 
 def test_instance_types_of_the_cluster_are_found(api: Api) -> None:
-    (case,) = user_file([("mine.yaml", VM)]).cases
+    (case,) = user_file([("mine.yaml", IN_DEFAULT)]).cases
     assert list(users_files.found_beside(api, case)) == []
     group = "/apis/instancetype.kubevirt.io/v1beta1"
     version = "instancetype.kubevirt.io/v1beta1"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from clusters.kit.api import Api
 from clusters.kit.certificates import kubeconfig
-from conformance.collecting.api import Api
+from conformance.collecting.api import connect
 
 PODS = "/api/v1/namespaces/ns/pods"
 ADDED = {"type": "ADDED", "object": {"metadata": {"name": "p"}, "status": {"phase": "Running"}}}
@@ -40,7 +41,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         path = tmp_path / "kubeconfig"
         url = f"http://127.0.0.1:{server.server_port}"
         path.write_text(kubeconfig(name="c", url=url, authority=b"", user={"token": "t"}))
-        yield Api(str(path))
+        yield connect(str(path))
         server.shutdown()
 
 

@@ -10,7 +10,7 @@ import pytest
 from clusters.contract.access import AccessError, ExecResult, Reading
 from clusters.existing.node import HandlerShell, handlers
 from clusters.kit.api import Api
-from clusters.kit.pod_exec import ApiExec, NotStartedError
+from clusters.kit.pod_exec import ApiExec, CannotRunError
 from tests.unit.existing.conftest import FakeApi, handler_pod
 
 PLACE = ("kubevirt", "virt-handler-x", "virt-handler")
@@ -50,19 +50,19 @@ def test_a_broken_connection_is_not_the_end_of_a_command(api: FakeApi) -> None:
 
 def test_a_missing_program_is_told_from_a_failing_one(api: FakeApi) -> None:
     api.commands["virt-handler"] = lambda *_: (127, b"", b"")
-    with pytest.raises(NotStartedError, match="executable file not found"):
+    with pytest.raises(CannotRunError, match="executable file not found"):
         ApiExec(api.kubeconfig).run(*PLACE, ["virsh"])
 
 
 def test_a_refusal_is_said_in_the_servers_words(api: FakeApi) -> None:
     api.exec_refusal = 403
-    with pytest.raises(NotStartedError, match=r"cannot run `true` in .*: you may not exec$"):
+    with pytest.raises(CannotRunError, match=r"cannot run `true` in .*: you may not exec$"):
         ApiExec(api.kubeconfig).run(*PLACE, ["true"])
 
 
 def test_an_api_that_is_gone(api: FakeApi) -> None:
     exec_ = ApiExec(api.write_kubeconfig("http://127.0.0.1:1", "secret"))
-    with pytest.raises(NotStartedError, match="refused"):
+    with pytest.raises(CannotRunError, match="refused"):
         exec_.run(*PLACE, ["true"])
 
 
@@ -102,7 +102,7 @@ def test_one_exec_for_a_read_of_any_size(api: FakeApi, node_root: Path) -> None:
 def test_a_replaced_virt_handler_is_found_again(api: FakeApi, node_root: Path) -> None:
     old = shell(api)
     api.exec_refusal = 404
-    with pytest.raises(NotStartedError):
+    with pytest.raises(CannotRunError):
         old.read(["/sys/*"])
 
     class Comes(dict[str, object]):

@@ -122,7 +122,7 @@ def test_what_no_requirement_is_about_is_a_problem_and_no_verdict(
     api = Api(simulated.kubeconfig)
     if hog:
         resources = {key: {"cpu": "8500m", "memory": "8Mi"} for key in ("requests", "limits")}
-        api.post(
+        api.create(
             "/api/v1/namespaces/default/pods",
             {
                 "metadata": {"name": "hog"},

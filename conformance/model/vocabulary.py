@@ -1,0 +1,92 @@
+"""What the judge calls things by: labels, annotations, moments, profiles, capabilities.
+
+Each name is spelt here and nowhere else in `conformance`, `fixtures` and `reports`. The reference
+stack spells its own, on purpose: it is the other witness. `clusters` does too, since it knows
+nothing of conformance.
+"""
+
+from __future__ import annotations
+
+V1, V1ALPHA2 = "v1", "v1alpha2"
+PROFILES = (V1, V1ALPHA2)
+"""Generations of the promise: one for each document. Also the API version of its VMIs."""
+
+RUNNING, REFUSED, DELETED = "running", "refused", "deleted"
+"""Moments of a case: it runs, the API refused it, it has gone."""
+EVERY_NODE = "nodes"
+"""The moment at which every node is looked at by itself, whoever runs there."""
+ABORTED = "aborted"
+"""The moment of a VMI that a scenario deletes before it runs."""
+SCENARIO = "scenario"
+"""Of a requirement that no single moment shows; scenarios name their own moments."""
+
+SMT, NUMA, HUGEPAGES = "smt", "numa", "hugepages"
+GUEST_CONSOLE, LIBVIRT, NODE_FILES = "guest-console", "libvirt", "node-files"
+DISRUPTION, KUBELET_CONTROL, UNLABELLED_NODE = "disruption", "kubelet-control", "unlabelled-node"
+OBSERVED_BY = (SMT, NUMA, HUGEPAGES, GUEST_CONSOLE, LIBVIRT, NODE_FILES)
+"""Capabilities that a requirement may need to be observed."""
+OFFERED = frozenset({DISRUPTION, HUGEPAGES, KUBELET_CONTROL, UNLABELLED_NODE})
+"""Capabilities that a cluster lacks unless it names them (`ClusterAccess.capabilities`)."""
+CAPABILITIES = tuple(sorted({*OBSERVED_BY, *OFFERED}))
+
+COMPUTE = "compute"
+"""The container of a launcher pod that runs the guest."""
+
+CPUMANAGER = "cpumanager"
+KUBEVIRT_CPUMANAGER = "kubevirt.io/cpumanager"
+"""Labels of a node with a static CPU manager; `conformance.editions` says which release writes
+and selects which."""
+CPU_MANAGER_LABELS = (KUBEVIRT_CPUMANAGER, CPUMANAGER)
+LAST_HEARTBEAT = "kubevirt.io/heartbeat"
+"""Annotation of a node (kubevirt api/core/v1/types.go, VirtHandlerHeartbeat)."""
+HOSTNAME = "kubernetes.io/hostname"
+"""Label of a node by which a pod is sent there."""
+EVEN_PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
+"""Annotation, of a KubeVirt CR or a VMI, that asks for an even number of CPUs when the emulator
+thread is isolated."""
+CONFIG_HASH = "kubernetes.io/config.hash"
+"""Annotation of a static pod: its UID on its node."""
+HOOK_SIDECARS = "hooks.kubevirt.io/hookSidecars"
+"""Annotation of a VMI that lists the hook sidecars as JSON."""
+VM_NAME = "vm.kubevirt.io/name"
+"""Label of a launcher pod: the name of its VMI."""
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+WRITTEN_ANNOTATIONS = frozenset(
+    {
+        LAST_APPLIED,
+        "kubevirt.io/latest-observed-api-version",
+        "kubevirt.io/storage-observed-api-version",
+        "kubevirt.io/vm-generation",
+        "kubevirt.io/nonroot",
+        "kubevirt.io/launcher-image-version",
+        "kubevirt.io/install-strategy-version",
+        "kubevirt.io/cluster-instancetype-name",
+        "kubevirt.io/instancetype-name",
+        "kubevirt.io/cluster-preference-name",
+        "kubevirt.io/preference-name",
+        "kubevirt.io/migrationTransportUnix",
+        "deployment.kubernetes.io/revision",
+        "pv.kubernetes.io/bind-completed",
+        "pv.kubernetes.io/bound-by-controller",
+        "volume.beta.kubernetes.io/storage-provisioner",
+        "volume.kubernetes.io/storage-provisioner",
+        "volume.kubernetes.io/selected-node",
+    }
+)
+"""Annotations that servers and controllers write into their users' objects."""
+RESTRICTED_LABELS = frozenset(
+    {
+        "kubevirt.io/created-by",
+        "kubevirt.io/migrationJobUID",
+        "kubevirt.io/nodeName",
+        "kubevirt.io/migrationTargetNodeName",
+        "kubevirt.io/schedulable",
+        "kubevirt.io/install-strategy",
+        "kubevirt.io/outdatedLauncherImage",
+        "kubevirt.io/vmpool",
+    }
+)
+"""Labels of a VMI that virt-api refuses from users (vmi-create-admitter.go,
+restrictedVmiLabels)."""
