@@ -12,7 +12,7 @@ from rich.table import Table
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import registered, stories
 from conformance.judging.coverage import left_out
-from conformance.judging.report import summary
+from conformance.judging.words import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import matrix
 from conformance.matrix.scenarios import Scenario

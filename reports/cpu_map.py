@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_uppercase
 
-from reports.document import Cpu, CpuMap, Node, Owner, OwnerKind
+from reports.cpulist import parsed, written
+from reports.document import Claim, Cpu, CpuMap, Node, OwnerKind, Source
+from reports.pcpus import who
 
-_OWNED = (OwnerKind.VCPU, OwnerKind.EMULATOR, OwnerKind.EXCLUSIVE)
+SOURCES: Mapping[Source, str] = {
+    Source.CHECKPOINT: "checkpoint",
+    Source.CGROUP: "cgroup cpuset",
+    Source.AFFINITY: "thread affinity",
+    Source.LIBVIRT: "libvirt",
+}
+"""What is said of each source, in the order of the table."""
+_POOL = (OwnerKind.SHARED, OwnerKind.RESERVED)
+_USES = (OwnerKind.VCPU, OwnerKind.IOTHREAD, OwnerKind.EMULATOR)
+_REAL_FIRST = (Source.AFFINITY, Source.LIBVIRT)
+_LABELS = 2
+"""Uses that a box has room for."""
+DENSE = 48
+"""pCPUs above which boxes are small."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +33,11 @@ class Box:
     """One pCPU.
 
     Attributes:
-        kind: an `OwnerKind`, ``unseen`` (no owner is known) or ``collision`` (several are).
+        kind: an `OwnerKind`, or ``unseen``: nobody says who has it.
         label: short enough for a small box, such as ``A·v1``.
-        title: the same in a sentence.
-        letter: of the workload; empty when there is none or several.
+        title: everything that is said of it.
+        letter: of the workload that owns it; empty when there is none or several.
+        marked: whether sources disagree about it, or it has two owners.
     """
 
     cpu: int
@@ -29,6 +45,7 @@ class Box:
     label: str
     title: str
     letter: str = ""
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,29 +73,50 @@ class Socket:
 
 
 @dataclass(frozen=True)
+class Row:
+    """What one source says of one owner."""
+
+    source: str
+    who: str
+    cpus: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Layout:
     """A map ready to be drawn.
 
     Attributes:
         workloads: name by letter; A is the VMI that the map is about, where it has any pCPU.
+        rows: the same as a table.
+        summary: the same in a sentence, for whoever does not see it.
+        dense: whether there are so many pCPUs that boxes are small.
     """
 
     sockets: tuple[Socket, ...]
     workloads: Mapping[str, str]
+    rows: tuple[Row, ...]
+    summary: str
+    dense: bool
 
 
 def lay_out(node: Node, cpu_map: CpuMap) -> Layout:
     """The map on the hardware of its node.
 
-    Owners of CPUs that the node does not have are left out: they are not its hardware.
+    Claims on CPUs that the node does not have are left out: they are not its hardware.
     """
     letters = _letters(cpu_map)
-    owners: dict[int, list[Owner]] = defaultdict(list)
-    for owner in cpu_map.owners:
-        owners[owner.cpu].append(owner)
+    claims: dict[int, list[Claim]] = defaultdict(list)
+    for claim in cpu_map.claims:
+        for cpu in parsed(claim.cpus):
+            claims[cpu].append(claim)
+    marked: dict[int, list[str]] = defaultdict(list)
+    for mark in cpu_map.marks:
+        for cpu in parsed(mark.cpus):
+            marked[cpu].append(mark.says)
 
     def box(cpu: Cpu) -> Box:
-        return _box(cpu, owners.get(cpu.id, []), letters)
+        return _box(cpu, claims.get(cpu.id, []), marked.get(cpu.id, []), letters)
 
     sockets = tuple(
         Socket(
@@ -92,7 +130,14 @@ def lay_out(node: Node, cpu_map: CpuMap) -> Layout:
         )
         for socket, in_socket in _by("socket", node.cpus)
     )
-    return Layout(sockets, {letter: name for name, letter in letters.items()})
+    rows = tuple(
+        Row(SOURCES[claim.source], who(claim), claim.cpus, claim.detail)
+        for source in SOURCES
+        for claim in cpu_map.claims
+        if claim.source is source
+    )
+    workloads = {letter: name for name, letter in letters.items()}
+    return Layout(sockets, workloads, rows, _summary(node, cpu_map), len(node.cpus) > DENSE)
 
 
 def _by(field: str, cpus: Iterable[Cpu]) -> list[tuple[int, list[Cpu]]]:
@@ -101,7 +146,11 @@ def _by(field: str, cpus: Iterable[Cpu]) -> list[tuple[int, list[Cpu]]]:
 
 
 def _letters(cpu_map: CpuMap) -> dict[str, str]:
-    names = {owner.workload for owner in cpu_map.owners if owner.kind in _OWNED}
+    names = {
+        claim.workload
+        for claim in cpu_map.claims
+        if claim.workload and claim.kind in (*_USES, OwnerKind.EXCLUSIVE)
+    }
     ordered = sorted(names, key=lambda name: (name != cpu_map.workload, name))
     # A stays free for the VMI that the map is about: another one must not look like it.
     first = 0 if cpu_map.workload in names else 1
@@ -113,43 +162,82 @@ def _letter(number: int) -> str:
     return (_letter(more - 1) if more else "") + ascii_uppercase[last]
 
 
-def _box(cpu: Cpu, owners: list[Owner], letters: Mapping[str, str]) -> Box:
-    where = f"pCPU {cpu.id}"
-    if not owners:
-        return Box(cpu.id, "unseen", "?", f"{where}: not observed")
-    said = " and ".join(_sentence(owner) for owner in owners)
-    if len(owners) > 1:
-        label = "+".join(_label(owner, letters) for owner in owners)
-        return Box(cpu.id, "collision", label, f"{where}: collision: {said}")
-    (owner,) = owners
-    letter = letters.get(owner.workload, "") if owner.kind in _OWNED else ""
-    return Box(cpu.id, owner.kind.value, _label(owner, letters), f"{where}: {said}", letter)
+def _box(
+    cpu: Cpu, claims: Sequence[Claim], marks: Sequence[str], letters: Mapping[str, str]
+) -> Box:
+    where = f"pCPU {cpu.id} (core {cpu.core})"
+    if not claims:
+        return Box(cpu.id, "unseen", "?", f"{where}: not observed", marked=bool(marks))
+    said = "; ".join(f"{SOURCES[each.source]}: {who(each)}" for each in claims)
+    title = f"{where}: {'; '.join(marks)} — {said}" if marks else f"{where}: {said}"
+    owners = [each for each in claims if each.source is Source.CHECKPOINT]
+    names = {each.workload for each in owners if each.kind not in _POOL}
+    # A pin beyond what the guest owns has no effect: it is in the table alone.
+    uses = _uses(
+        [each for each in claims if not owners or each.workload in names], marked=bool(marks)
+    )
+    names = names or {each.workload for each in uses}
+    letter = letters.get(next(iter(names)), "") if len(names) == 1 else ""
+    kind = uses[0].kind if uses else owners[0].kind if owners else _others(claims)
+    return Box(cpu.id, kind.value, _label(kind, uses, names, letters), title, letter, bool(marks))
 
 
-def _label(owner: Owner, letters: Mapping[str, str]) -> str:
-    letter = letters.get(owner.workload, "")
-    match owner.kind:
-        case OwnerKind.VCPU:
-            return f"{letter}·v{owner.vcpu}"
-        case OwnerKind.EMULATOR:
-            return f"{letter}·emu"
-        case OwnerKind.EXCLUSIVE:
-            return f"{letter}·excl"
+def _uses(claims: Sequence[Claim], *, marked: bool) -> list[Claim]:
+    """What a guest uses a pCPU for: by its threads, where they were seen, else by libvirt.
+
+    An emulator that is not isolated may run wherever a vCPU does, which is worth no word.
+    """
+    by_source = [
+        [each for kind in _USES for each in claims if each.source is source and each.kind is kind]
+        for source in _REAL_FIRST
+    ]
+    if marked:
+        return [each for found in by_source for each in found]
+    found = next(filter(None, by_source), [])
+    return [each for each in found if each.kind is OwnerKind.VCPU] or found
+
+
+def _others(claims: Sequence[Claim]) -> OwnerKind:
+    """Without a checkpoint: an owner, if anybody has it to himself."""
+    kinds = [each.kind for each in claims]
+    return next((kind for kind in kinds if kind not in _POOL), kinds[0])
+
+
+def _label(
+    kind: OwnerKind, uses: Sequence[Claim], names: Iterable[str], letters: Mapping[str, str]
+) -> str:
+    match kind:
         case OwnerKind.SHARED:
             return "pool"
         case OwnerKind.RESERVED:
             return "resv"
+        case OwnerKind.HOST:
+            return "host"
+    own = "+".join(sorted(letters.get(name, "?") for name in names))
+    if not uses:
+        return f"{own}·excl"
+    ordered = sorted(uses, key=lambda each: _USES.index(each.kind))
+    short = list(dict.fromkeys(_use(each) for each in ordered))
+    more = "+…" if len(short) > _LABELS else ""
+    return f"{own}·{'+'.join(short[:_LABELS])}{more}"
 
 
-def _sentence(owner: Owner) -> str:
-    match owner.kind:
+def _use(claim: Claim) -> str:
+    match claim.kind:
         case OwnerKind.VCPU:
-            return f"vCPU {owner.vcpu} of {owner.workload}"
-        case OwnerKind.EMULATOR:
-            return f"emulator of {owner.workload}"
-        case OwnerKind.EXCLUSIVE:
-            return f"exclusive to {owner.container or 'a container'} of {owner.workload}"
-        case OwnerKind.SHARED:
-            return "shared pool"
-        case OwnerKind.RESERVED:
-            return "reserved for the system"
+            return f"v{claim.number}"
+        case OwnerKind.IOTHREAD:
+            return f"io{claim.number}"
+        case _:
+            return "emu"
+
+
+def _summary(node: Node, cpu_map: CpuMap) -> str:
+    parts = [
+        f"{who(claim)}: {claim.cpus}"
+        for claim in cpu_map.claims
+        if claim.source in (Source.CHECKPOINT, Source.LIBVIRT)
+    ]
+    marked = written(cpu for mark in cpu_map.marks for cpu in parsed(mark.cpus))
+    stands_out = f"pCPUs that stand out: {marked}. " if marked else ""
+    return f"{len(node.cpus)} pCPUs of {node.name}. {stands_out}{'; '.join(parts[:20])}"

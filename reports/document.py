@@ -7,89 +7,56 @@ Its JSON form (`reports.form`) is ``report.json``, described by the published
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-VERSION = 4
+from reports.pcpus import Claim, Cpu, CpuMap, Mark, Node, OwnerKind, Source
+from reports.verdicts import WORST_FIRST, Counts, Outcome, Standing, Verdict, count, worst
+
+__all__ = [
+    "VERSION",
+    "WORST_FIRST",
+    "Capability",
+    "Case",
+    "Claim",
+    "Cluster",
+    "Compared",
+    "Conclusion",
+    "Counts",
+    "Cpu",
+    "CpuMap",
+    "Document",
+    "DocumentError",
+    "Event",
+    "Fault",
+    "Finding",
+    "Mark",
+    "Node",
+    "Outcome",
+    "OwnerKind",
+    "Problem",
+    "Quote",
+    "Requirement",
+    "Run",
+    "Selection",
+    "Setting",
+    "Software",
+    "Source",
+    "Standing",
+    "Target",
+    "Timings",
+    "Verdict",
+    "count",
+    "worst",
+]
+
+VERSION = 5
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
 class DocumentError(ValueError):
     """A text is not a report document; the message says where and why."""
-
-
-class Verdict(StrEnum):
-    """The outcome of one requirement: of one finding, or the worst of many."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    NOT_APPLICABLE = "not-applicable"
-    NOT_OBSERVED = "not-observed"
-    KNOWN_DIVERGENCE = "known-divergence"
-    ERROR = "error"
-
-
-WORST_FIRST = (
-    Verdict.FAIL,
-    Verdict.ERROR,
-    Verdict.NOT_OBSERVED,
-    Verdict.KNOWN_DIVERGENCE,
-    Verdict.PASS,
-    Verdict.NOT_APPLICABLE,
-)
-"""Every verdict, the one to look at first in front."""
-
-
-class Standing(StrEnum):
-    """What a whole run says of one requirement.
-
-    Of findings that differ the first of these counts, BROKEN before all others. NOT_APPLICABLE:
-    every finding says so, or the cluster is known to lack what it would take. NOT_ASKED: no case
-    and no scenario that was selected could show it.
-    """
-
-    BROKEN = "broken"
-    ERROR = "error"
-    NOT_OBSERVED = "not-observed"
-    KNOWN_DIVERGENCE = "known-divergence"
-    KEPT = "kept"
-    NOT_ASKED = "not-asked"
-    NOT_APPLICABLE = "not-applicable"
-
-
-class Outcome(StrEnum):
-    """The outcome of the whole run.
-
-    CONFORMANT: every mandatory requirement that applies was observed and kept.
-    CONFORMANT_AS_ASKED: nothing was broken and nothing that was asked is open, but not all was
-    asked, or something is known not to be kept.
-    """
-
-    CONFORMANT = "conformant"
-    CONFORMANT_AS_ASKED = "conformant-as-far-as-asked"
-    NOT_CONFORMANT = "not-conformant"
-    INCONCLUSIVE = "inconclusive"
-    INTERRUPTED = "interrupted"
-
-
-class OwnerKind(StrEnum):
-    """Who has a pCPU.
-
-    VCPU and EMULATOR say what an exclusive pCPU is used for; EXCLUSIVE is one whose use
-    is not known or is neither.
-    """
-
-    VCPU = "vcpu"
-    EMULATOR = "emulator"
-    EXCLUSIVE = "exclusive"
-    SHARED = "shared"
-    RESERVED = "reserved"
-
-
-Counts = Mapping[Verdict, int]
-"""Findings by verdict; every verdict is present."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +212,47 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a workload.
+
+    Attributes:
+        at: UTC, ISO 8601.
+        source: who says so: ``VMI``, ``pod``, ``event``, ``evidence`` ...
+        what: such as ``phase Running``.
+    """
+
+    at: str
+    source: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What somebody said, word for word.
+
+    Attributes:
+        source: the API object and field, or the log.
+    """
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object of the cluster that a case was about, for whoever looks by hand.
+
+    Attributes:
+        vmi, pod: names; empty where there was none. node: where it ran.
+    """
+
+    namespace: str
+    vmi: str = ""
+    pod: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One case of the matrix.
 
@@ -254,6 +262,10 @@ class Case:
         outcome: what happened, in a few words, such as ``Running on node-1``.
         verdict: the worst of its findings.
         scenario: id of the scenario that it belongs to.
+        phases: seconds by phase: ``starting``, ``evidence``, ``deleting``.
+        targets: the workloads that were looked at.
+        timeline: what happened, oldest first.
+        last_words: of containers and pods that failed.
     """
 
     id: str
@@ -263,6 +275,15 @@ class Case:
     outcome: str
     verdict: Verdict
     scenario: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+    timeline: tuple[Event, ...] = ()
+    last_words: tuple[Quote, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Its phases together."""
+        return sum(self.phases.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,11 +306,17 @@ class Finding:
     """One requirement judged at one moment.
 
     Attributes:
-        message: one sentence that alone tells what was compared and what is wrong.
+        message: everything that it says: what was compared, what is wrong, where to look.
         compared: the values, in the order of the message.
         case, scenario: ids; empty where it is about the whole cluster.
         evidence: the recording that it was judged on, a path relative to the report.
         notes: remarks beside it, which change no verdict.
+        summary: the same in one sentence of at most 200 characters.
+        objections: what is wrong, one by one.
+        look: what to look at next.
+        id: the same in every run: requirement, case and, where a case has several, node.
+        fingerprint: of requirement, case, verdict and the kind of objection, without CPU ids,
+            names and times: the same defect has the same in every run.
     """
 
     requirement: str
@@ -302,71 +329,11 @@ class Finding:
     node: str = ""
     evidence: str = ""
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """One online pCPU of a node.
-
-    Attributes:
-        core: core id, unique within its socket only.
-        node: NUMA node.
-        siblings: ids of the hardware threads of its core, itself included.
-    """
-
-    id: int
-    core: int
-    socket: int
-    node: int
-    siblings: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who had one pCPU.
-
-    Attributes:
-        workload: the VMI or pod; empty for SHARED and RESERVED.
-        container: of the workload's pod.
-        vcpu: number of the guest's vCPU, for VCPU.
-    """
-
-    cpu: int
-    kind: OwnerKind
-    workload: str = ""
-    container: str = ""
-    vcpu: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CpuMap:
-    """Who had each pCPU of a node at one moment.
-
-    A pCPU without an owner was not observed; one with several has them all, and they collide.
-
-    Attributes:
-        workload: the VMI that the moment is about; its pCPUs stand out.
-    """
-
-    case: str
-    moment: str
-    workload: str
-    owners: tuple[Owner, ...]
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node: its topology, the CPUs reserved for the system, and its maps in time order.
-
-    Attributes:
-        left_out: how many maps more there would be; those of broken cases go first.
-    """
-
-    name: str
-    cpus: tuple[Cpu, ...]
-    reserved: tuple[int, ...] = ()
-    maps: tuple[CpuMap, ...] = ()
-    left_out: int = 0
+    summary: str = ""
+    objections: tuple[str, ...] = ()
+    look: str = ""
+    id: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -444,17 +411,3 @@ class Document:
     setting: Setting | None = None
     selection: Selection = field(default_factory=Selection)
     version: int = VERSION
-
-
-def count(findings: Iterable[Finding]) -> Counts:
-    """The findings by verdict, zeros included, the worst first."""
-    counts = dict.fromkeys(WORST_FIRST, 0)
-    for finding in findings:
-        counts[finding.verdict] += 1
-    return counts
-
-
-def worst(findings: Iterable[Finding]) -> Verdict:
-    """The worst verdict. Of nothing it is NOT_OBSERVED: no evidence never counts as kept."""
-    seen = {finding.verdict for finding in findings}
-    return next((verdict for verdict in WORST_FIRST if verdict in seen), Verdict.NOT_OBSERVED)

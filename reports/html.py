@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from reports.by_hand import again, commands
+from reports.causes import Cause, alike, causes, names_in
 from reports.cpu_map import Layout, lay_out
 from reports.document import WORST_FIRST, Case, CpuMap, Document, Finding, Node, Verdict, worst
 from reports.wording import (
@@ -26,9 +29,6 @@ from reports.wording import (
     SIGNS,
     SIMULATION,
     STANDINGS,
-    Alike,
-    alike,
-    broken,
     coverage,
     duration,
     faults_met,
@@ -39,14 +39,20 @@ from reports.wording import (
     worst_first,
 )
 
-_BOXES = 20_000
+_BOXES = 6_000
 """pCPU boxes on one page; more of them make a browser slow."""
-_COMPARED = 5_000
+_COMPARED = 3_000
 """Findings above which the values compared by passing ones are left to report.json."""
 _CASES = 1_000
 """Cases on one page; above it those that broke come first, and the rest is left to report.json."""
+_BODIES = 300
+"""Cases above which one that passed is a line alone."""
 _GRID = 60
 """Cases above which the grid of cases and requirements is too wide to read."""
+_PATH = 48
+"""Characters of a path above which it is folded."""
+
+_LONG_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24,}")
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's where PyYAML was built with it: several times as fast."""
@@ -54,23 +60,31 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @dataclass(frozen=True)
 class _Map:
-    """One drawn map: its number on the page, and whether its case broke."""
+    """One drawn map; its number on the page is None where only a card draws it."""
 
-    number: int
-    case: str
-    moment: str
-    broken: bool
+    number: int | None
+    node: str
+    map: CpuMap
     layout: Layout
 
 
 @dataclass(frozen=True)
+class _Moments:
+    """The maps of one case, in time order."""
+
+    number: int
+    case: str
+    broken: bool
+    maps: Sequence[_Map]
+
+
+@dataclass(frozen=True)
 class _Node:
-    """A node with its maps, and how many of them the page left out."""
+    """A node with its maps by case, and how many of them the page left out."""
 
     node: Node
-    maps: Sequence[_Map]
+    cases: Sequence[_Moments]
     left_out: int
-    boxes: str
 
 
 def render(document: Document) -> str:
@@ -88,7 +102,7 @@ def render(document: Document) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("reports", "."),
+        loader=PackageLoader("reports", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -102,7 +116,10 @@ def _template() -> Template:
         "words": words,
         "yaml": _yaml,
         "sign": SIGNS.__getitem__,
+        "folded": _folded,
+        "anchor": _anchor,
     }
+    environment.globals |= {"again": again, "commands": commands}
     return environment.get_template("report.html.j2")
 
 
@@ -116,11 +133,9 @@ def _view(document: Document) -> Mapping[str, Any]:
             by_case[finding.case].append(finding)
     cells = {key: worst(findings) for key, findings in _by_requirement_and_case(by_case).items()}
     nodes = _nodes(document)
-    first_map: dict[tuple[str, str], _Map] = {}
-    for node in nodes:
-        for cpu_map in node.maps:
-            first_map.setdefault((node.node.name, cpu_map.case), cpu_map)
-    divergences = alike(f for f in document.findings if f.verdict is Verdict.KNOWN_DIVERGENCE)
+    found = causes(document)
+    known = [f for f in document.findings if f.verdict is Verdict.KNOWN_DIVERGENCE]
+    bodies = len(document.cases) <= _BODIES
     compared_all = len(document.findings) <= _COMPARED
     return {
         "document": document,
@@ -131,8 +146,8 @@ def _view(document: Document) -> Mapping[str, Any]:
         "notes": _notes(document.findings),
         "simulation": SIMULATION,
         "order": WORST_FIRST,
-        "broken": _sections(broken(document)),
-        "divergences": divergences,
+        "broken": _sections(found),
+        "divergences": alike(known, names_in(document)),
         "cases": cases,
         "case_numbers": {case.id: number for number, case in enumerate(cases)},
         "requirement_numbers": requirements,
@@ -141,7 +156,9 @@ def _view(document: Document) -> Mapping[str, Any]:
         "cells": cells,
         "grid": 0 < len(document.cases) <= _GRID,
         "nodes": nodes,
-        "first_map": first_map,
+        "map_of": _map_of(nodes),
+        "by_id": {case.id: case for case in document.cases},
+        "shows_body": lambda case: bodies or case.verdict is not Verdict.PASS,
         "shows_compared": lambda f: compared_all or f.verdict is not Verdict.PASS,
         "compared_all": compared_all,
         "slowest": sorted(document.timings.cases.items(), key=lambda item: -item[1]),
@@ -157,9 +174,22 @@ def _notes(findings: Iterable[Finding]) -> Mapping[str, Sequence[Finding]]:
     return notes
 
 
-def _sections(findings: Sequence[Finding]) -> list[tuple[Verdict, list[Alike]]]:
-    sections = [(v, alike(f for f in findings if f.verdict is v)) for v in BROKEN]
+def _sections(found: Sequence[Cause]) -> list[tuple[Verdict, list[Cause]]]:
+    sections = [(v, [each for each in found if each.finding.verdict is v]) for v in BROKEN]
     return [(verdict, groups) for verdict, groups in sections if groups]
+
+
+def _folded(text: str) -> str:
+    """A source whose path is long, by its end; ids in it by their beginnings."""
+    if len(text) <= _PATH or "/" not in text:
+        return text
+    end = "/".join(_LONG_ID.sub(r"\1…", text).split("/")[-2:])
+    return f"…/{end}" if len(end) <= 2 * _PATH else f"…{end[-2 * _PATH :]}"
+
+
+def _anchor(id: str) -> str:
+    """An id of a finding as one of the page: no text of somebody else's is one."""
+    return f"finding-{hashlib.sha256(id.encode(errors='backslashreplace')).hexdigest()[:12]}"
 
 
 def _cases(document: Document) -> Sequence[Case]:
@@ -187,21 +217,40 @@ def _nodes(document: Document) -> list[_Node]:
     number = 0
     for node in document.nodes:
         # Maps of broken cases are drawn first, lest they be the ones left out.
-        chosen = sorted(node.maps, key=lambda m: verdicts.get(m.case) not in BROKEN)
+        chosen = sorted(
+            enumerate(node.maps),
+            key=lambda item: (verdicts.get(item[1].case) not in BROKEN, not item[1].marks),
+        )
         chosen = chosen[: room // max(len(node.cpus), 1)]
         room -= len(chosen) * len(node.cpus)
-        maps = []
-        for cpu_map in chosen:
-            maps.append(_map(number, node, cpu_map, verdicts))
+        by_case: dict[str, list[_Map]] = defaultdict(list)
+        for _place, cpu_map in sorted(chosen, key=lambda item: item[0]):
+            layout = lay_out(node, cpu_map)
+            by_case[cpu_map.case].append(_Map(number, node.name, cpu_map, layout))
             number += 1
-        size = "small" if len(node.cpus) > 48 else "normal"
-        nodes.append(_Node(node, maps, node.left_out + len(node.maps) - len(chosen), size))
+        cases = [
+            _Moments(
+                place,
+                case,
+                verdicts.get(case) in BROKEN or any(each.map.marks for each in maps),
+                maps,
+            )
+            for place, (case, maps) in enumerate(by_case.items())
+        ]
+        nodes.append(_Node(node, cases, node.left_out + len(node.maps) - len(chosen)))
     return nodes
 
 
-def _map(number: int, node: Node, cpu_map: CpuMap, verdicts: Mapping[str, Verdict]) -> _Map:
-    bad = verdicts.get(cpu_map.case) in BROKEN
-    return _Map(number, cpu_map.case, cpu_map.moment, bad, lay_out(node, cpu_map))
+def _map_of(nodes: Sequence[_Node]) -> Mapping[str | tuple[str, str], _Map]:
+    """Maps by the recording they are of, and the first one by node and case."""
+    maps: dict[str | tuple[str, str], _Map] = {}
+    for node in nodes:
+        for case in node.cases:
+            for each in case.maps:
+                maps.setdefault((node.node.name, case.case), each)
+                if each.map.evidence:
+                    maps[each.map.evidence] = each
+    return maps
 
 
 def _yaml(case: Case) -> str:
@@ -225,4 +274,4 @@ def _finalize(value: Any) -> Any:
 
 
 def _own(name: str) -> str:
-    return resources.files("reports").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("reports").joinpath("page", name).read_text(encoding="utf-8")

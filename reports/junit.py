@@ -9,7 +9,7 @@ properties say what was judged and what the verdict covers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from reports.document import Document, Finding, Problem, Requirement, Verdict, worst
@@ -44,12 +44,14 @@ def render(document: Document) -> str:
         groups[group][finding.requirement].append(finding)
     titles = {requirement.id: requirement.title for requirement in document.requirements}
 
+    phases = {case.id: case.phases for case in document.cases}
     root = ET.Element("testsuites", name="cpu-conformance")
     _run(root, document)
     for group, by_requirement in groups.items():
-        suite = _suite(root, document, group, document.timings.cases.get(group))
+        suite = _suite(root, document, group, document.timings.cases.get(group), phases.get(group))
         for name, findings in by_requirement.items():
-            _judged(_test(suite, group, f"{name} {titles.get(name, '')}".strip()), findings)
+            test = _test(suite, group, f"{name} {titles.get(name, '')}".strip())
+            _judged(test, findings)
     judged = {finding.requirement for finding in document.findings}
     unjudged = [r for r in document.requirements if r.id not in judged]
     if unjudged:
@@ -82,7 +84,13 @@ def _run(root: ET.Element, document: Document) -> None:
         ET.SubElement(properties, "property", name=one_line(name), value=one_line(value))
 
 
-def _suite(root: ET.Element, document: Document, name: str, seconds: float | None) -> ET.Element:
+def _suite(
+    root: ET.Element,
+    document: Document,
+    name: str,
+    seconds: float | None,
+    phases: Mapping[str, float] | None = None,
+) -> ET.Element:
     suite = ET.SubElement(root, "testsuite", name=one_line(name))
     suite.set("timestamp", one_line(document.run.started))
     suite.set("time", f"{seconds or 0:.3f}")
@@ -94,6 +102,7 @@ def _suite(root: ET.Element, document: Document, name: str, seconds: float | Non
         "simulation": str(cluster.simulation).lower(),
         "profile": document.profile,
         "run": document.run.id,
+        **{f"seconds {phase}": f"{taken:.1f}" for phase, taken in (phases or {}).items()},
     }.items():
         ET.SubElement(properties, "property", name=key, value=one_line(value))
     return suite
@@ -108,7 +117,7 @@ def _judged(test: ET.Element, findings: Sequence[Finding]) -> None:
     if verdict is Verdict.PASS:
         return
     ordered = [f for f in worst_first(findings) if f.verdict is not Verdict.PASS]
-    message = ordered[0].message
+    message = ordered[0].summary or ordered[0].message
     if verdict is Verdict.KNOWN_DIVERGENCE:
         message = f"known divergence: {message}"
     _result(test, verdict, message, "\n\n".join(_text(finding) for finding in ordered))
@@ -136,6 +145,8 @@ def _text(finding: Finding) -> str:
     width = max((len(compared.what) for compared in finding.compared), default=0)
     lines += [f"  {c.what:<{width}}  {c.value}  [{c.source}]" for c in finding.compared]
     lines += [f"  note: {note}" for note in finding.notes]
+    if finding.id:
+        lines.append(f"  finding: {finding.id}, fingerprint {finding.fingerprint}")
     if finding.evidence:
         lines.append(f"  evidence: {finding.evidence}")
     return "\n".join(lines)

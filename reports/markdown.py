@@ -1,18 +1,16 @@
-"""The report as Markdown, short enough for the summary page of a CI job."""
+"""The report as Markdown, short enough for the summary page of a CI job, whatever failed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
+from reports.causes import Cause, causes
 from reports.document import Document, Requirement, Standing, Verdict
 from reports.wording import (
     SIGNS,
     SIMULATION,
     STANDINGS,
-    Alike,
-    alike,
-    broken,
     coverage,
     duration,
     faults_met,
@@ -23,11 +21,17 @@ from reports.wording import (
     words,
 )
 
+LARGEST = 60_000
+"""Bytes of the summary."""
+_CUT = "\n\n… the rest is in `report.html`.\n"
 _FINDINGS = 20
+_PROBLEMS = 20
+_TEXT = 400
+"""Characters of one text."""
 _FAULTS = 20
 _NAMES = 5
 _NOTES = 20
-_COMPARED = 30
+_COMPARED = 8
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
 _LINK = re.compile(r"[^\s`|\\<>&]*(?:://|www\.|@)[^\s`|\\<>&]*", re.IGNORECASE)
 """What GitHub makes a link or a mention of by itself: only code is safe from that."""
@@ -49,7 +53,16 @@ def render(document: Document) -> str:
     blocks += _broken(document)
     blocks += _notes(document)
     blocks += _requirements(document.requirements)
-    return "\n\n".join(blocks) + "\n"
+    return _limited("\n\n".join(blocks) + "\n")
+
+
+def _limited(text: str) -> str:
+    """The text as far as there is room, up to the end of a line."""
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= LARGEST:
+        return text
+    kept = data[: LARGEST - len(_CUT.encode())].decode(errors="ignore")
+    return kept[: kept.rfind("\n")] + _CUT
 
 
 def _coverage(requirements: Sequence[Requirement]) -> list[str]:
@@ -87,8 +100,10 @@ def _counts(document: Document) -> str:
 def _problems(document: Document) -> list[str]:
     if not document.problems:
         return []
-    rows = [(p.during, p.message, p.case, p.node) for p in document.problems]
-    return ["## Problems", _table(("during", "what happened", "case", "node"), rows)]
+    rows = [(p.during, p.message, p.case, p.node) for p in document.problems[:_PROBLEMS]]
+    left = len(document.problems) - len(rows)
+    more = [f"… and {left} more; `report.html` has them all."] if left else []
+    return ["## Problems", _table(("during", "what happened", "case", "node"), rows), *more]
 
 
 def _faults(document: Document) -> list[str]:
@@ -103,7 +118,7 @@ def _faults(document: Document) -> list[str]:
 
 
 def _broken(document: Document) -> list[str]:
-    groups = alike(broken(document))
+    groups = causes(document)
     if not groups:
         return []
     blocks = ["## What was not kept or not observed"]
@@ -122,16 +137,24 @@ def _notes(document: Document) -> list[str]:
     return ["## Notes", "Remarks that change no verdict.", *map(_text, notes[:_NOTES]), *more]
 
 
-def _finding(group: Alike) -> list[str]:
+def _finding(group: Cause) -> list[str]:
     finding = group.finding
     verdict = f"{SIGNS[finding.verdict]} {words(finding.verdict)}"
     head = f"**{_text(verdict)}: {_text(some(group.requirements, _NAMES))}**"
-    blocks = [f"{head} ({_text(some(group.places, _NAMES, '; '))})", _text(finding.message)]
+    said = finding.summary or finding.message
+    blocks = [f"{head} ({_text(some(group.places, _NAMES, '; '))})", _text(said)]
     if finding.compared:
         rows = [(c.what, c.value, c.source) for c in finding.compared[:_COMPARED]]
         if len(finding.compared) > _COMPARED:
             rows.append((f"… and {len(finding.compared) - _COMPARED} more", "", ""))
         blocks.append(_table(("compared", "value", "source"), rows))
+    if finding.look:
+        blocks.append(_text(finding.look))
+    follow = tuple(dict.fromkeys(name for each in group.consequences for name in each.requirements))
+    if follow:
+        blocks.append(
+            f"Broken in the same cases, usually a consequence: {_text(', '.join(follow))}"
+        )
     return blocks
 
 
@@ -162,7 +185,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _text(text: str) -> str:
     """A text as Markdown that shows it as it is: nothing of it is markup, a link, or HTML."""
-    line = shortened(text)
+    line = shortened(text, _TEXT)
     parts, end = [], 0
     for link in _LINK.finditer(line):
         parts += [_escaped(line[end : link.start()]), f"`{link[0]}`"]

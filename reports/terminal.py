@@ -1,14 +1,14 @@
-"""The report on a terminal: requirements, the first failures, setting, verdict, files.
+"""The report on a terminal: what went wrong and the verdict in forty lines, or all of it.
 
 Nothing is said by colour alone, and nothing needs more than 80 columns or ASCII. Texts of a
-cluster steer no terminal, and long ones are cut.
+cluster steer no terminal, and what is cut is marked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from textwrap import shorten
+from textwrap import shorten, wrap
 
 from rich import box
 from rich.console import Console
@@ -16,24 +16,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from reports.causes import Cause, causes
 from reports.document import Document, Finding, Outcome, Standing, Verdict
 from reports.wording import (
     SIMULATION,
     STANDINGS,
-    Alike,
-    alike,
-    broken,
     coverage,
     duration,
     faults_met,
     headline,
+    one_line,
     setting_facts,
     shortened,
     some,
     words,
 )
 
-_FINDINGS = 5
+LINES = 40
+"""That a summary has at most, whatever happened."""
+_WIDEST = 100
+"""Columns of a summary on a wide terminal."""
 _NAMES = 4
 _NOTES = 5
 _COMPARED = 20
@@ -65,22 +67,140 @@ _OUTCOMES = {
 
 
 def show(
-    document: Document, paths: Mapping[str, Path] | None = None, console: Console | None = None
+    document: Document,
+    paths: Mapping[str, Path] | None = None,
+    console: Console | None = None,
+    *,
+    verbose: bool = False,
 ) -> None:
     """Prints the document.
 
     Args:
         paths: files to name at the end, by what they are; see `reports.write.write_all`.
         console: where to print, standard output by default.
+        verbose: prints everything; otherwise at most `LINES` lines beside the files.
     """
     console = console or Console(highlight=False)
+    if verbose:
+        _everything(document, console)
+    else:
+        for said, style in _summary(document, min(console.width, _WIDEST), len(paths or {})):
+            console.print(_plain(said, console, style), soft_wrap=True)
+    width = max((len(name) for name in paths or {}), default=0)
+    for name, path in (paths or {}).items():
+        line = Text(f"  {name:<{width}}  ").append_text(_text(str(path), console))
+        console.print(line, soft_wrap=True)
+
+
+_Line = tuple[str, str]
+"""A line and its style."""
+
+
+def _summary(document: Document, width: int, files: int) -> list[_Line]:
+    """The verdict last, and before it as many causes as there is room for, the worst first."""
+    end = [*_problems(document, width), *_what(document, width), *_conclusion(document, width)]
+    room = LINES - len(end) - files - 1
+    found = causes(document)
+    lines: list[_Line] = []
+    shown = 0
+    for cause in found:
+        block = _cause(cause, width)
+        if len(lines) + len(block) > room:
+            break
+        lines += block
+        shown += 1
+    if left := len(found) - shown:
+        lines.append((f"... and {left} more in the report; --verbose shows them all", ""))
+    return [*lines, *end]
+
+
+def _cause(cause: Cause, width: int) -> list[_Line]:
+    finding = cause.finding
+    where = f"{some(cause.places[:2], 2, '; ')}"
+    more = f" and {len(cause.places) - 2} more" if len(cause.places) > 2 else ""
+    head = f"{words(finding.verdict).upper()} {some(cause.requirements, _NAMES)} ({where}{more})"
+    follow = dict.fromkeys(name for each in cause.consequences for name in each.requirements)
+    return [
+        (_cut(head, width), _STYLES[finding.verdict]),
+        *_wrapped(finding.summary or finding.message, width, "  ", 3),
+        *(_wrapped(finding.look, width, "  ", 2) if finding.look else ()),
+        *(_wrapped(f"Follows: {', '.join(follow)}", width, "  ", 1) if follow else ()),
+    ]
+
+
+def _problems(document: Document, width: int) -> list[_Line]:
+    lines: list[_Line] = []
+    for problem in document.problems[:2]:
+        where = ", ".join(part for part in (problem.case, problem.node) if part)
+        said = f"PROBLEM during {problem.during}{f' ({where})' if where else ''}: {problem.message}"
+        lines += [(line, "bold magenta") for line, _ in _wrapped(said, width, "", 2)]
+    if (left := len(document.problems) - 2) > 0:
+        lines.append((f"... and {left} more problems in the report", ""))
+    if document.faults:
+        lines += [
+            (line, "yellow") for line, _ in _wrapped(faults_met(document.faults), width, "", 1)
+        ]
+    notes = len({note for each in document.findings for note in each.notes})
+    if notes:
+        lines.append((f"{notes} note{'' if notes == 1 else 's'} in the report", ""))
+    return lines
+
+
+def _what(document: Document, width: int) -> list[_Line]:
+    cluster = document.cluster
+    how = f", {cluster.acceleration}" if cluster.acceleration else ""
+    said = (
+        f"{cluster.stack} on {cluster.provider}{how}; profile {document.profile}, matrix "
+        f"{document.matrix}; {len(document.cases)} cases in {duration(document.run.seconds)}"
+    )
+    simulation = _wrapped(SIMULATION, width, "", 2) if cluster.simulation else []
+    return [
+        ("", ""),
+        *((line, "bold yellow") for line, _ in simulation),
+        *_wrapped(said, width, "", 3),
+    ]
+
+
+def _conclusion(document: Document, width: int) -> list[_Line]:
+    ids: dict[Standing, list[str]] = {standing: [] for standing in Standing}
+    for each in document.requirements:
+        ids[each.standing].append(each.id)
+    lines: list[_Line] = []
+    for standing, names in ids.items():
+        if names:
+            number = f"  {len(names)} {STANDINGS[standing]}"
+            lines.append((_cut(f"{number:<27} {', '.join(names)}", width), ""))
+    conclusion = document.conclusion
+    said = f"{headline(conclusion).upper()}: {conclusion.reason}"
+    code = f"(exit code {conclusion.exit_code})"
+    style = _OUTCOMES[conclusion.outcome]
+    return [*lines, *((line, style) for line, _ in _wrapped(said, width, "", 4)), (code, style)]
+
+
+def _cut(text: str, width: int) -> str:
+    line = one_line(text)
+    return line if len(line) <= width else f"{line[: width - 4]} ..."
+
+
+def _wrapped(text: str, width: int, indent: str, most: int) -> list[_Line]:
+    """The text in at most so many lines; what is cut is marked."""
+    lines = wrap(
+        shortened(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        max_lines=most,
+        placeholder=" ...",
+        break_on_hyphens=False,
+    )
+    return [(line, "") for line in lines]
+
+
+def _everything(document: Document, console: Console) -> None:
     console.print(_requirements(document, console))
-    groups = alike(broken(document))
-    for group in groups[:_FINDINGS]:
-        _finding(group, console)
-    if len(groups) > _FINDINGS:
-        _line(console, f"... and {len(groups) - _FINDINGS} more in the report.")
-        console.print()
+    for cause in causes(document):
+        for each in (cause, *cause.consequences):
+            _finding(each, console)
     _notes(document.findings, console)
     for problem in document.problems:
         where = ", ".join(part for part in (problem.case, problem.node) if part)
@@ -91,10 +211,6 @@ def show(
     if document.faults:
         _line(console, faults_met(document.faults), "yellow")
     _verdict(document, console)
-    width = max((len(name) for name in paths or {}), default=0)
-    for name, path in (paths or {}).items():
-        line = Text(f"  {name:<{width}}  ").append_text(_text(str(path), console))
-        console.print(line, soft_wrap=True)
 
 
 def _requirements(document: Document, console: Console) -> Table:
@@ -128,7 +244,7 @@ def _requirements(document: Document, console: Console) -> Table:
     return table
 
 
-def _finding(group: Alike, console: Console) -> None:
+def _finding(group: Cause, console: Console) -> None:
     finding = group.finding
     head = Text(words(finding.verdict).upper(), style=_STYLES[finding.verdict])
     head.append(" ").append_text(_text(some(group.requirements, _NAMES), console, "bold"))
@@ -198,6 +314,13 @@ def _verdict(document: Document, console: Console) -> None:
 
 def _line(console: Console, text: str, style: str = "") -> None:
     console.print(_text(text, console, style))
+
+
+def _plain(line: str, console: Console, style: str) -> Text:
+    """A line that is one already, as it is laid out."""
+    if console.options.ascii_only:
+        line = line.encode("ascii", "backslashreplace").decode("ascii")
+    return Text(line, style=style)
 
 
 def _text(text: str, console: Console, style: str = "") -> Text:

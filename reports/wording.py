@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from reports.document import (
     WORST_FIRST,
@@ -203,39 +202,6 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 def broken(document: Document) -> list[Finding]:
     """The findings that keep the run from being conformant, failures first."""
     return worst_first(f for f in document.findings if f.verdict in BROKEN)
-
-
-@dataclass(frozen=True)
-class Alike:
-    """Findings that say the same: of several cases, or of all that was lost with a node.
-
-    Attributes:
-        finding: the first of them.
-        requirements: their ids; only what was not observed or went wrong has several.
-        places: see `place`.
-    """
-
-    finding: Finding
-    requirements: tuple[str, ...]
-    places: tuple[str, ...]
-
-
-def alike(findings: Iterable[Finding]) -> list[Alike]:
-    """The findings in their order, those that say the same put together."""
-    groups: dict[tuple[object, ...], list[Finding]] = {}
-    for finding in findings:
-        lost = finding.verdict in (Verdict.NOT_OBSERVED, Verdict.ERROR)
-        requirement = "" if lost else finding.requirement
-        key = (finding.verdict, requirement, finding.message, finding.compared)
-        groups.setdefault(key, []).append(finding)
-    return [
-        Alike(
-            group[0],
-            tuple(dict.fromkeys(finding.requirement for finding in group)),
-            tuple(dict.fromkeys(map(place, group))),
-        )
-        for group in groups.values()
-    ]
 
 
 def some(names: Sequence[str], limit: int, separator: str = ", ") -> str:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from reports import html, junit, markdown
+from reports import html, junit, markdown, metrics
 from reports.document import Document
 from reports.form import dump
 
@@ -16,6 +16,7 @@ _FILES = {
     "report.json": dump,
     "junit.xml": junit.render,
     "summary.md": markdown.render,
+    "metrics.prom": metrics.render,
 }
 
 

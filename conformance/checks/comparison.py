@@ -92,4 +92,5 @@ class Comparison:
             final=self._final,
             notes=self.notes,
             objections=tuple(self._wrong),
+            look=look if self._wrong else "",
         )

@@ -59,10 +59,11 @@ def threads(snapshot: Snapshot) -> Threads:
         raise silent(
             snapshot, "threads", "cgroups", default="no thread of the compute container was read"
         )
-    return snapshot.inside.once(_threads)
+    return snapshot.inside.once(sorted_threads)
 
 
-def _threads(container: Container | None) -> Threads:
+def sorted_threads(container: Container | None) -> Threads:
+    """The threads of a container, sorted as those of a compute container."""
     found = container.threads if container else ()
     vcpus = {int(m[1]): t for t in found if (m := _VCPU.fullmatch(t.name))}
     numbered = {t.tid for t in vcpus.values()}

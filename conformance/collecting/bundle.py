@@ -92,6 +92,7 @@ class Bundle:
             have more than memory holds.
         faults: requests that the API failed and that were sent again.
         newer: format of the evidence, where this version does not know it.
+        directory: where it was read; None for what was never written.
     """
 
     run: Mapping[str, Any]
@@ -99,6 +100,7 @@ class Bundle:
     problems: tuple[Problem, ...]
     faults: tuple[str, ...] = ()
     newer: int | None = None
+    directory: Path | None = None
 
 
 def write_run(directory: Path, run: Mapping[str, Any]) -> None:
@@ -211,7 +213,8 @@ def read(directory: Path) -> Bundle:
     newer = form.format if form.format > FORMAT else None
     problems_ = (*_newer(newer), *problems(directory), *unreadable)
     recorded = {key: value for key, value in run.items() if key not in {"format", "snapshots"}}
-    return Bundle(recorded, Snapshots(directory, form.snapshots), problems_, faults, newer)
+    snapshots = Snapshots(directory, form.snapshots)
+    return Bundle(recorded, snapshots, problems_, faults, newer, directory)
 
 
 def problems(directory: Path) -> tuple[Problem, ...]:

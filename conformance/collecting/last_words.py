@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from clusters.kit.api import Api, ApiError
-from conformance.collecting import bundle
+from conformance.collecting import bundle, foreign
 from conformance.collecting.api import core
+from conformance.collecting.recorded import stem
 
 LINES = "200"
 """Of each container."""
@@ -30,3 +31,18 @@ def keep(api: Api, pod: Mapping[str, Any], evidence: Path, case: str) -> None:
             with contextlib.suppress(ApiError):
                 text = api.text(f"{core('pods', meta['namespace'], meta['name'])}/log", **query)
                 bundle.write_log(evidence, f"{case}.{container['name']}", text)
+
+
+def logs(recorded: bundle.Bundle, case: str) -> dict[str, str]:
+    """What was kept of a case: text by container. What cannot be read is left out."""
+    if recorded.directory is None:
+        return {}
+    found: dict[str, str] = {}
+    with contextlib.suppress(foreign.BundleError):
+        for name in foreign.names(recorded.directory, "logs"):
+            container = name.removesuffix(".log").rpartition(".")[2]
+            if name != f"{stem(f'{case}.{container}')}.log":
+                continue
+            with contextlib.suppress(foreign.BundleError):
+                found[container] = foreign.read(recorded.directory, f"logs/{name}", foreign.MIB)
+    return found

@@ -1,24 +1,28 @@
-"""The nodes as the report shows them: what they are, and who has each of their pCPUs."""
+"""The nodes as the report shows them: what they are, and who has each of their pCPUs, and when."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from conformance.model.evidence import Checkpoint, Node, Snapshot
+from conformance.judging.claims import Said, said
+from conformance.judging.marks import guest_marks, marks, together_by_cpus
+from conformance.model.evidence import Node, RawSnapshot, Snapshot
 from conformance.model.same import Same
 from conformance.model.topology import Topology
-from conformance.model.vocabulary import COMPUTE, RUNNING, VM_NAME
 from reports import document as report
 
 ROOM = 50_000
 """pCPUs on all maps of a report: two thousand VMIs on small nodes, two hundred on large ones."""
 
+Look = tuple[str, RawSnapshot, Snapshot]
+"""A snapshot: its file, as recorded, and its facts."""
+
 
 class Maps:
-    """A map for every running workload that was judged, as far as a report has room.
+    """A map of every node at every moment of the cases that were judged, as far as there is room.
 
     Those that matter have the room first, the others as they come.
     """
@@ -31,26 +35,32 @@ class Maps:
         self._mattering: list[_Kept] = []
         self._others: list[_Kept] = []
 
-    def add(self, snapshot: Snapshot, *, matters: bool) -> None:
-        """Takes the map of a snapshot, if it shows one and there is room."""
-        node = snapshot.node
-        if node is None or node.topology is None:
-            return
-        self._nodes.setdefault(node.name, node)
-        if snapshot.moment != RUNNING or node.checkpoint is None:
-            return
-        self._seen[node.name] += 1
+    def add(
+        self, case: str, looks: Sequence[Look], *, matters: bool, judged: Collection[str] = ()
+    ) -> None:
+        """Takes the maps of a case: of each moment the last look, and what else was decisive.
+
+        Args:
+            case: its id.
+            looks: all of its snapshots, oldest first.
+            matters: whether something about it is wrong or open.
+            judged: files of snapshots on which something wrong was found.
+        """
+        for _path, _raw, facts in looks:
+            if facts.node is not None and facts.node.topology is not None:
+                self._nodes.setdefault(facts.node.name, facts.node)
+        for together in _moments(looks, judged):
+            node = together[-1][2].node
+            if node is not None and node.topology is not None:
+                drawn = _map(case, together)
+                self._keep(node.name, drawn, len(node.topology.cpus), matters=matters)
+
+    def _keep(self, node: str, drawn: report.CpuMap, cpus: int, *, matters: bool) -> None:
+        self._seen[node] += 1
         kept = self._mattering if matters else self._others
         room = kept[-1].room if kept else self._room
-        if room >= len(node.topology.cpus):
-            kept.append(
-                _Kept(
-                    self._seen.total(),
-                    node.name,
-                    room - len(node.topology.cpus),
-                    _map(snapshot, node, node.checkpoint),
-                )
-            )
+        if room >= cpus:
+            kept.append(_Kept(self._seen.total(), node, room - cpus, drawn))
 
     def descriptions(self) -> dict[str, str]:
         """One line on each node that was seen: its topology and its kubelet, by its name."""
@@ -67,7 +77,7 @@ class Maps:
             report.Node(
                 name=name,
                 cpus=_cpus(Same(node.topology)),
-                reserved=tuple(sorted(_reserved(node))),
+                reserved=tuple(sorted((node.kubelet.reserved if node.kubelet else None) or ())),
                 maps=tuple(maps[name]),
                 left_out=self._seen[name] - len(maps[name]),
             )
@@ -83,6 +93,68 @@ class _Kept:
     node: str
     room: int
     map: report.CpuMap
+
+
+def _moments(looks: Sequence[Look], judged: Collection[str]) -> Iterator[list[Look]]:
+    """The snapshots of each map: of one node at one moment, one of each workload."""
+    last: dict[tuple[str, str], dict[str, Look]] = defaultdict(dict)
+    for look in looks:
+        path, _raw, facts = look
+        if facts.node is None or not (facts.subject or facts.pod):
+            continue
+        if path in judged:
+            last[facts.moment, f"{facts.node.name} {path}"] = {facts.subject: look}
+        last[facts.moment, facts.node.name].pop(facts.subject, None)
+        last[facts.moment, facts.node.name][facts.subject] = look
+    shown: set[str] = set()
+    for together in sorted(last.values(), key=_ended):
+        paths = {path for path, _raw, _facts in together.values()}
+        if not paths <= shown:
+            shown |= paths
+            yield list(together.values())
+
+
+def _ended(together: Mapping[str, Look]) -> str:
+    return max(facts.ended for _path, _raw, facts in together.values())
+
+
+def _map(case: str, together: Sequence[Look]) -> report.CpuMap:
+    path, raw, facts = together[-1]
+    found = list(said(facts))
+    for _path, _raw, other in together[:-1]:
+        # The node is the one of the last look; of the others it has their own guest's pins.
+        guest = (each for each in said(other) if each.claim.source is report.Source.LIBVIRT)
+        found += [replace(each, own=False) for each in guest]
+    stand_out = marks(found, isolated=_isolated(raw))
+    for _path, other_raw, other in together[:-1]:
+        # What another look says of its own guest; of the node the last one tells.
+        stand_out += guest_marks(said(other), isolated=_isolated(other_raw))
+    own = facts.vmi or facts.pod
+    return report.CpuMap(
+        case=case,
+        moment=facts.moment,
+        workload=own.name if own else facts.subject,
+        claims=tuple(each.claim for each in _worth(found)),
+        marks=together_by_cpus(stand_out),
+        at=facts.ended,
+        evidence=f"evidence/{path}" if path else "",
+    )
+
+
+def _worth(found: Iterable[Said]) -> Iterator[Said]:
+    """Without claims of none: a container that has ended has no CPUs."""
+    return (each for each in found if each.cpus)
+
+
+def _isolated(raw: RawSnapshot) -> bool:
+    """Whether the VMI, as the API or its user has it, asks for pCPUs of the emulator's own."""
+    return any(_asks(vmi) for vmi in (raw.vmi, raw.manifest))
+
+
+def _asks(vmi: object) -> bool:
+    for key in ("spec", "domain", "cpu", "isolateEmulatorThread"):
+        vmi = vmi.get(key) if isinstance(vmi, Mapping) else None
+    return vmi is True
 
 
 @lru_cache(maxsize=64)
@@ -112,41 +184,3 @@ def _described(node: Node) -> Iterator[str]:
             yield f"reserved {node.kubelet.reserved}"
     if node.kubelet_version:
         yield f"kubelet {node.kubelet_version}"
-
-
-def _map(snapshot: Snapshot, node: Node, checkpoint: Checkpoint) -> report.CpuMap:
-    own = snapshot.vmi or snapshot.pod
-    workload = own.name if own else ""
-    owners = tuple(_owners(snapshot, node, checkpoint))
-    return report.CpuMap(snapshot.case, snapshot.moment, workload, owners)
-
-
-def _reserved(node: Node) -> frozenset[int]:
-    return (node.kubelet.reserved if node.kubelet else None) or frozenset()
-
-
-def _owners(snapshot: Snapshot, node: Node, checkpoint: Checkpoint) -> Iterator[report.Owner]:
-    reserved = _reserved(node)
-    for cpu in sorted(checkpoint.default):
-        kind = report.OwnerKind.RESERVED if cpu in reserved else report.OwnerKind.SHARED
-        yield report.Owner(cpu, kind)
-    names = {pod.uid: pod.labels.get(VM_NAME, pod.name) for pod in snapshot.pods}
-    own = snapshot.pod.uid if snapshot.pod else ""
-    for (uid, container), cpus in sorted(checkpoint.entries.items()):
-        name = names.get(uid, uid)
-        uses = _uses(snapshot) if (uid, container) == (own, COMPUTE) else {}
-        for cpu in sorted(cpus):
-            kind, vcpu = uses.get(cpu, (report.OwnerKind.EXCLUSIVE, None))
-            yield report.Owner(cpu, kind, name, container, vcpu)
-
-
-def _uses(snapshot: Snapshot) -> dict[int, tuple[report.OwnerKind, int | None]]:
-    """What the judged workload uses its pCPUs for, by libvirt's live answers."""
-    if snapshot.live is None:
-        return {}
-    uses: dict[int, tuple[report.OwnerKind, int | None]] = dict.fromkeys(
-        snapshot.live.emulator_pin, (report.OwnerKind.EMULATOR, None)
-    )
-    for vcpu, cpus in snapshot.live.vcpu_pins.items():
-        uses |= dict.fromkeys(cpus, (report.OwnerKind.VCPU, vcpu))
-    return uses

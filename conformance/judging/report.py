@@ -16,20 +16,23 @@ from typing import Any, TypeVar
 
 from conformance.checks.alignment import turned_away
 from conformance.collecting.bundle import Bundle, BundleError
+from conformance.collecting.last_words import logs
 from conformance.collecting.snapshot import NODES
 from conformance.editions import labels
 from conformance.exits import Insist
+from conformance.judging import history
 from conformance.judging.conclude import Extent, conclude
 from conformance.judging.coverage import Covered, cover
 from conformance.judging.decide import decide, judge_nodes, judge_story
+from conformance.judging.findings import report_finding, unlike
 from conformance.judging.lost import read, withheld
 from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.stopped import excused
 from conformance.judging.terms import Lack, Terms, terms_of
+from conformance.judging.words import outcome, summary
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
-from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
 from conformance.model.vocabulary import EVERY_NODE
 from conformance.version import version
@@ -87,6 +90,18 @@ class _Judged:
     lacking: Lack | None = None
     barred: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of everything that it was about."""
+        found = (
+            name
+            for _path, _raw, facts in self.snapshots
+            for each in (facts.vmi, facts.pod)
+            if each is not None
+            for name in (each.name, each.namespace)
+        )
+        return tuple(dict.fromkeys(found))
+
 
 def judge(
     bundle: Bundle, *, interrupted: bool = False, insist: Insist | None = None
@@ -105,6 +120,7 @@ def judge(
     """
     terms = terms_of(bundle.run)
     planned = bundle.run["cases"]
+    brief = len(planned) > DETAILED_CASES
     cases: list[report.Case] = []
     findings: list[report.Finding] = []
     broke: list[report.Problem] = []
@@ -113,20 +129,23 @@ def judge(
     barred: set[str] = set()
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
-            own = [
-                _report_finding(
+            own = unlike(
+                report_finding(
                     path,
                     _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
-                    brief=len(planned) > DETAILED_CASES,
+                    brief=brief,
+                    names=case.names,
                 )
                 for path, finding in case.findings
-            ]
+            )
             verdict = report.worst(own)
-            cases.append(_report_case(case, verdict))
+            matters = verdict in _MATTERS
+            cases.append(_report_case(case, verdict, bundle, brief=brief and not matters))
             barred |= {case.id} if case.barred else set()
             findings += own
-            for _path, raw, facts in case.snapshots:
-                maps.add(facts, matters=verdict in _MATTERS)
+            wrong = {path for path, each in case.findings if each.verdict is Verdict.FAIL}
+            maps.add(case.id, case.snapshots, matters=matters, judged=wrong)
+            for _path, raw, _facts in case.snapshots:
                 libvirt |= dict.fromkeys(libvirt_seen(raw))
     cases += _unjudged(bundle.run.get("unjudged", ()))
     problems = (
@@ -166,7 +185,9 @@ def judge(
             report.Capability(name, available, reason)
             for name, (available, reason) in sorted(terms.capabilities.items())
         ),
-        timings=report.Timings(run.get("phases", {}), run.get("seconds", {})),
+        timings=report.Timings(
+            run.get("phases", {}), {case.id: case.seconds for case in cases if case.phases}
+        ),
         setting=described(terms.setting, tuple(sorted(libvirt))),
         selection=selection,
     )
@@ -309,25 +330,6 @@ def _judge_scenario(
     )
 
 
-def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Finding:
-    kept = brief and finding.verdict is Verdict.PASS
-    return report.Finding(
-        requirement=finding.requirement,
-        verdict=report.Verdict(finding.verdict),
-        message=finding.message,
-        compared=tuple(
-            report.Compared(value.what, value.value, value.source)
-            for value in (() if kept else finding.compared)
-        ),
-        case=finding.case,
-        scenario=finding.scenario,
-        moment=finding.moment,
-        node=finding.node,
-        evidence=f"evidence/{path}" if path else "",
-        notes=finding.notes,
-    )
-
-
 def _requirements(
     covered: Iterable[Covered], findings: Sequence[report.Finding]
 ) -> Iterator[report.Requirement]:
@@ -351,51 +353,32 @@ def _requirements(
         )
 
 
-def _report_case(case: _Judged, verdict: report.Verdict) -> report.Case:
+def _report_case(
+    case: _Judged, verdict: report.Verdict, bundle: Bundle, *, brief: bool
+) -> report.Case:
+    looks = case.snapshots
+    happened: tuple[report.Event, ...] = ()
+    said: tuple[report.Quote, ...] = ()
+    try:
+        if not brief:
+            happened = history.timeline(looks)
+        if verdict in _MATTERS:
+            said = history.last_words(looks, logs(bundle, case.id))
+    except Exception as error:  # it is for people, and no verdict rests on it
+        happened = (report.Event("", "report", f"there is no timeline: {error!r:.200}"),)
     return report.Case(
         id=case.id,
         title=case.title,
         manifest=case.manifest,
         expectation=case.expected,
-        outcome=_outcome(case),
+        outcome=outcome([facts for _path, _raw, facts in looks], case.scenario, case.lacking),
         verdict=verdict,
         scenario=case.scenario,
+        phases=history.phases(looks),
+        targets=history.targets(looks),
+        timeline=happened,
+        last_words=said,
     )
-
-
-def summary(expectation: Expectation) -> dict[str, str]:
-    """An expectation in a few words by aspect."""
-    refusal = expectation.refusal
-    if refusal is not None:
-        return {
-            "refused for": " or ".join(refusal.fields) or "any field",
-            "rule": refusal.rule,
-        }
-    if expectation.undecided is not None:
-        return {"not judged": expectation.undecided}
-    words = {}
-    if expectation.guest:
-        words["vCPUs"] = str(expectation.vcpus)
-        words["topology"] = f"{expectation.sockets}x{expectation.cores}x{expectation.threads}"
-    words = (
-        _of_dedicated(words, expectation) if expectation.dedicated else {"CPUs": "shared", **words}
-    )
-    if expectation.notes:
-        words["notes"] = "; ".join(expectation.notes)
-    return words
-
-
-def _of_dedicated(words: Mapping[str, str], expectation: Expectation) -> dict[str, str]:
-    words = {**words, "exclusive pCPUs": str(expectation.compute_cpus)}
-    if expectation.isolate_emulator:
-        words["emulator pCPUs"] = str(expectation.emulator_cpus)
-    if expectation.iothreads_policy != "none":
-        words["IOThreads"] = expectation.iothreads_policy
-    if expectation.sidecars:
-        words["sidecars"] = ", ".join(sidecar.name for sidecar in expectation.sidecars)
-    if expectation.numa_passthrough:
-        words["NUMA nodes"] = "those of its pCPUs"
-    return words
 
 
 def _unjudged(recorded: Iterable[Mapping[str, Any]]) -> Iterator[report.Case]:
@@ -409,17 +392,3 @@ def _unjudged(recorded: Iterable[Mapping[str, Any]]) -> Iterator[report.Case]:
             outcome=f"not judged: {each['why']}",
             verdict=report.Verdict.NOT_APPLICABLE,
         )
-
-
-def _outcome(case: _Judged) -> str:
-    if case.scenario:
-        moments = dict.fromkeys(facts.moment for _path, _raw, facts in case.snapshots)
-        return f"told as far as “{list(moments)[-1]}”" if moments else "not told"
-    for _path, _raw, facts in case.snapshots:
-        if facts.rejection is not None:
-            fields = ", ".join(field for field, _message in facts.rejection.causes)
-            return f"refused ({facts.rejection.code})" + (f" for {fields}" if fields else "")
-        if seen := facts.vmi or facts.pod:
-            where = f" on {seen.node}" if seen.node else ""
-            return f"{seen.phase or 'admitted'}{where}"
-    return f"not created: {case.lacking}" if case.lacking else "nothing was recorded"

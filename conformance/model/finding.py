@@ -48,6 +48,7 @@ class Finding:
         final: what is wrong may never be, not even for a moment: a later look does not mend it.
         notes: what a reader should know although nobody promised otherwise.
         objections: what is wrong, one by one.
+        look: what to look at next where something is wrong.
     """
 
     requirement: str
@@ -61,3 +62,4 @@ class Finding:
     final: bool = False
     notes: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
+    look: str = ""

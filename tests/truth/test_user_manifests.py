@@ -11,7 +11,7 @@ import pytest
 from conformance.cases_by_name import chosen
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import registered
-from conformance.judging.report import summary
+from conformance.judging.words import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import user_file

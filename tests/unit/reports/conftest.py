@@ -11,6 +11,7 @@ import pytest
 from reports.document import (
     Capability,
     Case,
+    Claim,
     Cluster,
     Compared,
     Conclusion,
@@ -19,9 +20,9 @@ from reports.document import (
     Document,
     Fault,
     Finding,
+    Mark,
     Node,
     Outcome,
-    Owner,
     OwnerKind,
     Problem,
     Requirement,
@@ -29,6 +30,7 @@ from reports.document import (
     Selection,
     Setting,
     Software,
+    Source,
     Standing,
     Timings,
     Verdict,
@@ -106,20 +108,23 @@ def cpu_map(on: Node, case: str, vcpus: int, isolate: bool) -> CpuMap:
     """The case's VMI from pCPU 2 on, another dedicated VMI on the last two."""
     workload = f"vmi-{case}"
     last = on.cpus[-1].id
-    owners = []
-    for cpu in on.cpus:
-        if cpu.id in on.reserved:
-            owner = Owner(cpu.id, OwnerKind.RESERVED)
-        elif cpu.id < 2 + vcpus:
-            owner = Owner(cpu.id, OwnerKind.VCPU, workload, "compute", cpu.id - 2)
-        elif cpu.id == 2 + vcpus and isolate:
-            owner = Owner(cpu.id, OwnerKind.EMULATOR, workload, "compute")
-        elif cpu.id >= last - 1:
-            owner = Owner(cpu.id, OwnerKind.VCPU, "vmi-neighbour", "compute", cpu.id - last + 1)
-        else:
-            owner = Owner(cpu.id, OwnerKind.SHARED)
-        owners.append(owner)
-    return CpuMap(case, "running", workload, tuple(owners))
+    owned = 2 + vcpus + isolate
+    pins = [
+        Claim(Source.LIBVIRT, OwnerKind.VCPU, str(2 + n), workload, "compute", n)
+        for n in range(vcpus)
+    ]
+    if isolate:
+        emulator = str(2 + vcpus)
+        pins.append(Claim(Source.LIBVIRT, OwnerKind.EMULATOR, emulator, workload, "compute"))
+    given = (
+        Claim(Source.CHECKPOINT, OwnerKind.RESERVED, "0-1"),
+        Claim(Source.CHECKPOINT, OwnerKind.SHARED, f"{owned}-{last - 2}"),
+        Claim(Source.CHECKPOINT, OwnerKind.EXCLUSIVE, f"2-{owned - 1}", workload, "compute"),
+        Claim(
+            Source.CHECKPOINT, OwnerKind.EXCLUSIVE, f"{last - 1}-{last}", "vmi-neighbour", "compute"
+        ),
+    )
+    return CpuMap(case, "running", workload, (*given, *pins))
 
 
 def standing(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -301,9 +306,9 @@ def passing() -> Document:
 
 
 def _colliding(right: CpuMap) -> CpuMap:
-    emulator = Owner(4, OwnerKind.EMULATOR, right.workload, "compute")
-    others = tuple(owner for owner in right.owners if owner.cpu != 6)
-    return replace(right, owners=(*others, emulator, Owner(6, OwnerKind.SHARED)))
+    emulator = Claim(Source.AFFINITY, OwnerKind.EMULATOR, "4", right.workload, "compute")
+    mark = Mark("4", f"the emulator of {right.workload} and vCPU 2 of {right.workload} share it")
+    return replace(right, claims=(*right.claims, emulator), marks=(mark,))
 
 
 def failing() -> Document:

@@ -1,68 +1,98 @@
 from reports.cpu_map import Box, Layout, lay_out
-from reports.document import Cpu, CpuMap, Node, Owner, OwnerKind
+from reports.cpulist import parsed, written
+from reports.document import Claim, Cpu, CpuMap, Mark, Node, OwnerKind, Source
 
 
-def node() -> Node:
-    """Two sockets, each a NUMA node, of two cores of two threads, siblings far apart."""
-    cpus = [Cpu(n, n % 2, n // 2 % 2, n // 2 % 2, (n % 4, n % 4 + 4)) for n in range(8)]
-    return Node("node-1", tuple(reversed(cpus)))
+def node(cpus: int = 4) -> Node:
+    """One socket of cores with two threads each."""
+    return Node(
+        "node-1", tuple(Cpu(n, n // 2, 0, 0, (n - n % 2, n - n % 2 + 1)) for n in range(cpus))
+    )
 
 
-def boxes(layout: Layout) -> dict[int, Box]:
-    return {
-        box.cpu: box
+def boxes(layout: Layout) -> list[Box]:
+    return [
+        box
         for socket in layout.sockets
         for numa in socket.numa_nodes
         for core in numa.cores
         for box in core.boxes
-    }
-
-
-def laid_out(*owners: Owner, workload: str = "mine") -> Layout:
-    return lay_out(node(), CpuMap("case", "running", workload, owners))
-
-
-def test_the_layout_is_the_hardware() -> None:
-    layout = laid_out()
-    shape = [
-        [[[box.cpu for box in core.boxes] for core in numa.cores] for numa in socket.numa_nodes]
-        for socket in layout.sockets
     ]
-    assert shape == [[[[0, 4], [1, 5]]], [[[2, 6], [3, 7]]]]
 
 
-def test_a_pcpu_without_an_owner_was_not_observed() -> None:
-    assert boxes(laid_out())[3].kind == "unseen"
+def laid_out(*claims: Claim, marks: tuple[Mark, ...] = (), workload: str = "mine") -> Layout:
+    return lay_out(node(), CpuMap("case", "running", workload, claims, marks))
 
 
-def test_the_vmi_that_the_map_is_about_is_a() -> None:
-    layout = laid_out(
-        Owner(0, OwnerKind.VCPU, "another", "compute", 0),
-        Owner(1, OwnerKind.VCPU, "mine", "compute", 1),
-        Owner(2, OwnerKind.EMULATOR, "mine", "compute"),
-    )
+def given(cpus: str, workload: str = "mine", container: str = "compute") -> Claim:
+    return Claim(Source.CHECKPOINT, OwnerKind.EXCLUSIVE, cpus, workload, container)
+
+
+def vcpu(number: int, cpus: str, workload: str = "mine", source: Source = Source.LIBVIRT) -> Claim:
+    return Claim(source, OwnerKind.VCPU, cpus, workload, "compute", number)
+
+
+def test_every_pcpu_is_on_its_core_whoever_has_it() -> None:
+    layout = laid_out(given("2-3"))
+    (socket,) = layout.sockets
+    (numa,) = socket.numa_nodes
+    assert [[box.cpu for box in core.boxes] for core in numa.cores] == [[0, 1], [2, 3]]
+
+
+def test_what_nobody_claims_was_not_observed() -> None:
+    assert {box.kind for box in boxes(laid_out())} == {"unseen"}
+
+
+def test_the_own_vmi_is_a_and_stays_it() -> None:
+    layout = laid_out(given("0-1", "another"), given("2-3"), vcpu(0, "2"), vcpu(1, "3"))
     assert layout.workloads == {"A": "mine", "B": "another"}
-    labels = {cpu: box.label for cpu, box in boxes(layout).items() if box.letter}
-    assert labels == {0: "B·v0", 1: "A·v1", 2: "A·emu"}
+    assert [box.label for box in boxes(layout)] == ["B·excl", "B·excl", "A·v0", "A·v1"]
+    assert laid_out(given("0", "another"), workload="gone").workloads == {"B": "another"}
 
 
-def test_nobody_else_is_a() -> None:
-    layout = laid_out(Owner(0, OwnerKind.EXCLUSIVE, "another", "main"), workload="deleted")
-    assert layout.workloads == {"B": "another"}
+def test_threads_are_believed_before_libvirt() -> None:
+    layout = laid_out(given("0-1"), vcpu(0, "0"), vcpu(0, "0-1", source=Source.AFFINITY))
+    assert [box.label for box in boxes(layout)][:2] == ["A·v0", "A·v0"]
 
 
-def test_several_owners_collide() -> None:
-    layout = laid_out(
-        Owner(0, OwnerKind.VCPU, "mine", "compute", 0),
-        Owner(0, OwnerKind.SHARED),
-    )
-    box = boxes(layout)[0]
-    assert (box.kind, box.label) == ("collision", "A·v0+pool")
-    assert box.title == "pCPU 0: collision: vCPU 0 of mine and shared pool"
+def test_a_pin_beyond_what_the_guest_owns_is_not_drawn() -> None:
+    pool = Claim(Source.CHECKPOINT, OwnerKind.SHARED, "0-1")
+    labels = [box.label for box in boxes(laid_out(pool, given("2-3"), vcpu(0, "0-3")))]
+    assert labels == ["pool", "pool", "A·v0", "A·v0"]
 
 
-def test_many_workloads_all_have_their_letters() -> None:
-    owners = [Owner(0, OwnerKind.VCPU, f"vmi-{number:03}", "compute", 0) for number in range(60)]
-    layout = laid_out(*owners, workload="vmi-000")
-    assert len(layout.workloads) == 60
-    assert list(layout.workloads)[25:28] == ["Z", "AA", "AB"]
+def test_what_stands_out_is_marked_and_says_who() -> None:
+    io = Claim(Source.AFFINITY, OwnerKind.IOTHREAD, "2", "mine", "compute", 1)
+    own = vcpu(0, "2", source=Source.AFFINITY)
+    mark = Mark("2", "vCPU 0 and IOThread 1 share it")
+    marked = boxes(laid_out(given("2-3"), own, io, marks=(mark,)))[2]
+    assert marked.marked
+    assert marked.label == "A·v0+io1"
+    assert mark.says in marked.title
+
+
+def test_an_emulator_that_is_not_isolated_is_worth_no_word() -> None:
+    emulator = Claim(Source.LIBVIRT, OwnerKind.EMULATOR, "2-3", "mine", "compute")
+    labels = [box.label for box in boxes(laid_out(given("2-3"), vcpu(0, "2"), emulator))]
+    assert labels[2:] == ["A·v0", "A·emu"]
+
+
+def test_the_summary_and_the_rows_say_it_without_a_picture() -> None:
+    layout = laid_out(given("2-3"), vcpu(0, "2"), marks=(Mark("3", "nobody"),))
+    assert "pCPUs that stand out: 3" in layout.summary
+    assert [(row.source, row.cpus) for row in layout.rows] == [
+        ("checkpoint", "2-3"),
+        ("libvirt", "2"),
+    ]
+
+
+def test_many_pcpus_are_small() -> None:
+    assert lay_out(node(512), CpuMap("case", "running", "mine", (given("2-3"),))).dense
+    assert not laid_out().dense
+
+
+def test_cpu_lists_are_read_and_written() -> None:
+    assert written(parsed("0-2,7")) == "0-2,7"
+    assert parsed("x,3,-,5-") == {3}
+    assert written(()) == ""
+    assert len(parsed("0-99999")) < 10_000

@@ -1,17 +1,20 @@
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from reports import document
+from reports import document, html, junit, markdown, metrics
 from reports.document import (
     Document,
     DocumentError,
     Finding,
     OwnerKind,
+    Source,
     Standing,
     Verdict,
     count,
@@ -19,6 +22,7 @@ from reports.document import (
 )
 from reports.form import dump, load, schema
 
+FORMER = Path(__file__).parents[2] / "recorded" / "reports"
 Example = Callable[[str], Document]
 
 
@@ -55,7 +59,8 @@ def test_the_schema_has_the_verdicts_and_owners_of_the_document() -> None:
     defs = schema()["$defs"]
     assert set(defs["verdict"]["enum"]) == set(Verdict)
     assert set(defs["counts"]["properties"]) == set(Verdict)
-    assert set(defs["owner"]["properties"]["kind"]["enum"]) == set(OwnerKind)
+    assert set(defs["claim"]["properties"]["kind"]["enum"]) == set(OwnerKind)
+    assert set(defs["claim"]["properties"]["source"]["enum"]) == set(Source)
     assert schema()["properties"]["version"]["const"] == document.VERSION
 
 
@@ -117,36 +122,27 @@ def test_every_verdict_is_counted() -> None:
     assert (counts[Verdict.PASS], counts[Verdict.FAIL], counts[Verdict.ERROR]) == (2, 1, 0)
 
 
-def as_version_3(text: str) -> str:
-    """What a former version of the tool would have written."""
-
-    def former(data: dict[str, Any]) -> None:
-        data["version"] = 3
-        del data["setting"], data["selection"]
-        for name in ("command", "judged_by"):
-            del data["run"][name]
-        for name in ("kept", "known", "applying"):
-            del data["conclusion"][name]
-        for requirement in data["requirements"]:
-            del requirement["standing"], requirement["why"]
-        for each in data["findings"]:
-            del each["notes"]
-
-    return changed(text, former)
+FORMS = {5: "d1f643819a26bd8b"}
+"""Digests of the schema by version: another content is another version."""
 
 
-@pytest.mark.parametrize("name", ["passing", "failing", "inconclusive", "interrupted"])
-def test_the_version_before_is_read(example: Example, name: str) -> None:
-    document = example(name)
-    former = load(as_version_3(dump(document)))
-    assert former.version == document.version
-    assert former.setting is None
-    assert former.conclusion.reason == document.conclusion.reason
-    assert [each.standing for each in former.requirements] == [
-        each.standing for each in document.requirements
-    ]
-    kept = sum(each.standing is Standing.KEPT for each in document.requirements)
-    assert former.conclusion.kept == kept
+def test_another_content_of_the_schema_is_another_version() -> None:
+    content = json.dumps(schema(), sort_keys=True)
+    assert hashlib.sha256(content.encode()).hexdigest()[:16] == FORMS[document.VERSION]
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_documents_of_former_versions_are_read_and_rendered(version: int) -> None:
+    text = (FORMER / f"version-{version}.json").read_text()
+    former = load(text)
+    assert former.version == document.VERSION
+    assert former.conclusion.exit_code == 1
+    assert {each.verdict for each in former.findings} >= {Verdict.FAIL, Verdict.PASS}
+    assert any(each.standing is Standing.BROKEN for each in former.requirements)
+    assert "PIN-THREADS@topology-2x2x1" in {each.id for each in former.findings}
+    for render in (html.render, junit.render, markdown.render, metrics.render):
+        assert "PIN-THREADS" in render(former)
+    assert former.nodes[0].maps[0].claims
 
 
 def test_a_broken_document_of_the_version_before_is_refused() -> None:

@@ -112,13 +112,12 @@ def test_failures_come_before_requirements_with_the_sets_and_their_sources(
                     assert part in text(section)
 
 
-def test_a_collision_is_seen_on_the_map_beside_the_failure(example: Example) -> None:
-    (box,) = page(example("failing")).xpath(
-        "//section[@id='fail']//*[contains(@class, 'collision')]"
-    )
-    assert box.get("title") == (
-        "pCPU 4: collision: vCPU 2 of vmi-isolate-1x2x2 and emulator of vmi-isolate-1x2x2"
-    )
+def test_what_stands_out_is_marked_beside_the_failure_and_says_who(example: Example) -> None:
+    root = page(example("failing"))
+    boxes = root.xpath("//section[@id='fail']//*[contains(@class, 'marked')]")
+    assert [text(box) for box in boxes] == ["!4A·v2+emu"]
+    (mark,) = root.xpath("//section[@id='fail']//ul[@class='marks']/li")
+    assert text(mark).startswith("! pCPU 4 the emulator of vmi-isolate-1x2x2 and vCPU 2")
 
 
 def test_every_case_is_there_with_its_expectation_and_manifest(example: Example) -> None:
@@ -136,7 +135,10 @@ def test_every_pcpu_is_on_every_map(example: Example) -> None:
     figures = page(document).xpath("//figure")
     cpus = {len(node.cpus) for node in document.nodes for _ in node.maps}
     assert len(figures) == sum(len(node.maps) for node in document.nodes)
-    assert {len(figure.xpath(".//*[@role='img']")) for figure in figures} == cpus
+    drawn = {len(f.xpath(".//*[starts-with(@class, 'box ')]")) for f in figures}
+    assert drawn == cpus
+    assert all(figure.xpath(".//*[@role='img' and @aria-label]") for figure in figures)
+    assert all(figure.xpath(".//details[@class='claims']//tr") for figure in figures)
 
 
 def test_what_was_lost_at_once_is_said_once(example: Example) -> None:

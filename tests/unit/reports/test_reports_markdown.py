@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reports import markdown
-from reports.document import Document, Finding, Verdict
+from reports.document import Compared, Document, Finding, Problem, Verdict
 
 Example = Callable[[str], Document]
 
@@ -42,12 +42,24 @@ def test_no_text_becomes_markup(example: Example) -> None:
 
 
 def test_thousands_of_failures_stay_a_summary(example: Example) -> None:
-    findings = tuple(
-        Finding("PIN-THREADS", Verdict.FAIL, f"vCPU {number} is astray.") for number in range(5_000)
-    )
+    names = ["".join(chr(97 + int(digit)) for digit in str(number)) for number in range(5_000)]
+    findings = tuple(Finding("PIN-THREADS", Verdict.FAIL, f"{name} is astray.") for name in names)
     text = markdown.render(replace(example("failing"), findings=findings))
-    assert len(text) < 100_000
+    assert len(text.encode()) <= markdown.LARGEST
     assert "and 4980 more" in text
+
+
+def test_a_summary_has_its_size_whatever_failed(example: Example) -> None:
+    values = tuple(Compared(f"value {n}", "ü" * 50_000, "a file") for n in range(100))
+    findings = tuple(
+        Finding(f"REQ-{n}", Verdict.FAIL, "y" * 100_000, values, notes=("z" * 9_000,))
+        for n in range(100)
+    )
+    problems = tuple(Problem("cleanup", f"{n} broke " * 5_000) for n in range(500))
+    text = markdown.render(replace(example("failing"), findings=findings, problems=problems))
+    assert len(text.encode()) <= markdown.LARGEST
+    assert text.startswith("# CPU conformance: not conformant")
+    assert "the rest is in `report.html`" in text
 
 
 def test_no_text_is_a_link_or_a_mention(example: Example) -> None:

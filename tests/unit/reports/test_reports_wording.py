@@ -3,10 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from reports.document import Document, Finding, Standing, Verdict
+from reports.document import Document, Standing
 from reports.wording import (
     LONGEST,
-    alike,
     coverage,
     duration,
     headline,
@@ -38,21 +37,6 @@ def test_durations_read_as_people_say_them(seconds: float, said: str) -> None:
 
 def test_control_characters_become_visible() -> None:
     assert printable("a\x00\x1b[31m\tb\nzwölf ✗ 🙂") == "a\\x00\\x1b[31m\tb\nzwölf ✗ 🙂"
-
-
-def test_failures_of_different_requirements_stay_apart() -> None:
-    findings = [Finding(name, Verdict.FAIL, "said", case="x") for name in ("A", "B", "A")]
-    assert [group.requirements for group in alike(findings)] == [("A",), ("B",)]
-
-
-def test_what_was_lost_together_is_said_together() -> None:
-    findings = [
-        Finding(name, Verdict.NOT_OBSERVED, "node died", case=case)
-        for name in ("A", "B")
-        for case in ("x", "y")
-    ]
-    (group,) = alike(findings)
-    assert (group.requirements, group.places) == (("A", "B"), ("x", "y"))
 
 
 def test_long_lists_are_cut_with_their_number() -> None:

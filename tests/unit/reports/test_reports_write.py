@@ -12,7 +12,7 @@ Example = Callable[[str], Document]
 
 def test_all_forms_are_written_and_named(any_document: Document, tmp_path: Path) -> None:
     paths = write.write_all(any_document, tmp_path / "new" / "reports-out")
-    assert set(paths) == {"report.html", "report.json", "junit.xml", "summary.md"}
+    assert set(paths) == {"report.html", "report.json", "junit.xml", "summary.md", "metrics.prom"}
     assert sorted(path.name for path in (tmp_path / "new" / "reports-out").iterdir()) == sorted(
         paths
     )

@@ -28,11 +28,20 @@ if (filter) {
   filter.addEventListener("submit", (event) => event.preventDefault());
   apply();
 }
-// A link to a folded case unfolds it.
+// A link to what is folded or not chosen brings it to light.
 const unfold = () => {
   const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
   if (!target) return;
   target.hidden = false;
+  const moments = target.closest("[data-map]");
+  if (moments && moments.hidden) {
+    const select = document.querySelector(`select[data-maps="${moments.parentElement.id}"]`);
+    select.value = moments.dataset.map;
+    select.dispatchEvent(new Event("change"));
+  }
+  for (let fold = target.parentElement; fold; fold = fold.parentElement) {
+    if (fold.tagName === "DETAILS") fold.open = true;
+  }
   if (target.tagName === "DETAILS") target.open = true;
   const inner = target.querySelector("details");
   if (inner && target.tagName === "TR") inner.open = true;

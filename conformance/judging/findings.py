@@ -1,0 +1,83 @@
+"""A finding as the report has it: in one sentence, with a name that outlives the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from conformance.model.finding import Finding, Verdict
+from reports import document as report
+from reports.pattern import SENTENCE, digest, pattern, sentence, without_sources
+
+
+def report_finding(
+    path: str, finding: Finding, *, brief: bool, names: tuple[str, ...]
+) -> report.Finding:
+    """The finding as a report has it.
+
+    Args:
+        path: the recording that it was judged on; empty without one.
+        finding: as the judge says it.
+        brief: leaves out what a finding that passed has compared.
+        names: of the workloads of its case, which differ from run to run.
+    """
+    kept = brief and finding.verdict is Verdict.PASS
+    case = finding.case or finding.scenario
+    return report.Finding(
+        requirement=finding.requirement,
+        verdict=report.Verdict(finding.verdict),
+        message=finding.message,
+        compared=tuple(
+            report.Compared(value.what, value.value, value.source)
+            for value in (() if kept else finding.compared)
+        ),
+        case=finding.case,
+        scenario=finding.scenario,
+        moment=finding.moment,
+        node=finding.node,
+        evidence=f"evidence/{path}" if path else "",
+        notes=finding.notes,
+        summary=summary(finding),
+        objections=finding.objections,
+        look=finding.look,
+        id=identity(finding),
+        fingerprint=digest(
+            finding.requirement,
+            case,
+            finding.verdict.value,
+            *dict.fromkeys(
+                pattern(each, *names, finding.node)
+                for each in finding.objections or (finding.message,)
+            ),
+        ),
+    )
+
+
+def identity(finding: Finding) -> str:
+    """Its name, the same in every run of the same matrix: ``REQUIREMENT@CASE``.
+
+    A scenario may judge one at several moments, and nodes are judged one by one:
+    ``REQUIREMENT@CASE/MOMENT``, ``REQUIREMENT@CASE/NODE``.
+    """
+    case = finding.case or finding.scenario or "cluster"
+    part = finding.node if finding.moment == "nodes" else finding.scenario and finding.moment
+    return f"{finding.requirement}@{case}" + (f"/{part}" if part else "")
+
+
+def unlike(findings: Iterable[report.Finding]) -> list[report.Finding]:
+    """The findings, those of one name counted: ``REQUIREMENT@CASE#2``."""
+    seen: Counter[str] = Counter()
+    found = []
+    for each in findings:
+        seen[each.id] += 1
+        times = seen[each.id]
+        found.append(replace(each, id=f"{each.id}#{times}") if times > 1 else each)
+    return found
+
+
+def summary(finding: Finding) -> str:
+    """The finding in one sentence: of several objections the first, and how many more there are."""
+    first, *more = finding.objections or (finding.message,)
+    rest = f" (and {len(more)} more)" if more else ""
+    return sentence(without_sources(first), SENTENCE - len(rest)).removesuffix(".") + rest

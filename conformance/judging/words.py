@@ -1,0 +1,59 @@
+"""What was expected of a case, and what happened, in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from conformance.judging.terms import Lack
+from conformance.model.evidence import Snapshot
+from conformance.model.expectation import Expectation
+
+
+def summary(expectation: Expectation) -> dict[str, str]:
+    """An expectation in a few words by aspect."""
+    refusal = expectation.refusal
+    if refusal is not None:
+        return {
+            "refused for": " or ".join(refusal.fields) or "any field",
+            "rule": refusal.rule,
+        }
+    if expectation.undecided is not None:
+        return {"not judged": expectation.undecided}
+    words = {}
+    if expectation.guest:
+        words["vCPUs"] = str(expectation.vcpus)
+        words["topology"] = f"{expectation.sockets}x{expectation.cores}x{expectation.threads}"
+    words = (
+        _of_dedicated(words, expectation) if expectation.dedicated else {"CPUs": "shared", **words}
+    )
+    if expectation.notes:
+        words["notes"] = "; ".join(expectation.notes)
+    return words
+
+
+def _of_dedicated(words: Mapping[str, str], expectation: Expectation) -> dict[str, str]:
+    words = {**words, "exclusive pCPUs": str(expectation.compute_cpus)}
+    if expectation.isolate_emulator:
+        words["emulator pCPUs"] = str(expectation.emulator_cpus)
+    if expectation.iothreads_policy != "none":
+        words["IOThreads"] = expectation.iothreads_policy
+    if expectation.sidecars:
+        words["sidecars"] = ", ".join(sidecar.name for sidecar in expectation.sidecars)
+    if expectation.numa_passthrough:
+        words["NUMA nodes"] = "those of its pCPUs"
+    return words
+
+
+def outcome(looks: Iterable[Snapshot], scenario: str, lacking: Lack | None) -> str:
+    """What happened, in a few words."""
+    if scenario:
+        moments = list(dict.fromkeys(facts.moment for facts in looks))
+        return f"carried out as far as “{moments[-1]}”" if moments else "not carried out"
+    for facts in looks:
+        if facts.rejection is not None:
+            fields = ", ".join(field for field, _message in facts.rejection.causes)
+            return f"refused ({facts.rejection.code})" + (f" for {fields}" if fields else "")
+        if seen := facts.vmi or facts.pod:
+            where = f" on {seen.node}" if seen.node else ""
+            return f"{seen.phase or 'admitted'}{where}"
+    return f"not created: {lacking}" if lacking else "nothing was recorded"

@@ -1,0 +1,151 @@
+"""What went wrong, by cause: findings that say the same together, what follows below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reports.document import WORST_FIRST, Document, Finding, Verdict
+from reports.pattern import pattern
+from reports.wording import broken, place
+
+_PINNED = ("PIN-XML", "PIN-LIVE")
+FOLLOWS: Mapping[str, tuple[str, ...]] = {
+    "QOS-POD": ("QOS-CONTAINERS", "SIDE-RESOURCES"),
+    "QOS-CONTAINERS": ("SIDE-RESOURCES",),
+    "CPU-COUNT": ("QOS-INTEGER", "QOS-CONTAINERS", "QOS-POD", "NODE-SELECT"),
+    "CPU-EXCLUSIVE": ("QOS-POD", "QOS-CONTAINERS", "NODE-SELECT", "CPU-COUNT"),
+    "CPU-POOL": ("CPU-EXCLUSIVE",),
+    "CPU-QUOTA": ("QOS-POD", "QOS-CONTAINERS", "CPU-EXCLUSIVE"),
+    "PIN-XML": ("CPU-COUNT",),
+    "PIN-LIVE": ("PIN-XML",),
+    "PIN-THREADS": _PINNED,
+    "PIN-CGROUP": (*_PINNED, "PIN-THREADS"),
+    "EMU-ISOLATED": (*_PINNED, "CPU-COUNT"),
+    "EMU-HOUSEKEEPING": ("EMU-ISOLATED",),
+    "IOT-ISOLATED": (*_PINNED, "EMU-ISOLATED"),
+    "SMT-SIBLINGS": (*_PINNED, "CPU-COUNT"),
+    "NUMA-MAPPED": _PINNED,
+    "GUEST-VCPUS": ("CPU-COUNT", "PIN-XML"),
+    "SIDE-UNPINNED": ("SIDE-RESOURCES", "CPU-POOL"),
+    "NODE-ONLY": ("NODE-SELECT", "NODE-LABEL"),
+    "NODE-UNLABEL": ("NODE-LABEL",),
+    "NODE-GATE": ("NODE-LABEL",),
+    "LIFE-REUSED": ("LIFE-RELEASED", "CPU-EXCLUSIVE"),
+    "LIFE-SHARED": ("CPU-POOL",),
+    "LIFE-CHURN": ("CPU-EXCLUSIVE", "LIFE-RELEASED"),
+    "LIFE-ABORTED": ("LIFE-RELEASED",),
+}
+"""Requirements that are usually broken when one of others is, in the same case: they are shown
+below it, and no verdict rests on it."""
+STARTED = "RUN-STARTED"
+"""What does not run shows nothing of what it would do."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Findings that say the same, with what is usually a consequence of it.
+
+    Attributes:
+        finding: the first of them.
+        findings: all of them.
+        consequences: in the same cases.
+    """
+
+    finding: Finding
+    findings: tuple[Finding, ...]
+    consequences: tuple[Cause, ...] = ()
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Their ids; only what was not observed or went wrong has several."""
+        return tuple(dict.fromkeys(each.requirement for each in self.findings))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """See `reports.wording.place`."""
+        return tuple(dict.fromkeys(map(place, self.findings)))
+
+    @property
+    def cases(self) -> frozenset[str]:
+        """Ids of their cases."""
+        return frozenset(each.case or each.scenario for each in self.findings)
+
+    @property
+    def whole(self) -> tuple[Finding, ...]:
+        """Its findings and those of its consequences."""
+        return (*self.findings, *(f for each in self.consequences for f in each.findings))
+
+
+def causes(document: Document) -> list[Cause]:
+    """Everything that was broken, went wrong or was not observed, the worst first."""
+    return _nested(alike(broken(document), names_in(document)))
+
+
+def alike(findings: Iterable[Finding], names: Mapping[str, tuple[str, ...]]) -> list[Cause]:
+    """The findings in their order, those that say the same of other cases put together.
+
+    Args:
+        findings: of a document.
+        names: what is named in each case, by its id: the same words with other names are the
+            same.
+    """
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for each in findings:
+        lost = each.verdict in (Verdict.NOT_OBSERVED, Verdict.ERROR)
+        words = (each.objections or (each.message,))[0]
+        case = each.case or each.scenario
+        kind = pattern(words, each.node, case, *names.get(case, ()))
+        groups.setdefault((each.verdict, "" if lost else each.requirement, kind), []).append(each)
+    return [Cause(group[0], tuple(group)) for group in groups.values()]
+
+
+def names_in(document: Document) -> Mapping[str, tuple[str, ...]]:
+    """What is named in each case, by its id."""
+    return {
+        case.id: tuple(
+            dict.fromkeys(n for t in case.targets for n in (t.vmi, t.pod, t.namespace) if n)
+        )
+        for case in document.cases
+    }
+
+
+def _nested(groups: Sequence[Cause]) -> list[Cause]:
+    """Each group below what it follows from, where one is in all of its cases."""
+    parents = {number: _parent(number, groups) for number in range(len(groups))}
+    roots = {number: _root(number, parents) for number in parents}
+    below: dict[int, list[Cause]] = {}
+    for number, root in roots.items():
+        if number != root:
+            below.setdefault(root, []).append(groups[number])
+    found = [
+        replace(groups[root], consequences=tuple(below.get(root, ())))
+        for root in dict.fromkeys(roots.values())
+    ]
+    return sorted(found, key=lambda each: (_rank(each), -len(each.whole)))
+
+
+def _rank(cause: Cause) -> int:
+    return WORST_FIRST.index(cause.finding.verdict)
+
+
+def _root(number: int, parents: Mapping[int, int | None]) -> int:
+    seen = {number}
+    while (above := parents[number]) is not None and above not in seen:
+        seen.add(above)
+        number = above
+    return number
+
+
+def _parent(number: int, groups: Sequence[Cause]) -> int | None:
+    own = groups[number]
+    above = set().union(*(FOLLOWS.get(name, ()) for name in own.requirements))
+    for other, group in enumerate(groups):
+        if other == number or not own.cases <= group.cases:
+            continue
+        if group.finding.verdict is Verdict.FAIL and set(group.requirements) & above:
+            return other
+        unstarted = STARTED in group.requirements and STARTED not in own.requirements
+        if unstarted and own.finding.verdict is Verdict.NOT_OBSERVED:
+            return other
+    return None
