@@ -21,7 +21,7 @@ from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
-from conformance import options
+from conformance import options, report_commands
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES, RUNNING
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.declare(
         run.add_argument,
-        (options.CLUSTER, *options.SPEC, *options.RUN),
+        (options.CLUSTER, *options.SPEC, *options.RUN, options.VERBOSE),
         more={"--shape": options.ALL, "--profile": options.ALL},
     )
     run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
@@ -148,10 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     options.declare(collect.add_argument, (options.REPORT_DIR, options.PROFILE))
     collect.set_defaults(command=_collect)
 
-    judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
-    judge.add_argument("directory", type=Path, metavar="DIR", help="a report directory")
-    options.declare(judge.add_argument, (options.INSIST,))
-    judge.set_defaults(command=_judge)
+    report_commands.declare(commands)
 
     requirements = commands.add_parser("requirements", help="show what is required, and by whom")
     requirements.add_argument("id", nargs="?")
@@ -213,6 +210,8 @@ def _run(arguments: argparse.Namespace) -> int:
         *("--cluster", arguments.cluster),
         *options.forwarded(arguments, (*options.SPEC, *options.RUN)),
         *("-q", "--no-header", "--no-summary"),
+        # pytest has a --verbose of its own.
+        *(("--conform-verbose",) if arguments.verbose else ()),
         *("-p", "xdist", "-p", "fixtures.plugin"),
         # What the suite has no use for, and would wait for.
         *("-p", "no:cacheprovider", "-p", "no:unraisableexception"),
@@ -370,6 +369,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 def _collect(arguments: argparse.Namespace) -> int:
     from clusters.kit.api import ApiError
+    from conformance.collecting.aside import keep_aside
     from conformance.collecting.cluster import collect
 
     handle = rundir.find(arguments.name)
@@ -377,7 +377,8 @@ def _collect(arguments: argparse.Namespace) -> int:
     if dead := provider.alive(handle):
         raise ClusterError(dead)
     evidence = arguments.report_dir / "evidence"
-    rundir.remove(evidence)
+    if former := keep_aside(arguments.report_dir):
+        _say(f"the report that was there is kept in {former}")
     try:
         number = collect(
             provider.connect(handle),
@@ -404,27 +405,6 @@ def _settling(
 
     terms = terms_of(run)
     return settling(terms, list(map(assemble, looks)), terms.expect(manifest), RUNNING)
-
-
-def _judge(arguments: argparse.Namespace) -> int:
-    from conformance.collecting import bundle
-    from conformance.judging.report import judge
-    from reports.terminal import show
-    from reports.write import write_all
-
-    try:
-        document = judge(bundle.read(arguments.directory / "evidence"), insist=arguments.insist)
-    except bundle.BundleError as error:
-        _say(str(error))
-        return Exit.USAGE
-    try:
-        files = write_all(document, arguments.directory)
-    except OSError as error:
-        show(document)
-        print(f"conform: the reports cannot be written: {error}", file=sys.stderr)
-        return Exit.INCONCLUSIVE
-    show(document, files)
-    return document.conclusion.exit_code
 
 
 def _requirements(arguments: argparse.Namespace) -> int:

@@ -89,6 +89,9 @@ INSIST = Option(
     "asked and kept",
     {"choices": tuple(Insist), "type": Insist, "metavar": "asked|kept"},
 )
+VERBOSE = Option(
+    "--verbose", "prints everything: each phase of a VMI, every finding", {"action": "store_true"}
+)
 RUN = (
     IMAGE_PREFIX,
     GUEST_IMAGE,

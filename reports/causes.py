@@ -79,7 +79,12 @@ class Cause:
 
 def causes(document: Document) -> list[Cause]:
     """Everything that was broken, went wrong or was not observed, the worst first."""
-    return _nested(alike(broken(document), names_in(document)))
+    return grouped(broken(document), document)
+
+
+def grouped(findings: Iterable[Finding], document: Document) -> list[Cause]:
+    """Some findings of a document by cause, the worst first."""
+    return _nested(alike(findings, names_in(document)))
 
 
 def alike(findings: Iterable[Finding], names: Mapping[str, tuple[str, ...]]) -> list[Cause]:

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.by_hand import again, commands
@@ -90,18 +90,23 @@ class _Node:
 def render(document: Document) -> str:
     """The document as the text of a ``report.html``."""
     style, script = _own("report.css"), _own("report.js")
-    page = _template().render(
-        **_view(document),
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            **_view(document),
+            style=Markup(style),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
     return page.lstrip()
 
 
 @cache
-def _template() -> Template:
-    environment = Environment(
+def environment() -> Environment:
+    """Where the templates of pages are, with what they are filled by."""
+    found = Environment(
         loader=PackageLoader("reports", "page"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -110,7 +115,7 @@ def _template() -> Template:
         # Control characters would be dropped or replaced by the browser: they stay visible.
         finalize=_finalize,
     )
-    environment.filters |= {
+    found.filters |= {
         "duration": duration,
         "faults_met": faults_met,
         "words": words,
@@ -119,8 +124,12 @@ def _template() -> Template:
         "folded": _folded,
         "anchor": _anchor,
     }
-    environment.globals |= {"again": again, "commands": commands}
-    return environment.get_template("report.html.j2")
+    found.globals |= {
+        "again": again,
+        "commands": commands,
+        "style": lambda: Markup(_own("report.css")),
+    }
+    return found
 
 
 def _view(document: Document) -> Mapping[str, Any]:

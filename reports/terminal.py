@@ -99,7 +99,7 @@ _Line = tuple[str, str]
 def _summary(document: Document, width: int, files: int) -> list[_Line]:
     """The verdict last, and before it as many causes as there is room for, the worst first."""
     end = [*_problems(document, width), *_what(document, width), *_conclusion(document, width)]
-    room = LINES - len(end) - files - 1
+    room = LINES - len(end) - files - 2
     found = causes(document)
     lines: list[_Line] = []
     shown = 0
@@ -169,7 +169,7 @@ def _conclusion(document: Document, width: int) -> list[_Line]:
     for standing, names in ids.items():
         if names:
             number = f"  {len(names)} {STANDINGS[standing]}"
-            lines.append((_cut(f"{number:<27} {', '.join(names)}", width), ""))
+            lines.append((f"{number:<26} {_cut(', '.join(names), width - 27)}", ""))
     conclusion = document.conclusion
     said = f"{headline(conclusion).upper()}: {conclusion.reason}"
     code = f"(exit code {conclusion.exit_code})"

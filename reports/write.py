@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from reports import html, junit, markdown, metrics
@@ -20,10 +20,13 @@ _FILES = {
 }
 
 
-def write_all(document: Document, directory: Path) -> Mapping[str, Path]:
+def write_all(
+    document: Document, directory: Path, without: Collection[str] = ()
+) -> Mapping[str, Path]:
     """Writes every form of the report into the directory, which is made when it is missing.
 
-    A reader finds each file whole, the old one or the new one, whenever the writer dies.
+    Those named by `without` are left as they are. A reader finds each file whole, the old one or
+    the new one, whenever the writer dies.
 
     Returns:
         The files by their names, ``report.html`` first.
@@ -33,14 +36,16 @@ def write_all(document: Document, directory: Path) -> Mapping[str, Path]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     # Rendering comes first: what cannot be rendered must not leave half a report.
-    texts = {name: render(document) for name, render in _FILES.items()}
+    texts = {name: render(document) for name, render in _FILES.items() if name not in without}
     for name, text in texts.items():
-        _replace(directory / name, text)
+        replace_file(directory / name, text)
     return {name: directory / name for name in texts}
 
 
-def _replace(path: Path, text: str) -> None:
-    """The directory may be somebody else's: a link of that name is replaced, never followed, and
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file whole, or leaves the old one.
+
+    The directory may be somebody else's: a link of that name is replaced, never followed, and
     the name of the unfinished file cannot be foreseen, nor may it be there.
     """
     temporary = path.with_name(f".{secrets.token_hex(16)}")
