@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.finding import Finding, Verdict
 from reports import document as report
 from reports.pattern import SENTENCE, digest, pattern, sentence, without_sources
@@ -61,7 +62,8 @@ def identity(finding: Finding) -> str:
     ``REQUIREMENT@CASE/MOMENT``, ``REQUIREMENT@CASE/NODE``.
     """
     case = finding.case or finding.scenario or "cluster"
-    part = finding.node if finding.moment == "nodes" else finding.scenario and finding.moment
+    part = finding.moment if finding.scenario in SCENARIOS else ""
+    part = finding.node if finding.moment == "nodes" else part
     return f"{finding.requirement}@{case}" + (f"/{part}" if part else "")
 
 
