@@ -11,7 +11,16 @@ from conformance.checks.strangers import strangers
 from conformance.checks.threads import Threads, sorted_threads
 from conformance.checks.witnesses import in_use
 from conformance.model.cpuset import CpuSet
-from conformance.model.evidence import Checkpoint, Container, Node, Pod, Snapshot, Thread
+from conformance.model.evidence import (
+    Checkpoint,
+    Container,
+    Domain,
+    LivePins,
+    Node,
+    Pod,
+    Snapshot,
+    Thread,
+)
 from reports.document import Claim, OwnerKind, Source
 
 COMPUTE = "compute"
@@ -27,6 +36,7 @@ class Said:
         pod: UID of the pod, or the cgroup of what no pod owns; empty for the pool and the host.
         own: whether it is of the workload that the snapshot is about.
         former: whether that workload was deleted.
+        written: whether it is what the domain XML says where the running libvirt says otherwise.
         running: whether something may run there now, as far as anybody knows.
     """
 
@@ -35,6 +45,7 @@ class Said:
     pod: str = ""
     own: bool = False
     former: bool = False
+    written: bool = False
     running: bool = True
 
 
@@ -227,23 +238,33 @@ def _outside(snapshot: Snapshot, node: Node, exclusive: CpuSet) -> Iterator[Said
 
 
 def _live(snapshot: Snapshot, own: str) -> Iterator[Said]:
-    """The pins of the snapshot's own guest, as libvirt answers; without it, by the domain XML."""
-    pins = snapshot.live or snapshot.domain
-    if pins is None or snapshot.pod is None:
+    """The pins of the snapshot's own guest, as libvirt answers; what its XML says otherwise."""
+    if snapshot.pod is None:
         return
     name = workload(snapshot.pod)
-    source = pins.source if snapshot.live else f"domain XML, {pins.source}"
-    numbered = (
-        *((OwnerKind.VCPU, number, cpus) for number, cpus in sorted(pins.vcpu_pins.items())),
-        *(
-            (OwnerKind.IOTHREAD, number, cpus)
-            for number, cpus in sorted(pins.iothread_pins.items())
-        ),
-        *(((OwnerKind.EMULATOR, None, pins.emulator_pin),) if pins.emulator_pin else ()),
-    )
-    for kind, number, cpus in numbered:
+    live, domain = snapshot.live, snapshot.domain
+    answered = _pins(live) if live else {}
+    written = _pins(domain) if domain else {}
+    for (kind, number), cpus in answered.items():
+        source = live.source if live else ""
         claim = Claim(Source.LIBVIRT, kind, text(cpus), name, COMPUTE, number, source)
         yield Said(claim, cpus, own, own=True)
+    for (kind, number), cpus in written.items():
+        if answered.get((kind, number)) == cpus:
+            continue
+        claim = Claim(Source.LIBVIRT, kind, text(cpus), name, COMPUTE, number, "domain XML")
+        # Without an answer it is all that is known of the pins.
+        yield Said(claim, cpus, own, own=not answered, written=bool(answered))
+
+
+def _pins(said: LivePins | Domain) -> dict[tuple[OwnerKind, int | None], CpuSet]:
+    """Pins by what they are of: vCPUs, IOThreads, the emulator."""
+    found: dict[tuple[OwnerKind, int | None], CpuSet] = {}
+    found |= {(OwnerKind.VCPU, number): cpus for number, cpus in sorted(said.vcpu_pins.items())}
+    found |= {(OwnerKind.IOTHREAD, n): cpus for n, cpus in sorted(said.iothread_pins.items())}
+    if said.emulator_pin:
+        found[OwnerKind.EMULATOR, None] = said.emulator_pin
+    return found
 
 
 def _by_affinity(threads: Iterable[Thread]) -> list[tuple[CpuSet, list[Thread]]]:

@@ -22,6 +22,8 @@ _SOURCES = {
 }
 _POOL = (OwnerKind.SHARED, OwnerKind.RESERVED)
 _NUMBERED = (OwnerKind.VCPU, OwnerKind.IOTHREAD)
+_OTHERS = 5
+"""Who is named of those that may run on somebody else's pCPUs."""
 MOST = 64
 """Marks of one map: a node of which everything is wrong needs no more to show it."""
 
@@ -39,7 +41,8 @@ def marks(found: Sequence[Said], *, isolated: bool) -> tuple[Mark, ...]:
 
 def guest_marks(found: Sequence[Said], *, isolated: bool) -> tuple[Mark, ...]:
     """Those that are about the snapshot's own guest alone."""
-    return tuple(map(_mark, (*_pins(found), *_guest(found, isolated=isolated))))
+    clauses = (*_written(found), *_pins(found), *_guest(found, isolated=isolated))
+    return tuple(map(_mark, clauses))
 
 
 def _mark(clause: tuple[CpuSet, str]) -> Mark:
@@ -74,18 +77,24 @@ def _leaked(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
 def _intruders(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
     """Whoever may run on what the checkpoint gives to somebody else."""
     owners = [each for each in _exclusive(found) if each.cpus]
+    there: dict[tuple[CpuSet, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for each in found:
         if each.claim.source is Source.CHECKPOINT or not each.running:
             continue
         # A pin is a wish: where nothing else confines a guest, libvirt names every pCPU.
-        if each.claim.source is Source.LIBVIRT and (not each.own or len(each.cpus) > 1):
+        if each.claim.source is Source.LIBVIRT and (not each.own or len(each.cpus) != 1):
             continue
         for owner in owners:
             both = each.cpus & owner.cpus
             if both and not _same(each, owner, owners):
-                words = f"the checkpoint gives it to {_who(owner)}"
-                how = _SOURCES[each.claim.source]
-                yield both, f"{words}, and {_who(each)} may run there by {how}"
+                there[both, _who(owner)][_who(each)].append(_SOURCES[each.claim.source])
+    for (both, name), others in there.items():
+        words = [
+            f"{other} (by {' and '.join(dict.fromkeys(how))})" for other, how in others.items()
+        ]
+        more = f" and {len(words) - _OTHERS} more" if len(words) > _OTHERS else ""
+        said = f"{', '.join(words[:_OTHERS])}{more}"
+        yield both, f"the checkpoint gives it to {name}; {said} may run there, too"
 
 
 def _same(each: Said, owner: Said, owners: Sequence[Said]) -> bool:
@@ -112,6 +121,18 @@ def _confined(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
                 yield more, f"the cgroup of {_who(each)} has it; the checkpoint does not give it"
             if less := owner.cpus - each.cpus:
                 yield less, f"the checkpoint gives it to {_who(owner)}; the cgroup lacks it"
+
+
+def _written(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
+    """Pins of the domain XML that the running libvirt does not have."""
+    for each in found:
+        if not each.written:
+            continue
+        for live in found:
+            same = (live.claim.kind, live.claim.number) == (each.claim.kind, each.claim.number)
+            if live.own and live.claim.source is Source.LIBVIRT and same:
+                pinned = f"{_who(each)}: the domain XML pins it to {text(each.cpus)}"
+                yield each.cpus | live.cpus, f"{pinned}, the running libvirt to {text(live.cpus)}"
 
 
 def _pins(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
