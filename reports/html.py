@@ -41,12 +41,16 @@ from reports.wording import (
 
 _BOXES = 6_000
 """pCPU boxes on one page; more of them make a browser slow."""
+_BOXES_OF_MANY = 2_000
+"""The same on a page of so many cases that most are a line alone."""
 _COMPARED = 3_000
 """Findings above which the values compared by passing ones are left to report.json."""
 _CASES = 1_000
 """Cases on one page; above it those that broke come first, and the rest is left to report.json."""
 _BODIES = 300
-"""Cases above which one that passed is a line alone."""
+"""Cases above which one that passed is a line alone, and only some that broke are whole."""
+_WHOLE = 60
+"""Broken cases of such a page that are whole; of the others it has what broke, a line each."""
 _GRID = 60
 """Cases above which the grid of cases and requirements is too wide to read."""
 _PATH = 48
@@ -144,7 +148,7 @@ def _view(document: Document) -> Mapping[str, Any]:
     nodes = _nodes(document)
     found = causes(document)
     known = [f for f in document.findings if f.verdict is Verdict.KNOWN_DIVERGENCE]
-    bodies = len(document.cases) <= _BODIES
+    whole = _whole(cases)
     compared_all = len(document.findings) <= _COMPARED
     return {
         "document": document,
@@ -167,7 +171,8 @@ def _view(document: Document) -> Mapping[str, Any]:
         "nodes": nodes,
         "map_of": _map_of(nodes),
         "by_id": {case.id: case for case in document.cases},
-        "shows_body": lambda case: bodies or case.verdict is not Verdict.PASS,
+        "whole": whole,
+        "failures": BROKEN,
         "shows_compared": lambda f: compared_all or f.verdict is not Verdict.PASS,
         "compared_all": compared_all,
         "slowest": sorted(document.timings.cases.items(), key=lambda item: -item[1]),
@@ -209,6 +214,14 @@ def _cases(document: Document) -> Sequence[Case]:
     return [case for _place, case in sorted(urgent[:_CASES], key=lambda item: item[0])]
 
 
+def _whole(cases: Sequence[Case]) -> frozenset[str]:
+    """Ids of the cases that are shown with everything that is known of them."""
+    if len(cases) <= _BODIES:
+        return frozenset(case.id for case in cases)
+    broken = [case.id for case in cases if case.verdict in BROKEN]
+    return frozenset(broken[:_WHOLE])
+
+
 def _by_requirement_and_case(
     by_case: Mapping[str, Sequence[Finding]],
 ) -> Mapping[tuple[str, str], Sequence[Finding]]:
@@ -221,7 +234,8 @@ def _by_requirement_and_case(
 
 def _nodes(document: Document) -> list[_Node]:
     verdicts = {case.id: case.verdict for case in document.cases}
-    room = _BOXES
+    largest = max((len(node.cpus) for node in document.nodes), default=0)
+    room = _BOXES if len(document.cases) <= _BODIES else max(_BOXES_OF_MANY, largest)
     nodes = []
     number = 0
     for node in document.nodes:

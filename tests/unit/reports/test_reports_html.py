@@ -215,3 +215,28 @@ def test_a_capability_that_could_not_be_read_is_told_apart(example: Example) -> 
     root = page(replace(document, capabilities=(replace(first, present=None), *rest)))
     assert "? not known" in text(root)
     assert "? not known" not in text(page(document))
+
+
+def test_a_page_of_a_thousand_broken_cases_has_its_size(example: Example) -> None:
+    document = example("failing")
+    cases, findings, maps = [], [], []
+    (node,) = document.nodes
+    for number in range(1_000):
+        case = document.cases[number % len(document.cases)]
+        name = f"{case.id}-{number}"
+        cases.append(replace(case, id=name, verdict=Verdict.FAIL))
+        findings += [
+            replace(each, case=name, verdict=Verdict.FAIL, objections=(each.message,))
+            for each in document.findings
+            if each.case == case.id
+        ]
+        maps += [replace(each, case=name) for each in node.maps if each.case == case.id]
+    text = html.render(
+        replace(
+            document,
+            cases=tuple(cases),
+            findings=tuple(findings),
+            nodes=(replace(node, maps=tuple(maps)),),
+        )
+    )
+    assert len(text.encode()) < 5_000_000
