@@ -15,6 +15,7 @@ from conformance.judging.terms import Terms
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
+from conformance.model.changed import changed
 from conformance.model.finding import Finding, Verdict
 from conformance.model.vocabulary import ABORTED, EVERY_NODE, RUNNING
 from conformance.requirements.catalogue import Requirement
@@ -116,7 +117,6 @@ def decide(
     Returns:
         The index of the snapshot that decides, -1 without any, and the finding.
     """
-    lacking = terms.lacks(expectation)
     # Whatever the API answers about a version that it does not serve says nothing.
     unserved = expectation.guest and terms.not_served
     asked = () if unserved or expectation.undecided is not None else snapshots
@@ -124,20 +124,28 @@ def decide(
         (index, judge(terms, requirement, check, snapshot, expectation))
         for index, snapshot in enumerate(asked)
     ]
-    if check.settles and judged:
+    if not judged:
+        return -1, _nothing(terms, requirement, check, snapshots, expectation)
+    if check.settles:
         last = _settled(check, snapshots, [finding for _index, finding in judged])
         judged = [*(each for each in judged[:-1] if each[1].final), (judged[-1][0], last)]
-    nothing = Finding(
+    return min(reversed(judged), key=lambda item: _DECISIVE_FIRST.index(item[1].verdict))
+
+
+def _nothing(
+    terms: Terms,
+    requirement: Requirement,
+    check: Check,
+    snapshots: Sequence[Snapshot],
+    expectation: Expectation,
+) -> Finding:
+    lacking = terms.lacks(expectation)
+    return Finding(
         requirement.id,
         Verdict.NOT_APPLICABLE if lacking and lacking.known else Verdict.NOT_OBSERVED,
         str(lacking) if lacking else f"nothing was recorded at the moment “{check.moment}”",
         case=snapshots[0].case if snapshots else "",
         moment=check.moment,
-    )
-    return min(
-        reversed(judged),
-        key=lambda item: _DECISIVE_FIRST.index(item[1].verdict),
-        default=(-1, nothing),
     )
 
 
@@ -227,7 +235,7 @@ def judge(
         finding = _judge(terms, requirement, check, snapshot, expectation)
     except Exception as error:
         finding = broken(requirement.id, error)
-    return replace(
+    return changed(
         finding,
         case=snapshot.case,
         scenario=snapshot.scenario,

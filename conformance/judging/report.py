@@ -41,6 +41,7 @@ of a hundred thousand VMIs would not fit into memory with them."""
 
 Recorded = TypeVar("Recorded", report.Run, report.Cluster, report.Selection)
 
+_VERDICTS = {verdict: report.Verdict(verdict) for verdict in Verdict}
 _MATTERS = (report.Verdict.FAIL, report.Verdict.ERROR, report.Verdict.NOT_OBSERVED)
 """Verdicts of cases whose maps are kept before those of others."""
 
@@ -113,9 +114,10 @@ def judge(
     barred: set[str] = set()
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
+            files = {path: f"evidence/{path}" if path else "" for path, _finding in case.findings}
             own = [
                 _report_finding(
-                    path,
+                    files[path],
                     _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
                     brief=len(planned) > DETAILED_CASES,
                 )
@@ -309,21 +311,22 @@ def _judge_scenario(
     )
 
 
-def _report_finding(path: str, finding: Finding, *, brief: bool) -> report.Finding:
+def _report_finding(file: str, finding: Finding, *, brief: bool) -> report.Finding:
     kept = brief and finding.verdict is Verdict.PASS
     return report.Finding(
         requirement=finding.requirement,
-        verdict=report.Verdict(finding.verdict),
+        verdict=_VERDICTS[finding.verdict],
         message=finding.message,
-        compared=tuple(
-            report.Compared(value.what, value.value, value.source)
-            for value in (() if kept else finding.compared)
+        compared=()
+        if kept
+        else tuple(
+            report.Compared(value.what, value.value, value.source) for value in finding.compared
         ),
         case=finding.case,
         scenario=finding.scenario,
         moment=finding.moment,
         node=finding.node,
-        evidence=f"evidence/{path}" if path else "",
+        evidence=file,
         notes=finding.notes,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import Check, StoryCheck, registered, stories
 from conformance.collecting.bundle import BundleError
+from conformance.matrix import kinds
 from conformance.matrix.oracle import expect
 from conformance.model.expectation import Expectation
 from conformance.model.release import Release
@@ -21,6 +22,8 @@ from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 EXCUSES = frozenset({SMT, NUMA}) | OFFERED
 """What a cluster need not have: hardware, pages that are set apart, a second kind of node, leave
 to disturb it. What we cannot look at is no excuse: that must be observed."""
+_EXPECTATIONS = 1024
+"""That are remembered, at the most."""
 _NOT_OFFERED = (False, "this kind of cluster does not offer it")
 
 
@@ -66,8 +69,26 @@ class Terms:
     def expect(
         self, manifest: Mapping[str, Any], beside: Iterable[Mapping[str, Any]] = ()
     ) -> Expectation:
-        """What the oracle says of a manifest on this cluster, with the types that it names."""
-        return expect(manifest, self.profile, self.setting, beside)
+        """What the oracle says of a manifest on this cluster, with the types that it names.
+
+        Many manifests of a cluster differ in nothing but their names, which nothing rests on.
+        """
+        beside = tuple(beside)
+        metadata = manifest.get("metadata")
+        named = isinstance(metadata, Mapping) and manifest.get("kind") == kinds.VMI
+        alike = {**metadata, "name": "", "namespace": ""} if named else metadata
+        # As text, 1 is not True, and not "1".
+        key = repr(({**manifest, "metadata": alike}, beside))
+        if key not in self._expected:
+            if len(self._expected) >= _EXPECTATIONS:
+                self._expected.clear()
+            self._expected[key] = expect(manifest, self.profile, self.setting, beside)
+        return self._expected[key]
+
+    @cached_property
+    def _expected(self) -> dict[str, Expectation]:
+        """By the text of what was asked."""
+        return {}
 
     @property
     def not_served(self) -> str | None:
