@@ -372,9 +372,19 @@ class SimulatedMachine:
         return ExecResult(int(bool(errors)), "".join(texts), "".join(errors))
 
     def _virsh(self, container: Container, words: Sequence[str]) -> ExecResult:
+        *options, line = words
+        if ";" in line:
+            # One line of commands: each runs, whatever becomes of the others.
+            each = [self._virsh(container, (*options, *c.split())) for c in line.split(";")]
+            said, failed = "".join(r.stdout for r in each), "".join(r.stderr for r in each)
+            return ExecResult(each[-1].returncode, said, failed)
         plain = [word for word in words if not word.startswith("-") and "://" not in word]
         try:
             match plain:
+                case ["echo", *said]:
+                    return ExecResult(0, " ".join(said) + "\n", "")
+                case ["version"]:
+                    return ExecResult(0, "Using library: libvirt 0.0.0\n", "")
                 case ["list"]:
                     return ExecResult(0, "".join(f"{name}\n" for name in container.domains), "")
                 case ["dumpxml", name]:
