@@ -145,12 +145,12 @@ class Collector:
 
         `gone` is when its pod was first seen to have gone, by an earlier look.
         """
-        began, layers = utc_now(), _Layers()
-        pod = layers.read("pod", lambda: self._pod_by_name(former))
-        if pod is not None or "pod" in layers.not_observed:
-            gone = STILL_THERE
-        elif gone in ("", STILL_THERE):
-            gone = began
+        began, layers, pod = utc_now(), _Layers(), None
+        # One that has gone does not come back with its UID.
+        if gone in ("", STILL_THERE):
+            pod = layers.read("pod", lambda: self.pod(former))
+            there = pod is not None or "pod" in layers.not_observed
+            gone = STILL_THERE if there else began
         raw = RawSnapshot(
             case,
             scenario,
@@ -249,7 +249,11 @@ class Collector:
             return self.api.find(paths.core("pods", namespace, manifest["metadata"]["name"]))
         return next(iter(launchers(self.api, namespace, vmi)), None) if vmi else None
 
-    def _pod_by_name(self, former: Former) -> Json | None:
+    def pod(self, former: Former) -> Json | None:
+        """The pod of a workload that was deleted, as long as it is there.
+
+        Raises ApiError, TransientError.
+        """
         pod = self.api.find(paths.core("pods", former.pod_namespace, former.pod_name))
         return pod if pod and pod["metadata"]["uid"] == former.pod_uid else None
 
@@ -257,6 +261,9 @@ class Collector:
         return self.api.items(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")
 
     def _events(self, raw: RawSnapshot) -> Iterable[Json]:
+        # They tell why something does not run; of what runs nobody asks.
+        if ((raw.vmi or {}).get("status") or {}).get("phase") == "Running":
+            return []
         # Asked for by name: those of a whole namespace grow with every case of the run.
         return [
             event

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -140,6 +143,40 @@ def test_what_no_requirement_is_about_is_a_problem_and_no_verdict(
     names = {item["metadata"]["name"] for item in api.get("/api/v1/namespaces")["items"]}
     assert not [name for name in names if name.startswith("conformance-")]
     api.close()
+
+
+MOST_REQUESTS = 25
+"""Of one VMI that settles at once, execs and consoles among them."""
+
+
+def test_a_vmi_takes_few_requests(simulated: Handle, tmp_path: Path) -> None:
+    said, _ = start("one", tmp_path, simulated.kubeconfig, cases="isolate").communicate()
+    lines = (tmp_path / "one.asked").read_text().splitlines()
+    created = [n for n, line in enumerate(lines) if CREATION.search(line)]
+    # What follows the last one is the end of the run.
+    vmis = [lines[first:after] for first, after in itertools.pairwise(created)]
+    ran = [own for own in vmis if any(line.endswith("/console") for line in own)]
+    assert ran, said
+    for own in ran:
+        kinds = Counter(map(kind, own))
+        # The hardware of a node is read once for all of its VMIs.
+        assert kinds.total() - 1 <= MOST_REQUESTS, kinds.most_common()
+        assert kinds["virsh"] == 1
+        assert kinds["GET /version"] <= 1
+
+
+CREATION = re.compile(r"^POST \S*/virtualmachineinstances$")
+
+
+def kind(line: str) -> str:
+    """A request without the names of what it is about."""
+    method, url = line.split(" ", 1)
+    asked = urlsplit(url)
+    query = parse_qs(asked.query)
+    if "command" in query:
+        return query["command"][0]
+    selected = [key for key in ("watch", "fieldSelector", "labelSelector") if key in query]
+    return " ".join((method, re.sub(r"/(?=[^/]*\d)[^/]+", "/*", asked.path), *selected))
 
 
 def asked(directory: Path) -> set[tuple[str, str, str]]:
