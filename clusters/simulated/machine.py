@@ -43,8 +43,11 @@ KILLED = 137
 class SimulatedMachine:
     """`clusters.reference.machine.Machine` in memory."""
 
-    def __init__(self, shape: NodeShape, hostname: str = "node-1") -> None:
+    def __init__(
+        self, shape: NodeShape, hostname: str = "node-1", *, start_seconds: float = 0.0
+    ) -> None:
         self.kernel = Kernel(shape, hostname)
+        self._start_seconds = start_seconds
         self._hostname = hostname
         self._containers: dict[str, Container] = {}
         self._dead = False
@@ -98,6 +101,8 @@ class SimulatedMachine:
     async def start_container(self, spec: ContainerSpec) -> ContainerState:
         """As `Machine.start_container`."""
         await self._turn()
+        if spec.program is Program.LAUNCHER:
+            await asyncio.sleep(self._start_seconds)
         if spec.id in self._containers:
             raise NodeError(f"container {spec.id} exists already")
         group = self.kernel.make_cgroup(spec.cgroup)

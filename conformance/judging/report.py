@@ -112,6 +112,7 @@ def judge(
     maps = Maps()
     libvirt: dict[str, None] = {}
     barred: set[str] = set()
+    said: dict[str, str] = {}
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
             files = {path: f"evidence/{path}" if path else "" for path, _finding in case.findings}
@@ -119,6 +120,7 @@ def judge(
                 _report_finding(
                     files[path],
                     _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
+                    said,
                     brief=len(planned) > DETAILED_CASES,
                 )
                 for path, finding in case.findings
@@ -311,12 +313,15 @@ def _judge_scenario(
     )
 
 
-def _report_finding(file: str, finding: Finding, *, brief: bool) -> report.Finding:
+def _report_finding(
+    file: str, finding: Finding, said: dict[str, str], *, brief: bool
+) -> report.Finding:
+    """The finding as the report tells it; what many of them say alike is kept once in `said`."""
     kept = brief and finding.verdict is Verdict.PASS
     return report.Finding(
         requirement=finding.requirement,
         verdict=_VERDICTS[finding.verdict],
-        message=finding.message,
+        message=said.setdefault(finding.message, finding.message),
         compared=()
         if kept
         else tuple(
