@@ -36,6 +36,12 @@ def test_nobody_takes_the_room_of_whoever_waits_longer() -> None:
     assert may_start(claim("large", 8, 2), [late], 10)
 
 
+def test_whoever_could_start_and_has_not_looked_keeps_his_place() -> None:
+    others = [claim("ran before", 2, 1, 1), claim("first", 4, 2)]
+    assert may_start(claim("both fit", 4, 3), others, 10)
+    assert not may_start(claim("too much beside", 5, 3), others, 10)
+
+
 def test_two_that_wait_both_get_their_turn() -> None:
     others = [claim("a", 5, 1, 1), claim("large", 8, 2), claim("larger", 9, 3)]
     assert may_start(claim("one", 1, 4), others, 10)
