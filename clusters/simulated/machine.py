@@ -33,7 +33,7 @@ from clusters.simulated.guest import console_text, enabled_vcpus
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel
 from clusters.simulated.kernel_objects import KernelError
 from clusters.simulated.node_tools import BulkSession, FinishedSession, understands
-from clusters.simulated.virsh import pins_as_printed
+from clusters.simulated.virsh import commands, pins_as_printed, together
 
 SOURCE = "simulated libvirt"
 KILLED = 137
@@ -347,7 +347,7 @@ class SimulatedMachine:
             case "cat":
                 return self._cat(words)
             case "virsh":
-                return self._virsh(container, words)
+                return together(self._virsh(container, each) for each in commands(words))
             case "ls":
                 output = "".join(f"{path.rsplit('/', 1)[1]}\n" for path in self._in(words))
             case "echo":
@@ -377,31 +377,24 @@ class SimulatedMachine:
         return ExecResult(int(bool(errors)), "".join(texts), "".join(errors))
 
     def _virsh(self, container: Container, words: Sequence[str]) -> ExecResult:
-        *options, line = words
-        if ";" in line:
-            # One line of commands: each runs, whatever becomes of the others.
-            each = [self._virsh(container, (*options, *c.split())) for c in line.split(";")]
-            said, failed = "".join(r.stdout for r in each), "".join(r.stderr for r in each)
-            return ExecResult(each[-1].returncode, said, failed)
         plain = [word for word in words if not word.startswith("-") and "://" not in word]
+        output = "\n"
         try:
             match plain:
-                case ["echo", *said]:
-                    return ExecResult(0, " ".join(said) + "\n", "")
-                case ["version"]:
-                    return ExecResult(0, "Using library: libvirt 0.0.0\n", "")
+                case ["echo", text]:
+                    output = f"{text}\n"
                 case ["list"]:
-                    return ExecResult(0, "".join(f"{name}\n" for name in container.domains), "")
+                    output = "".join(f"{name}\n" for name in container.domains)
                 case ["dumpxml", name]:
-                    return ExecResult(0, self._domain(container.spec.id, name).xml, "")
+                    output = self._domain(container.spec.id, name).xml
                 case ["vcpupin" | "emulatorpin" | "iothreadinfo" as command, name]:
                     view = self.domain_view_now(container.spec.id, name)
-                    return ExecResult(0, pins_as_printed(command, view), "")
+                    output = pins_as_printed(command, view)
                 case ["vcpupin", name, vcpu, cpus]:
                     thread = self._domain(container.spec.id, name).vcpus[int(vcpu)]
                     self.kernel.set_affinity(thread, cpuset.parse(cpus))
-                    return ExecResult(0, "\n", "")
                 case _:
                     return ExecResult(1, "", f"virsh {shlex.join(words)}: not simulated\n")
         except (NodeError, KernelError) as error:
             return ExecResult(1, "", f"error: {error}\n")
+        return ExecResult(0, output, "")

@@ -87,7 +87,7 @@ def read(root: Path, name: str, limit: int = LARGEST) -> str:
 def _content(descriptor: int, size: int, limit: int) -> bytes:
     """At most one byte more than the limit: a file may grow, and its size may be a lie."""
     pieces, left = [], limit + 1
-    while left and (piece := os.read(descriptor, min(left, max(size + 1, 2**16)))):
+    while left and (piece := os.read(descriptor, min(left, max(size + 1, 2**12)))):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)

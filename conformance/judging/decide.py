@@ -13,9 +13,9 @@ from conformance.editions import labels
 from conformance.judging.loops import told_unseen, unseen
 from conformance.judging.terms import Terms
 from conformance.matrix.scenarios import SCENARIOS
+from conformance.model.changed import changed
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
-from conformance.model.changed import changed
 from conformance.model.finding import Finding, Verdict
 from conformance.model.vocabulary import ABORTED, EVERY_NODE, RUNNING
 from conformance.requirements.catalogue import Requirement

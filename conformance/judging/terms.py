@@ -75,8 +75,9 @@ class Terms:
         """
         beside = tuple(beside)
         metadata = manifest.get("metadata")
-        named = isinstance(metadata, Mapping) and manifest.get("kind") == kinds.VMI
-        alike = {**metadata, "name": "", "namespace": ""} if named else metadata
+        alike = metadata
+        if isinstance(metadata, Mapping) and manifest.get("kind") == kinds.VMI:
+            alike = {**metadata, "name": "", "namespace": ""}
         # As text, 1 is not True, and not "1".
         key = repr(({**manifest, "metadata": alike}, beside))
         if key not in self._expected:

@@ -131,7 +131,7 @@ def test_claims_of_the_dead_count_no_more(tmp_path: Path) -> None:
     path.write_text(
         json.dumps([{"case": "a", "cpus": 8, "who": "999999:1", "asked": 1, "began": 2}])
     )
-    with Room(path, 10, Patience(), lambda line: pytest.fail(line)).taken("b", 10):
+    with Room(path, 10, Patience(), pytest.fail).taken("b", 10):
         pass
 
 
