@@ -22,9 +22,9 @@ from typing import Any
 from clusters import providers
 from clusters.contract.shape import ClusterSpec
 from clusters.host import rundir
+from clusters.kit.api import Api, ApiError
 from clusters.simulated.daemon import START_SECONDS
 from conformance.collecting import api as paths
-from conformance.collecting.api import Api, ApiError
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import DEFAULT_CPUS, matrix
 from conformance.settling import LAUNCHER_START, NotYetError, Patience, until
@@ -56,7 +56,7 @@ def _bare(name: str, workers: int) -> float:
     spec = ClusterSpec()
     handle = provider.up(run, spec, rundir.create(run), progress=lambda _: None, detached=False)
     try:
-        api = Api(handle.kubeconfig)
+        api = paths.connect(handle.kubeconfig)
         api.create(paths.core("namespaces"), {"metadata": {"name": NAMESPACE}})
         cases = {case.id: case for case in matrix(name)}
         sizes = [(case.id, needed(case.expectation), 20.0) for case in cases.values()]
@@ -75,7 +75,7 @@ def _bare(name: str, workers: int) -> float:
 
 
 def _work(kubeconfig: str, todo: list[Case]) -> None:
-    api = Api(kubeconfig)
+    api = paths.connect(kubeconfig)
     while True:
         try:
             case = todo.pop()
