@@ -13,7 +13,6 @@ from conformance.editions import labels
 from conformance.judging.loops import told_unseen, unseen
 from conformance.judging.terms import Terms
 from conformance.matrix.scenarios import SCENARIOS
-from conformance.model.changed import changed
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Finding, Verdict
@@ -235,7 +234,7 @@ def judge(
         finding = _judge(terms, requirement, check, snapshot, expectation)
     except Exception as error:
         finding = broken(requirement.id, error)
-    return changed(
+    return replace(
         finding,
         case=snapshot.case,
         scenario=snapshot.scenario,
