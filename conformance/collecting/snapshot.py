@@ -14,6 +14,7 @@ from clusters.contract.access import AccessError, ClusterAccess
 from clusters.kit.api import Api, ApiError, Json
 from clusters.kit.launchers import launchers
 from conformance.collecting import api as paths
+from conformance.collecting import least
 from conformance.collecting.node import KUBELET, NodeReader
 from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
@@ -52,7 +53,8 @@ class Collector:
             access: to the cluster.
             version: API version in which VMIs are read, such as ``v1``.
             own: the namespace that the run has for itself. Consoles are opened nowhere else: a key
-                would be pressed in somebody's guest, and whoever uses its console be cut off.
+                would be pressed in somebody's guest, and whoever uses its console be cut off. Of
+                what is elsewhere no more is kept than is judged (`conformance.collecting.least`).
         """
         self.api = api
         self._access = access
@@ -116,7 +118,7 @@ class Collector:
             began,
             utc_now(),
             {},
-            node=node,
+            node=least.node(node),
             files=files,
             unreadable=unreadable,
             not_observed=layers.not_observed,
@@ -196,7 +198,7 @@ class Collector:
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
     def _on_node(self, raw: RawSnapshot, node: str, layers: _Layers) -> RawSnapshot:
-        node_object = layers.read("node", lambda: self.api.find(paths.core("nodes", name=node)))
+        node_object = layers.read("node", lambda: self._node(node))
         pods = layers.read("pods", lambda: self._pods_on(node)) or ()
         files, unreadable, hardware = self._files(node, layers)
         return replace(
@@ -240,14 +242,18 @@ class Collector:
             files[configz] = json.dumps(answer, sort_keys=True)
 
     def _vmi(self, namespace: str, name: str) -> Json | None:
-        return self.api.find(paths.vmis(self._version, namespace, name))
+        found = self.api.find(paths.vmis(self._version, namespace, name))
+        return found if found is None or namespace == self._own else least.vmi(found)
 
     def _own_pod(
         self, manifest: Mapping[str, Any], namespace: str, vmi: Json | None
     ) -> Json | None:
         if _is_pod(manifest):
             return self.api.find(paths.core("pods", namespace, manifest["metadata"]["name"]))
-        return next(iter(launchers(self.api, namespace, vmi)), None) if vmi else None
+        if vmi is None:
+            return None
+        found = next(iter(launchers(self.api, namespace, vmi)), None)
+        return found and self._kept(found)
 
     def pod(self, former: Former) -> Json | None:
         """The pod of a workload that was deleted, as long as it is there.
@@ -258,7 +264,15 @@ class Collector:
         return pod if pod and pod["metadata"]["uid"] == former.pod_uid else None
 
     def _pods_on(self, node: str) -> list[Json]:
-        return self.api.items(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")
+        listed = self.api.items(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")
+        return [self._kept(pod) for pod in listed]
+
+    def _node(self, name: str) -> Json | None:
+        found = self.api.find(paths.core("nodes", name=name))
+        return found and least.node(found)
+
+    def _kept(self, pod: Json) -> Json:
+        return pod if pod["metadata"].get("namespace") == self._own else least.pod(pod)
 
     def _events(self, raw: RawSnapshot) -> Iterable[Json]:
         # They tell why something does not run; of what runs nobody asks.
