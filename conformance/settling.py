@@ -9,6 +9,7 @@ conditions that are allowed to take time are waited for.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,6 +113,24 @@ class Pace:
         else:
             self._pause = self._least
         self._last = time.monotonic()
+
+
+class Turnstile:
+    """Lets so many through a second, one after the other, whoever comes from whatever thread."""
+
+    def __init__(self, rate: float) -> None:
+        self._apart = 1.0 / rate
+        self._lock = threading.Lock()
+        self._next = time.monotonic()
+
+    def wait(self) -> None:
+        """Returns when it is the caller's turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._apart
+        if turn > now:
+            time.sleep(turn - now)
 
 
 class Hope(Deadline):

@@ -40,9 +40,17 @@ class VirshLibvirt:
     Args:
         container_exec: runs them.
         launcher: name of the pod of a VMI (namespace, name); raises AccessError.
+        read_only: whether libvirt is to refuse whatever would change anything (``virsh -r``).
     """
 
-    def __init__(self, container_exec: ContainerExec, launcher: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        container_exec: ContainerExec,
+        launcher: Callable[[str, str], str],
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self._words = ("virsh", "-r") if read_only else ("virsh",)
         self._exec = container_exec
         self._launcher = launcher
         self._connections = CONNECTIONS
@@ -59,7 +67,7 @@ class VirshLibvirt:
             vcpu_pins={vcpu: cpus for vcpu, cpus in vcpu_pins(vcpus).items() if vcpu in enabled},
             emulator_pin=emulator_pin(emulator),
             iothread_pins=iothread_pins(iothreads),
-            source=f"{shlex.join(('virsh', *connection))} in {namespace}/{pod}",
+            source=f"{shlex.join((*self._words, *connection))} in {namespace}/{pod}",
             versions=versions(told),
         )
 
@@ -105,7 +113,7 @@ class VirshLibvirt:
         raise AccessError("; ".join(failures))
 
     def _virsh(self, namespace: str, pod: str, words: tuple[str, ...]) -> ExecResult:
-        return self._exec.run(namespace, pod, COMPUTE, ("virsh", *words))
+        return self._exec.run(namespace, pod, COMPUTE, (*self._words, *words))
 
 
 def _failed(namespace: str, pod: str, command: str, result: ExecResult) -> str:

@@ -44,6 +44,9 @@ from clusters.kit.pod_exec import ApiExec
 LOG_LINES = "2000"
 SSH, PROBES, DISRUPTIVE = "node-ssh", "probe-namespace", "disruptive"
 """In the handle's details, where nodes are not read through virt-handler."""
+ONLY_LOOKS = "only-looks"
+"""In the handle's details of a cluster whose VMIs are somebody else's: libvirt is asked to refuse
+whatever would change anything."""
 OWNER = "owner"
 """In the handle's details: the process that the handle dies with, unless it is detached."""
 
@@ -94,6 +97,46 @@ class ExistingProvider:
         if asked.probe_image:
             self._start_probes(handle, asked.probe_image, progress)
         return handle
+
+    def attach(
+        self,
+        name: str,
+        directory: Path,
+        *,
+        kubeconfig: str | None,
+        context: str | None,
+        kubelet_root: str = KUBELET_ROOT,
+        node_ssh: str | None = None,
+    ) -> Handle:
+        """Reaches a cluster for somebody who only looks: nothing is asked for that a run needs.
+
+        The directory gets a private copy of the kubeconfig, of the one context.
+
+        Raises:
+            ClusterError: the API does not answer, or not to these credentials.
+        """
+        path = directory / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(single_context(kubeconfig, context))
+        try:
+            api = Api(str(path))
+            try:
+                kubernetes = str(api.get("/version").get("gitVersion", ""))
+                found = api.items("/apis/kubevirt.io/v1/kubevirts")
+            finally:
+                api.close()
+        except ApiError as error:
+            raise ClusterError(str(error)) from error
+        status = (found[0].get("status") or {}) if found else {}
+        details = {
+            "kubernetes": kubernetes,
+            "kubevirt": str(status.get("observedKubeVirtVersion") or ""),
+            "kubelet-root": kubelet_root,
+            ONLY_LOOKS: "yes",
+        }
+        if node_ssh:
+            details[SSH] = node_ssh
+        return Handle(NAME, name, str(directory), str(path), details)
 
     def _start_probes(self, handle: Handle, image: str, progress: Progress) -> None:
         """Raises ClusterError when they do not run or show no node."""
@@ -171,6 +214,7 @@ class ExistingAccess:
         self._disruption = Capability(
             allowed, "--disruptive was given" if allowed else "--disruptive was not given"
         )
+        self._only_looks = ONLY_LOOKS in handle.details
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
         self._handlers: Mapping[str, Handler] = {
@@ -218,7 +262,7 @@ class ExistingAccess:
     @functools.cached_property
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
-        return VirshLibvirt(self._exec, self._launcher)
+        return VirshLibvirt(self._exec, self._launcher, read_only=self._only_looks)
 
     @functools.cached_property
     def guest_console(self) -> GuestConsole:

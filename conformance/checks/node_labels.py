@@ -83,6 +83,18 @@ def _require_claim(snapshot: Snapshot, found: Node, expectation: Expectation) ->
         )
 
 
+def require_labelled(snapshot: Snapshot, expectation: Expectation) -> None:
+    """Raises NotApplicable for a node by itself to which no VMI with CPUs of its own is sent."""
+    if snapshot.subject:
+        return
+    found = node(snapshot)
+    _require_claim(snapshot, found, expectation)
+    if not any(found.labels.get(row.selected) == "true" for row in expectation.labels):
+        raise NotApplicable(
+            f"node {found.name} bears no label that sends VMIs with dedicated CPUs there"
+        )
+
+
 @check(
     "NODE-SELECT",
     moment=RUNNING,

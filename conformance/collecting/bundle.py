@@ -280,6 +280,12 @@ class _Unjudged:
     why: str
 
 
+@dataclass(frozen=True)
+class _Audit:
+    unasked: Mapping[str, str] = field(default_factory=dict)
+    nodes: tuple[str, ...] = ()
+
+
 _NOBODY = report.Run("", "", "", "", 0.0)
 _NOTHING = report.Cluster("", "", simulation=False)
 
@@ -299,6 +305,7 @@ class _Run:
     setting: Mapping[str, Any] | None = None
     cases: tuple[_Case, ...] = ()
     unjudged: tuple[_Unjudged, ...] = ()
+    audit: _Audit | None = None
     scenarios: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 from conformance.matrix.reading import EVEN_PARITY, HOOK_SIDECARS
 from conformance.parsing.kubernetes import HEARTBEAT
@@ -29,6 +30,11 @@ _MIGRATION = (
     *("startTimestamp", "endTimestamp", "completed", "failed", "targetPod", "sourcePod"),
     *("targetNode", "sourceNode", "mode"),
 )
+_OF_DOMAIN = (
+    *("name", "vcpu", "vcpus", "cputune", "cpu", "iothreads", "iothreadids", "numatune", "os"),
+)
+_NO_DOMAIN = 200
+"""Characters of what is no XML, to be told."""
 _DISK_KINDS = ("disk", "lun", "cdrom")
 
 
@@ -84,6 +90,18 @@ def node(obj: Mapping[str, Any]) -> Json:
     metadata["labels"] = (obj.get("metadata") or {}).get("labels") or {}
     spec = _pick(obj.get("spec") or {}, ("unschedulable",))
     return {**_head(obj), "metadata": metadata, "spec": spec, "status": told}
+
+
+def domain(xml: str) -> str:
+    """A domain XML without devices, metadata, command lines, and what else is not judged."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return xml[:_NO_DOMAIN]
+    for element in list(root):
+        if element.tag not in _OF_DOMAIN:
+            root.remove(element)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _pick(obj: Mapping[str, Any], keys: Iterable[str]) -> Json:

@@ -80,11 +80,11 @@ class Collector:
 
     def node(self, scenario: str, moment: str, node: str) -> RawSnapshot:
         """A node with everything on it; torn when a container came or went meanwhile."""
-        began, layers = utc_now(), _Layers()
+        began, layers = utc_now(), Layers()
         raw = RawSnapshot(scenario, scenario, moment, began, began, {})
         raw = self._on_node(raw, node, layers)
         after = layers.read("pods", lambda: self._pods_on(node)) or ()
-        torn = None if _present(raw.pods) == _present(after) else "containers came or went"
+        torn = None if present(raw.pods) == present(after) else "containers came or went"
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
     def labels(self) -> list[RawSnapshot]:
@@ -98,7 +98,7 @@ class Collector:
             return list(pool.map(self._labels, nodes))
 
     def _labels(self, node: Json) -> RawSnapshot:
-        began, layers, name = utc_now(), _Layers(), node["metadata"]["name"]
+        began, layers, name = utc_now(), Layers(), node["metadata"]["name"]
         layers.missing("pods", "they were not asked for: only labels were looked at")
         files: dict[str, str] = {}
         unreadable: Mapping[str, str] = {}
@@ -126,7 +126,7 @@ class Collector:
 
     def console(self, manifest: Json, namespace: str) -> RawSnapshot | None:
         """A snapshot of nothing but the guest's console; None when it cannot be read."""
-        now, layers = utc_now(), _Layers()
+        now, layers = utc_now(), Layers()
         name = manifest["metadata"]["name"]
         text = self._read_console(namespace, name, layers)
         if text is None:
@@ -147,7 +147,7 @@ class Collector:
 
         `gone` is when its pod was first seen to have gone, by an earlier look.
         """
-        began, layers, pod = utc_now(), _Layers(), None
+        began, layers, pod = utc_now(), Layers(), None
         # One that has gone does not come back with its UID.
         if gone in ("", STILL_THERE):
             pod = layers.read("pod", lambda: self.pod(former))
@@ -171,7 +171,7 @@ class Collector:
         self, case: str, manifest: Json, namespace: str, moment: str, scenario: str
     ) -> RawSnapshot:
         began = utc_now()
-        layers = _Layers()
+        layers = Layers()
         name = manifest["metadata"]["name"]
         plain = _is_pod(manifest)
         vmi = None if plain else layers.read("vmi", lambda: self._vmi(namespace, name))
@@ -197,7 +197,7 @@ class Collector:
         torn = self._identity_changed(raw, namespace) if there else None
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
-    def _on_node(self, raw: RawSnapshot, node: str, layers: _Layers) -> RawSnapshot:
+    def _on_node(self, raw: RawSnapshot, node: str, layers: Layers) -> RawSnapshot:
         node_object = layers.read("node", lambda: self._node(node))
         pods = layers.read("pods", lambda: self._pods_on(node)) or ()
         files, unreadable, hardware = self._files(node, layers)
@@ -211,7 +211,7 @@ class Collector:
         )
 
     def _files(
-        self, node: str, layers: _Layers
+        self, node: str, layers: Layers
     ) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
         reader = layers.read("files", lambda: self._reader(node))
         if reader is None:
@@ -226,7 +226,7 @@ class Collector:
         if not node:
             return 0.0
         uid = str(pod["metadata"]["uid"])
-        return _Layers().read("work", lambda: self._reader(node).work(uid)) or 0.0
+        return Layers().read("work", lambda: self._reader(node).work(uid)) or 0.0
 
     def _reader(self, node: str) -> NodeReader:
         if node not in self._nodes:
@@ -234,7 +234,7 @@ class Collector:
             self._nodes[node] = NodeReader(shell, self._access.kubelet_root)
         return self._nodes[node]
 
-    def _configz(self, node: str, files: dict[str, str], layers: _Layers) -> None:
+    def _configz(self, node: str, files: dict[str, str], layers: Layers) -> None:
         """Adds the running configuration of a kubelet, where it may be read."""
         configz = f"/api/v1/nodes/{node}/proxy/configz"
         answer = layers.read("configz", lambda: self.api.find(configz))
@@ -288,7 +288,7 @@ class Collector:
             )
         ]
 
-    def _read_console(self, namespace: str, name: str, layers: _Layers) -> str | None:
+    def _read_console(self, namespace: str, name: str, layers: Layers) -> str | None:
         if namespace != self._own:
             why = "its VMI is not one of this run, and nobody else's console is opened"
             layers.missing("console", why)
@@ -307,7 +307,7 @@ class Collector:
     def _domain(self, namespace: str, name: str) -> RawDomain:
         view = self._access.libvirt.view(namespace, name)
         return RawDomain(
-            xml=view.xml,
+            xml=view.xml if namespace == self._own else least.domain(view.xml),
             vcpu_pins={str(vcpu): _cpus(pins) for vcpu, pins in view.vcpu_pins.items()},
             emulator_pin=_cpus(view.emulator_pin),
             iothread_pins={str(thread): _cpus(pins) for thread, pins in view.iothread_pins.items()},
@@ -323,7 +323,7 @@ class Collector:
             pod = self._own_pod(raw.manifest, namespace, vmi)
         except ApiError as error:
             return f"the identity could not be read again: {error}"
-        before, after = _identity(raw.vmi, raw.pod), _identity(vmi, pod)
+        before, after = identity(raw.vmi, raw.pod), identity(vmi, pod)
         changed = [
             f"{what} was {before[what]}, then {after[what]}"
             for what in before
@@ -350,7 +350,8 @@ def _is_pod(manifest: Mapping[str, Any]) -> bool:
     return manifest.get("kind") == "Pod"
 
 
-def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
+def identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
+    """What must not change of a workload while it is looked at, by what it is."""
     status = (vmi or {}).get("status") or {}
     migration = status.get("migrationState") or {}
     return {
@@ -368,7 +369,8 @@ def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> d
     }
 
 
-def _present(pods: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def present(pods: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """The ids of containers by name, by the UID of their pod."""
     return {pod["metadata"]["uid"]: _container_ids(pod) for pod in pods}
 
 
@@ -397,13 +399,14 @@ def _ready(node: Mapping[str, Any]) -> bool:
     return any((c.get("type"), c.get("status")) == ("Ready", "True") for c in conditions)
 
 
-class _Layers:
+class Layers:
     """Reads layers; one that cannot be read is not observed, and says why."""
 
     def __init__(self) -> None:
         self.not_observed: dict[str, str] = {}
 
     def read(self, layer: str, call: Callable[[], T]) -> T | None:
+        """What is read, None where it cannot be."""
         try:
             return call()
         except AccessError as error:
@@ -414,6 +417,7 @@ class _Layers:
         return None
 
     def missing(self, layer: str, why: str) -> None:
+        """Notes why a layer is not observed; the first reason counts."""
         self.not_observed.setdefault(layer, why)
 
 

@@ -199,6 +199,8 @@ def _settled(check: Check, snapshots: Sequence[Snapshot], findings: Sequence[Fin
 def judge_nodes(terms: Terms, taken: Sequence[Snapshot]) -> Iterator[tuple[int, Finding]]:
     """What is required of every node of a cluster, whoever runs there.
 
+    Those of which everything was read show more than those of which only labels were.
+
     Args:
         terms: of the run.
         taken: snapshots of all nodes, oldest first.
@@ -212,7 +214,7 @@ def judge_nodes(terms: Terms, taken: Sequence[Snapshot]) -> Iterator[tuple[int, 
     for index, snapshot in enumerate(taken):
         by_node[snapshot.node.name if snapshot.node else ""].append(index)
     for requirement, check in terms.checks():
-        if check.nodes:
+        if check.nodes or (check.whole_nodes and terms.found):
             if not by_node:
                 nothing = "no node was looked at by itself"
                 yield 0, Finding(requirement.id, Verdict.NOT_OBSERVED, nothing, moment=EVERY_NODE)
