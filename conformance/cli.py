@@ -22,7 +22,7 @@ from clusters.contract.shape import SHAPES
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
 from conformance import options
-from conformance.auditing.command import audit, declare_audit
+from conformance.auditing.command import audit, check, declare_audit, declare_check
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES, RUNNING
@@ -150,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     collect.set_defaults(command=_collect)
 
     declare_audit(commands.add_parser).set_defaults(command=lambda given: audit(given, _say))
+    declare_check(commands.add_parser).set_defaults(command=lambda given: check(given, _say))
 
     judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
     judge.add_argument("directory", type=Path, metavar="DIR", help="a report directory")

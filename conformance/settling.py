@@ -115,6 +115,21 @@ class Pace:
         self._last = time.monotonic()
 
 
+class Beat:
+    """Beginnings of rounds that are so many seconds apart, however long each takes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = time.monotonic()
+
+    def wait(self) -> None:
+        """Returns when the next round is due: at once the first time, and when it is late."""
+        now = time.monotonic()
+        if self._next > now:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + self._seconds
+
+
 class Turnstile:
     """Lets so many through a second, one after the other, whoever comes from whatever thread."""
 

@@ -122,6 +122,11 @@ def show_manifests(cases: Iterable[Case]) -> None:
     yaml.safe_dump_all([dict(case.manifest) for case in cases], sys.stdout, sort_keys=False)
 
 
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows below a head."""
+    _print(head, rows)
+
+
 def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*head, box=None, pad_edge=False, header_style="bold")
     for row in rows:

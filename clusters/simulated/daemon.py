@@ -20,6 +20,8 @@ from clusters.simulated.machine import SimulatedMachine
 HEARTBEAT_SECONDS = 0.5
 START_SECONDS = "SIMULATED_START_SECONDS"
 """Environment variable: how long each launcher takes to start, as on a real node."""
+BEATS_A_SECOND = 10
+"""Of all nodes together: a hundred of them would otherwise do nothing else."""
 
 
 class SimulatedCluster:
@@ -45,7 +47,8 @@ async def cluster(
         node.name: SimulatedMachine(node.shape, node.name, start_seconds=seconds)
         for node in spec.nodes
     }
-    settings = StackSettings(heartbeat_seconds=HEARTBEAT_SECONDS)
+    apart = max(HEARTBEAT_SECONDS, len(spec.nodes) / BEATS_A_SECOND)
+    settings = StackSettings(heartbeat_seconds=apart)
     async with serving(spec, machines, directory, settings) as stack:
         server = await backdoor.serve(directory / backdoor.SOCKET, machines, stack.store)
         async with server:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusters.contract.provider import ClusterError
 from clusters.host import rundir, scratch
-from conformance import options
+from conformance import options, output
 from conformance.options import positive
 
 if TYPE_CHECKING:
     from clusters.contract.access import ClusterAccess
+    from conformance.auditing.audit import Audited
+    from reports.document import Document
 
 Say = Callable[[str], None]
+_LAST_PORT = 65535
 NAME = "cluster"
 """What a cluster is called that is known by a kubeconfig alone."""
 
@@ -46,8 +50,52 @@ def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     parser.add_argument(
         "--redact", action="store_true", help="replace names in evidence and reports by pseudonyms"
     )
+    parser.add_argument(
+        "--watch",
+        type=positive,
+        metavar="SECONDS",
+        help="audit again and again, so long apart, and tell what changes",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        type=_address,
+        help="with --watch: serve OpenMetrics there, at /metrics (HOST: 127.0.0.1)",
+    )
+    output.declare(parser, (output.JSON, output.YAML, output.WIDE))
     options.declare(parser.add_argument, (options.REPORT_DIR, options.PROFILE))
     return parser
+
+
+def declare_check(add: Callable[..., ArgumentParser]) -> ArgumentParser:
+    """The parser of ``check``."""
+    parser = add(
+        "check",
+        help="say of one VM or VMI what was promised, what is, and what to do",
+        description="Looks at one VM or VMI with dedicated CPUs as `audit` does, and says on one "
+        "page what was promised, what is and by which source, and what to do. Exit codes are "
+        "those of `audit`; 2 where nothing can be judged.",
+    )
+    parser.add_argument("subject", metavar="NAMESPACE/NAME", type=_subject)
+    _reach(parser)
+    _how(parser)
+    output.declare(parser)
+    options.declare(parser.add_argument, (options.PROFILE,))
+    return parser
+
+
+def _subject(text: str) -> str:
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise ArgumentTypeError(f"{text!r} is not of the form NAMESPACE/NAME")
+    return text
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ArgumentTypeError(f"{text!r} is not of the form [HOST:]PORT")
+    return host or "127.0.0.1", int(port)
 
 
 def _reach(parser: ArgumentParser) -> None:
@@ -95,7 +143,24 @@ def reached(arguments: Namespace) -> Iterator[ClusterAccess]:
 
 
 def audit(arguments: Namespace, say: Say) -> int:
-    """Audits once; returns the exit code of the verdict. Raises ClusterError."""
+    """Audits once, or again and again; returns the exit code of the last verdict.
+
+    Raises ClusterError.
+    """
+    if arguments.watch is not None:
+        from conformance.auditing.watch import watch
+
+        return watch(lambda: _once(arguments, say), arguments.watch, arguments.metrics, say)
+    document, audited = _once(arguments, say)
+    _show(arguments, document)
+    for case, state in sorted(audited.passed.items()):
+        say(f"not judged: {case} is {state}")
+    say(f"what it cost: {audited.cost}")
+    return int(document.conclusion.exit_code)
+
+
+def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:
+    """One audit, judged; the reports are written."""
     from conformance.auditing.audit import Wanted
     from conformance.auditing.audit import audit as look
     from conformance.auditing.redaction import PLAIN, Pseudonyms
@@ -103,7 +168,6 @@ def audit(arguments: Namespace, say: Say) -> int:
     from conformance.collecting.api import ApiError
     from conformance.judging.report import judge
     from conformance.settling import TransientError
-    from reports.terminal import show
     from reports.write import write_all
 
     evidence = arguments.report_dir / "evidence"
@@ -131,8 +195,39 @@ def audit(arguments: Namespace, say: Say) -> int:
         except (ApiError, TransientError) as error:
             raise ClusterError(f"the cluster could not be audited: {error}") from error
     document = judge(bundle.read(evidence))
-    show(document, write_all(document, arguments.report_dir))
-    for case, state in sorted(audited.passed.items()):
-        say(f"not judged: {case} is {state}")
-    say(f"what it cost: {audited.cost}")
-    return int(document.conclusion.exit_code)
+    write_all(document, arguments.report_dir)
+    return document, audited
+
+
+def _show(arguments: Namespace, document: Document) -> None:
+    from conformance.auditing.rows import rows
+    from reports.form import dump
+    from reports.terminal import show
+
+    if arguments.form in (output.JSON, output.YAML):
+        output.emit(json.loads(dump(document)), arguments.form)
+    elif arguments.form == output.WIDE:
+        from conformance.showing import show_table
+
+        show_table(("VERDICT", "WHAT", "FOUND", "PROMISED", "SEEN"), rows(document))
+    else:
+        show(document)
+        say_files = f"reports and evidence: {arguments.report_dir}"
+        print(say_files)
+
+
+def check(arguments: Namespace, say: Say) -> int:  # noqa: ARG001 - as every command
+    """Looks at one VM or VMI and prints a page. Raises ClusterError."""
+    from conformance.auditing.audit import Wanted
+    from conformance.auditing.check import check as look
+    from conformance.auditing.page import lines
+
+    wanted = Wanted(libvirt=arguments.libvirt, rate=arguments.rate)
+    with reached(arguments) as access:
+        page = look(access, arguments.subject, profile=arguments.profile, wanted=wanted)
+    if arguments.form:
+        output.emit(page.as_data(), arguments.form)
+    else:
+        for line in lines(page):
+            print(line)
+    return page.exit_code

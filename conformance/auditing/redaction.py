@@ -153,8 +153,8 @@ class Pseudonyms(Redaction):
         if self._pattern is None:
             names = sorted(self._known, key=len, reverse=True)
             words = "|".join(map(re.escape, names))
-            # libvirt calls a domain NAMESPACE_NAME.
-            self._pattern = re.compile(rf"(?<![\w.-])(?:{words})(?=_|(?![\w.-]))")
+            # libvirt calls a domain NAMESPACE_NAME; a sentence may end with a name.
+            self._pattern = re.compile(rf"(?<![A-Za-z0-9-])(?:{words})(?![A-Za-z0-9-])")
         return self._pattern.sub(lambda found: self._known[found[0]], text)
 
 

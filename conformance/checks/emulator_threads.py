@@ -38,8 +38,8 @@ def emulator_has_its_own_pcpu(
     emulator, vcpus = said.emulator_pin, exclusive_pins(said.vcpu_pins)
     allowed = saw_cpuset(snapshot, seen)
     source = said.source
-    seen.saw("emulator", emulator, f"emulatorpin, {source}")
-    seen.saw("vCPUs", vcpus, f"vcpupin, {source}")
+    seen.saw("emulator", emulator, source if by_threads else f"emulatorpin, {source}")
+    seen.saw("vCPUs", vcpus, source if by_threads else f"vcpupin, {source}")
     if len(emulator) != expectation.emulator_cpus:
         seen.wrong(
             f"the emulator is pinned to {len(emulator)} pCPUs ({emulator}) instead of "
@@ -89,7 +89,8 @@ def only_vcpus_stay_in_the_root(
     if not by_threads:
         domain(snapshot)
     root = f"{CGROUPS}{container.cgroup}"
-    seen.saw("emulator", said.emulator_pin, f"emulatorpin, {said.source}")
+    asked = said.source if by_threads else f"emulatorpin, {said.source}"
+    seen.saw("emulator", said.emulator_pin, asked)
     cpus = container.children.get(HOUSEKEEPING)
     hidden = [
         why

@@ -427,6 +427,8 @@ def _outcome(case: _Judged) -> str:
     if case.scenario:
         moments = dict.fromkeys(facts.moment for _path, _raw, facts in case.snapshots)
         return f"told as far as “{list(moments)[-1]}”" if moments else "not told"
+    if case.id.startswith(NODES):
+        return "looked at" if case.snapshots else "not looked at"
     for _path, _raw, facts in case.snapshots:
         if facts.rejection is not None:
             fields = ", ".join(field for field, _message in facts.rejection.causes)
