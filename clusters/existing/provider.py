@@ -333,17 +333,19 @@ class ExistingAccess:
         What could not be had is named in ``errors.txt`` there.
         """
         directory = Path(destination)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         errors: list[str] = []
 
         def keep(file: str, question: Callable[[], str]) -> None:
             try:
-                (directory / file).write_text(question())
+                path = directory / file
+                path.touch(mode=0o600)
+                path.write_text(question())
             except ApiError as error:
                 errors.append(f"{file}: {error}\n")
 
         def objects(path: str) -> Callable[[], str]:
-            return lambda: json.dumps(self._api.get(path), indent=1)
+            return lambda: json.dumps(_without_secrets(self._api.get(path)), indent=1)
 
         keep("nodes.json", objects("/api/v1/nodes"))
         keep("kubevirt.json", objects("/apis/kubevirt.io/v1/kubevirts"))
@@ -363,6 +365,17 @@ class ExistingAccess:
     def close(self) -> None:
         """As `ClusterAccess.close`."""
         self._api.close()
+
+
+_SECRETIVE = frozenset({"env", "envFrom", "command", "args", "annotations", "managedFields"})
+"""Members of objects in which passwords may be, and nothing that explains a failure."""
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: each for key, each in value.items() if key not in _SECRETIVE}
+        return {key: _without_secrets(each) for key, each in kept.items()}
+    return list(map(_without_secrets, value)) if isinstance(value, list) else value
 
 
 def _require(gaps: Sequence[Point]) -> None:

@@ -18,11 +18,17 @@ from conformance.collecting import api as paths
 from conformance.collecting import least
 from conformance.collecting.api import Json
 from conformance.collecting.node import NodeReader
-from conformance.collecting.snapshot import NODES, Collector, Layers, identity, present, utc_now
+from conformance.collecting.snapshot import (
+    NODES,
+    PAGE,
+    Collector,
+    Layers,
+    identity,
+    present,
+    utc_now,
+)
 from conformance.model.evidence import RawSnapshot
 
-PAGE = "500"
-"""Objects that one answer of a list has at the most."""
 LAUNCHER_COMMANDS = 4
 """In a launcher, of a look through libvirt: dumpxml, vcpupin, emulatorpin, iothreadinfo."""
 ON_NODE = "kubevirt.io/nodeName"

@@ -30,6 +30,8 @@ TORN_TRIES = 3
 NODES = "_nodes"
 """Under this name stands what was seen of every node by itself; no case can be called so."""
 NODES_AT_ONCE = 8
+PAGE = "500"
+"""Objects that one answer of a list has at the most."""
 STILL_THERE = "still there"
 """`RawSnapshot.gone` of a workload whose pod has not gone yet."""
 _MIGRATION = ("startTimestamp", "endTimestamp", "failed", "targetPod")
@@ -264,7 +266,8 @@ class Collector:
         return pod if pod and pod["metadata"]["uid"] == former.pod_uid else None
 
     def _pods_on(self, node: str) -> list[Json]:
-        listed = self.api.items(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")
+        where = f"spec.nodeName={node}"
+        listed = self.api.items(paths.core("pods"), fieldSelector=where, limit=PAGE)
         return [self._kept(pod) for pod in listed]
 
     def _node(self, name: str) -> Json | None:

@@ -71,7 +71,7 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
         assert {finding["verdict"] for finding in findings} - {"not-applicable"} == {"pass"}
     assert not asked(tmp_path) - {
         (verb, right.group, right.resource) for right, verb in single()
-    }, "something is asked that clusters/existing/rbac.yaml does not grant"
+    }, "something is asked that clusters/existing/rbac/run does not grant"
     api = Api(simulated.kubeconfig)
     assert api.get("/apis/kubevirt.io/v1/virtualmachineinstances")["items"] == []
     assert {pod["metadata"]["namespace"] for pod in api.get("/api/v1/pods")["items"]} == {
