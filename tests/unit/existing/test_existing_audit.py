@@ -7,6 +7,7 @@ of docs/real-clusters.md, "Do no harm", has its test here or in test_existing_wh
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import stat
@@ -105,7 +106,7 @@ def there() -> Iterator[Handle]:
         hooked = vmi("hooked")
         hooked["metadata"]["annotations"] |= hooks
         shared = vmi("shared", dedicatedCpuPlacement=False)
-        populate(handle, vmi("plain"), vmi("isolated", isolate=True), hooked, shared)
+        populate(handle, vmi("billing"), vmi("isolated", isolate=True), hooked, shared)
         yield handle
 
 
@@ -161,7 +162,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         if seen.note(method, url):
             return urlopen(self, method, url, *rest, **more)
         status = {"kind": "Status", "reason": "Forbidden", "message": "forbidden", "code": 403}
-        body = json.dumps(status).encode()
+        body = io.BytesIO(json.dumps(status).encode())
         return urllib3.HTTPResponse(body, status=403, preload_content=False)
 
     def socket(self: Any, url: str, **options: Any) -> Any:
@@ -187,7 +188,7 @@ def test_an_audit_asks_and_changes_nothing(there: Handle, asked: Asked, tmp_path
     assert verdicts <= {"pass", "not-applicable"}
     cases = {case["id"] for case in report["cases"]}
     assert cases == {
-        *("prod.plain", "prod.isolated", "prod.hooked"),
+        *("prod.billing", "prod.isolated", "prod.hooked"),
         *("_nodes/node-1", "_nodes/node-2"),
     }, "VMIs without dedicated CPUs are nobody's business; nodes are, labelled or not"
     assert not asked.refused
@@ -226,7 +227,7 @@ def test_names_can_be_hidden_and_judging_goes_on(there: Handle, tmp_path: Path) 
     assert len(report["cases"]) == 5
     for path in tmp_path.rglob("*"):
         if path.is_file():
-            found = re.search(r"\b(prod|plain|hooked|node-[12]|127\.0\.0\.1)\b", path.read_text())
+            found = re.search(r"\b(prod|billing|hooked|node-[12]|127\.0\.0\.1)\b", path.read_text())
             assert found is None, (path, found)
 
 
@@ -295,11 +296,11 @@ MOVING = {"startTimestamp": "2026-11-30T00:00:00Z", "targetNode": "node-2"}
 
 
 def spoiled(monkeypatch: pytest.MonkeyPatch, change: Callable[[Json], None]) -> None:
-    """Shows the VMI `plain` as another cluster would."""
+    """Shows the VMI `billing` as another cluster would."""
     items, find = JudgesApi.items, JudgesApi.find
 
     def changed(found: Any) -> Any:
-        if found and (found.get("metadata") or {}).get("name") == "plain":
+        if found and (found.get("metadata") or {}).get("name") == "billing":
             change(found)
         return found
 
@@ -337,10 +338,10 @@ def test_what_is_between_two_promises_is_told_and_not_accused(
     spoiled(monkeypatch, change)
     code, report = audit(there, tmp_path)
     assert code == Exit.CONFORMANT
-    (case,) = (case for case in report["cases"] if case["id"] == "prod.plain")
+    (case,) = (case for case in report["cases"] if case["id"] == "prod.billing")
     assert case["outcome"].startswith("not judged: the VMI was found")
     assert said in case["outcome"]
-    assert not [f for f in report["findings"] if f["case"] == "prod.plain"]
+    assert not [f for f in report["findings"] if f["case"] == "prod.billing"]
 
 
 def test_a_paused_vmi_is_judged(
@@ -350,9 +351,9 @@ def test_a_paused_vmi_is_judged(
     spoiled(monkeypatch, status(conditions=[paused]))
     code, report = audit(there, tmp_path)
     assert code == Exit.CONFORMANT
-    (case,) = (case for case in report["cases"] if case["id"] == "prod.plain")
+    (case,) = (case for case in report["cases"] if case["id"] == "prod.billing")
     assert "paused" in case["title"]
-    assert {f["verdict"] for f in report["findings"] if f["case"] == "prod.plain"} >= {"pass"}
+    assert {f["verdict"] for f in report["findings"] if f["case"] == "prod.billing"} >= {"pass"}
 
 
 def test_what_begins_to_move_while_it_is_looked_at_is_not_accused(
@@ -366,14 +367,14 @@ def test_what_begins_to_move_while_it_is_looked_at_is_not_accused(
         seen.append(node)
         if seen.count(node) > 1:
             for each in found.values():
-                if each["metadata"]["name"] == "plain":
+                if each["metadata"]["name"] == "billing":
                     each["status"]["migrationState"] = MOVING
         return found
 
     monkeypatch.setattr(Looker, "_on", later)
     code, report = audit(there, tmp_path)
     assert code == Exit.CONFORMANT
-    (case,) = (case for case in report["cases"] if case["id"] == "prod.plain")
+    (case,) = (case for case in report["cases"] if case["id"] == "prod.billing")
     assert "migrating" in case["outcome"]
 
 

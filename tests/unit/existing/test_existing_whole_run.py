@@ -179,12 +179,50 @@ def kind(line: str) -> str:
     return " ".join((method, re.sub(r"/(?=[^/]*\d)[^/]+", "/*", asked.path), *selected))
 
 
+OWN = re.compile("/namespaces/conformance-[^/]+(/|$)")
+"""Paths of a run's own namespace."""
+
+
+def harmful(method: str, path: str) -> bool:
+    """Whether a request of a run touches what is not its own (docs/real-clusters.md, Do no harm).
+
+    Nodes and the KubeVirt CR are patched by runs with --disruptive alone.
+    """
+    if OWN.search(path) or path.endswith("/selfsubjectaccessreviews"):
+        return False
+    if path.endswith("/exec"):
+        return not path.startswith("/api/v1/namespaces/kubevirt/pods/virt-handler-")
+    if "/subresources.kubevirt.io/" in path and not path.endswith("/v1"):
+        return True
+    if method == "POST":
+        return path != "/api/v1/namespaces"
+    if method == "PATCH":
+        return not re.search("/(nodes|kubevirts)/[^/]+$", path)
+    return method != "GET"
+
+
+def test_harm_is_known_as_such() -> None:
+    own = "/api/v1/namespaces/conformance-1"
+    vmis = "/apis/kubevirt.io/v1/namespaces/prod/virtualmachineinstances"
+    console = "/apis/subresources.kubevirt.io/v1/namespaces/{}/virtualmachineinstances/a/console"
+    assert not harmful("DELETE", own)
+    assert not harmful("POST", f"{own}/pods")
+    assert not harmful("GET", console.format("conformance-1"))
+    assert harmful("GET", console.format("prod"))
+    assert harmful("DELETE", f"{vmis}/a")
+    assert harmful("POST", vmis)
+    assert harmful("GET", "/api/v1/namespaces/prod/pods/virt-launcher-a/exec")
+    assert harmful("DELETE", "/api/v1/namespaces/prod")
+    assert harmful("PATCH", f"{vmis}/a")
+
+
 def asked(directory: Path) -> set[tuple[str, str, str]]:
     """What was asked, in RBAC's words."""
     found = set()
     for file in directory.glob("*.asked"):
         for line in file.read_text().splitlines():
             method, url = line.split(" ", 1)
+            assert not harmful(method, urlsplit(url).path), f"{method} {url}"
             named = rbac_name(method, urlsplit(url).path)
             if named is not None and named[2] != "selfsubjectaccessreviews":
                 verb = "watch" if "watch" in parse_qs(urlsplit(url).query) else named[0]
