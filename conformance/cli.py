@@ -13,6 +13,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,8 +22,8 @@ from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
-from conformance import options
-from conformance.auditing.command import audit, check, declare_audit, declare_check
+from conformance import options, output
+from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES, RUNNING
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
+    _declare_planned(run)
     run.set_defaults(command=_run)
 
     test = commands.add_parser("test", help="run the project's own tests")
@@ -134,13 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     guest_image.set_defaults(command=_guest_image)
 
     status = commands.add_parser("status", help="list the clusters of this machine")
-    status.set_defaults(command=_status)
+    output.declare(status).set_defaults(command=_status)
 
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
     options.declare(preflight.add_argument, options.KUBECONFIG)
-    preflight.set_defaults(command=_preflight)
+    output.declare(preflight).set_defaults(command=_preflight)
 
     collect = commands.add_parser(
         "collect", help="record evidence of every VMI that runs on a cluster"
@@ -149,8 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     options.declare(collect.add_argument, (options.REPORT_DIR, options.PROFILE))
     collect.set_defaults(command=_collect)
 
-    declare_audit(commands.add_parser).set_defaults(command=lambda given: audit(given, _say))
-    declare_check(commands.add_parser).set_defaults(command=lambda given: check(given, _say))
+    auditing.declare(commands.add_parser, _say)
 
     judge = commands.add_parser("judge", help="judge recorded evidence again, without a cluster")
     judge.add_argument("directory", type=Path, metavar="DIR", help="a report directory")
@@ -159,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
 
     requirements = commands.add_parser("requirements", help="show what is required, and by whom")
     requirements.add_argument("id", nargs="?")
-    requirements.set_defaults(command=_requirements)
+    output.declare(requirements).set_defaults(command=_requirements)
 
     matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
     matrix.add_argument(
@@ -167,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
-    matrix.set_defaults(command=_matrix)
+    output.declare(matrix).set_defaults(command=_matrix)
 
     completion = commands.add_parser(
         "completion",
@@ -178,6 +179,23 @@ def _parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completion.set_defaults(command=_completion)
     return parser
+
+
+def _declare_planned(run: argparse.ArgumentParser) -> None:
+    """Options of a run that are the command line's alone."""
+    run.add_argument(
+        *("-f", "--filename"),
+        dest="matrix",
+        default=argparse.SUPPRESS,
+        metavar="FILE|DIR|-",
+        help="manifests of your own, as --matrix takes them",
+    )
+    run.add_argument(
+        "--dry-run", action="store_true", help="print what would be created, and do nothing"
+    )
+    run.add_argument(
+        "--list-images", action="store_true", help="print the images it takes, and do nothing"
+    )
 
 
 class _Version(argparse.Action):
@@ -201,6 +219,8 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run or arguments.list_images:
+        return _planned(arguments)
     providers.prepare(arguments.cluster)
     if options.ALL in (arguments.shape, arguments.profile):
         return _run_each(arguments)
@@ -237,6 +257,26 @@ def _run(arguments: argparse.Namespace) -> int:
     if code == pytest.ExitCode.INTERNAL_ERROR:
         return Exit.INCONCLUSIVE
     return code
+
+
+def _planned(arguments: argparse.Namespace) -> int:
+    """Says what a run would create, or of which images."""
+    from conformance.planned import image_names, objects
+
+    profile = PROFILES[0] if arguments.profile == options.ALL else arguments.profile
+    images = options.images(lambda name: getattr(arguments, name))
+    try:
+        found = list(objects(arguments.matrix, profile, images, "conformance-ID"))
+    except ValueError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return Exit.USAGE
+    if arguments.list_images:
+        print("\n".join(image_names(found)))
+    else:
+        import yaml
+
+        yaml.safe_dump_all(map(dict, found), sys.stdout, sort_keys=False)
+    return Exit.CONFORMANT
 
 
 def _run_each(arguments: argparse.Namespace) -> int:
@@ -339,14 +379,26 @@ def _guest_image(arguments: argparse.Namespace) -> int:
     return Exit.CONFORMANT
 
 
-def _status(_arguments: argparse.Namespace) -> int:
-    found = list(rundir.handles())
+def _status(arguments: argparse.Namespace) -> int:
+    found, rows = list(rundir.handles()), []
     for handle in found:
         if handle.provider in providers.DESCRIPTIONS:
             state = providers.provider(handle.provider).alive(handle) or "running"
         else:
             state = "of another version of this tool"
-        print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
+        rows.append(
+            {
+                "name": handle.name,
+                "provider": handle.provider,
+                "state": state,
+                "kubeconfig": handle.kubeconfig,
+            }
+        )
+    if arguments.form:
+        output.emit(rows, arguments.form)
+        return Exit.CONFORMANT
+    for row in rows:
+        print(f"{row['name']}\t{row['provider']}\t{row['state']}\tKUBECONFIG={row['kubeconfig']}")
     if not found:
         print(f"no cluster is up; `{conform()} up` starts one")
     return Exit.CONFORMANT
@@ -367,8 +419,12 @@ def _preflight(arguments: argparse.Namespace) -> int:
             probe_image=arguments.probe_image,
             disruptive=arguments.disruptive,
         )
-    for point in found.points:
-        print(printable(str(point)))
+    if arguments.form:
+        points = [{**asdict(point), "state": str(point.state)} for point in found.points]
+        output.emit({"ready": found.ready, "points": points}, arguments.form)
+    else:
+        for point in found.points:
+            print(printable(str(point)))
     return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE
 
 
@@ -432,10 +488,12 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 
 def _requirements(arguments: argparse.Namespace) -> int:
-    from conformance.showing import show_requirement, show_requirements
+    from conformance.showing import requirements_as_data, show_requirement, show_requirements
 
     try:
-        if arguments.id:
+        if arguments.form:
+            output.emit(requirements_as_data(arguments.id), arguments.form)
+        elif arguments.id:
             show_requirement(arguments.id)
         else:
             show_requirements()
@@ -453,6 +511,7 @@ def _matrix(arguments: argparse.Namespace) -> int:
     from conformance.cases_by_name import chosen
     from conformance.matrix.scenarios import scenarios
     from conformance.showing import (
+        cases_as_data,
         show_cases,
         show_left_out,
         show_lines,
@@ -465,7 +524,9 @@ def _matrix(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
-    if arguments.format == "yaml":
+    if arguments.form:
+        output.emit(cases_as_data(found.cases), arguments.form)
+    elif arguments.format == "yaml":
         show_manifests(found.cases)
     else:
         show_cases(found.cases)

@@ -11,8 +11,8 @@ from typing import Any
 TABLE, JSON, YAML, WIDE = "", "json", "yaml", "wide"
 
 
-def declare(parser: ArgumentParser, forms: Iterable[str] = (JSON, YAML)) -> None:
-    """Adds ``-o``, as kubectl has it."""
+def declare(parser: ArgumentParser, forms: Iterable[str] = (JSON, YAML)) -> ArgumentParser:
+    """Adds ``-o``, as kubectl has it; returns the parser."""
     choices = tuple(forms)
     parser.add_argument(
         "-o",
@@ -23,6 +23,7 @@ def declare(parser: ArgumentParser, forms: Iterable[str] = (JSON, YAML)) -> None
         metavar="|".join(choices),
         help="another form of what is printed",
     )
+    return parser
 
 
 def emit(value: Any, form: str) -> None:

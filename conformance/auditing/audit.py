@@ -22,7 +22,7 @@ from conformance.collecting import bundle
 from conformance.collecting.api import Json
 from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import NODES_AT_ONCE
-from conformance.judging.decide import settling
+from conformance.judging.decide import settling, settling_node
 from conformance.judging.terms import Terms, terms_of
 from conformance.model.evidence import RawSnapshot, Snapshot
 from conformance.parsing.assemble import assemble
@@ -180,6 +180,7 @@ class _Session:
         self._planned: dict[str, Json] = {}
         self._states: dict[str, Found] = {}
         self._looks: dict[str, list[Snapshot]] = defaultdict(list)
+        self._at_nodes: dict[str, list[Snapshot]] = defaultdict(list)
         self._hardware: dict[str, Mapping[str, str]] = {}
 
     def go(self, vmis: Sequence[Json], nodes: Sequence[Json], settle: float) -> None:
@@ -233,9 +234,13 @@ class _Session:
     def _note(self, node: str, look: Look, vmis: Sequence[Json], terms: Terms) -> list[Json] | None:
         """Writes what one look showed; what of it has to be looked at again, None for nothing."""
         self._hardware.setdefault(node, look.node.hardware)
-        again, torn = [], look.node.torn is not None
+        again, alone = [], False
         if node in self.audited.nodes:
             self._write(look.node)
+            self._at_nodes[node].append(assemble(look.node))
+            alone = look.node.torn is not None or bool(settling_node(terms, self._at_nodes[node]))
+            if not alone:
+                del self._at_nodes[node]
         for vmi in vmis:
             case, (state, raw) = case_of(vmi), look.vmis[str(vmi["metadata"]["uid"])]
             if raw is None:
@@ -250,7 +255,7 @@ class _Session:
                 again.append(vmi)
             else:
                 del self._looks[case]
-        return again if again or torn else None
+        return again if again or alone else None
 
     def _write(self, raw: RawSnapshot) -> None:
         bundle.write_snapshot(self._directory, self._redaction.snapshot(raw))

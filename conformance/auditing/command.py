@@ -27,6 +27,12 @@ NAME = "cluster"
 """What a cluster is called that is known by a kubeconfig alone."""
 
 
+def declare(add: Callable[..., ArgumentParser], say: Say) -> None:
+    """Adds both commands."""
+    declare_audit(add).set_defaults(command=lambda given: audit(given, say))
+    declare_check(add).set_defaults(command=lambda given: check(given, say))
+
+
 def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     """The parser of ``audit``."""
     parser = add(

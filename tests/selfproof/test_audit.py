@@ -30,7 +30,6 @@ def everything() -> list[Json]:
     ("fault", "requirement"),
     [
         ("qos_broken", "QOS-POD"),
-        ("emulator_cpu_missing", "CPU-COUNT"),
         ("sidecar_without_resources", "SIDE-RESOURCES"),
         ("sidecar_pinned", "SIDE-RESOURCES"),
         ("quota_kept", "CPU-QUOTA"),
