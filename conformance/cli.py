@@ -12,10 +12,10 @@ import shlex
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from clusters import providers
 from clusters.contract.provider import ClusterError
@@ -26,11 +26,8 @@ from conformance import options, output
 from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
-from conformance.model.vocabulary import PROFILES, RUNNING
+from conformance.model.vocabulary import PROFILES
 from reports.wording import one_line, printable
-
-if TYPE_CHECKING:
-    from conformance.model.evidence import RawSnapshot
 
 CHECKOUT = Path(__file__).parents[1]
 INSTALLED = Path(__file__).parent / "suite"
@@ -143,13 +140,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.declare(preflight.add_argument, options.KUBECONFIG)
     output.declare(preflight).set_defaults(command=_preflight)
-
-    collect = commands.add_parser(
-        "collect", help="record evidence of every VMI that runs on a cluster"
-    )
-    collect.add_argument("name", nargs="?", default="dev")
-    options.declare(collect.add_argument, (options.REPORT_DIR, options.PROFILE))
-    collect.set_defaults(command=_collect)
 
     auditing.declare(commands.add_parser, _say)
 
@@ -426,44 +416,6 @@ def _preflight(arguments: argparse.Namespace) -> int:
         for point in found.points:
             print(printable(str(point)))
     return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE
-
-
-def _collect(arguments: argparse.Namespace) -> int:
-    from clusters.kit.api import ApiError
-    from conformance.collecting.cluster import collect
-
-    handle = rundir.find(arguments.name)
-    provider = providers.provider(handle.provider)
-    if dead := provider.alive(handle):
-        raise ClusterError(dead)
-    evidence = arguments.report_dir / "evidence"
-    rundir.remove(evidence)
-    try:
-        number = collect(
-            provider.connect(handle),
-            handle.provider,
-            handle.name,
-            evidence,
-            _say,
-            profile=arguments.profile,
-            settling=_settling,
-        )
-    except ApiError as error:
-        raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
-    _say(f"{number} VMIs recorded; `{conform()} judge {arguments.report_dir}` judges them")
-    return Exit.CONFORMANT
-
-
-def _settling(
-    run: Mapping[str, Any], manifest: Mapping[str, Any], looks: Sequence[RawSnapshot]
-) -> Sequence[str]:
-    """What of a VMI may settle, by the terms of the run that records it."""
-    from conformance.judging.decide import settling
-    from conformance.judging.terms import terms_of
-    from conformance.parsing.assemble import assemble
-
-    terms = terms_of(run)
-    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), RUNNING)
 
 
 def _judge(arguments: argparse.Namespace) -> int:

@@ -19,14 +19,21 @@ from conformance.auditing.meter import Cost, Meter, MeteredApi
 from conformance.auditing.redaction import PLAIN, Redaction
 from conformance.auditing.states import Found, found
 from conformance.collecting import bundle
-from conformance.collecting.api import Json
+from conformance.collecting.api import ApiError, Json
 from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import NODES_AT_ONCE
 from conformance.judging.decide import settling, settling_node
 from conformance.judging.terms import Terms, terms_of
 from conformance.model.evidence import RawSnapshot, Snapshot
 from conformance.parsing.assemble import assemble
-from conformance.settling import HOUSEKEEPING, GaveUpError, Hope, NotYetError, until
+from conformance.settling import (
+    HOUSEKEEPING,
+    GaveUpError,
+    Hope,
+    NotYetError,
+    TransientError,
+    until,
+)
 
 LOOKS_APART = 10.0
 """Between two looks at nodes where something has not settled, seconds at most."""
@@ -163,6 +170,10 @@ def _node_of(vmi: Json) -> str:
     return str((vmi.get("status") or {}).get("nodeName") or "")
 
 
+def _by_name(nodes: Iterable[Json]) -> dict[str, Json]:
+    return {str(node["metadata"]["name"]): node for node in nodes}
+
+
 class _Session:
     """One audit under way."""
 
@@ -185,7 +196,7 @@ class _Session:
 
     def go(self, vmis: Sequence[Json], nodes: Sequence[Json], settle: float) -> None:
         """Looks at every node, and again at those where something has not settled."""
-        by_name = {str(node["metadata"]["name"]): node for node in nodes}
+        by_name = _by_name(nodes)
         self.audited.nodes = sorted(by_name)
         waiting: dict[str, list[Json]] = {name: [] for name in by_name}
         for vmi in vmis:
@@ -210,6 +221,9 @@ class _Session:
             waiting.update(left)
             if waiting:
                 names = ", ".join(sorted(waiting)[:5])
+                # What they say of themselves by then: labels, heartbeats, conditions.
+                with contextlib.suppress(ApiError, TransientError):
+                    by_name.update(_by_name(self._looker.nodes()))
                 raise NotYetError(f"not settled yet on {len(waiting)} nodes, such as {names}")
 
         with contextlib.suppress(GaveUpError):

@@ -14,23 +14,35 @@ from typing import TYPE_CHECKING
 from clusters.contract.provider import ClusterError
 from clusters.host import rundir, scratch
 from conformance import options, output
+from conformance.exits import Exit
 from conformance.options import positive
 
 if TYPE_CHECKING:
     from clusters.contract.access import ClusterAccess
-    from conformance.auditing.audit import Audited
+    from conformance.auditing.audit import Audited, Wanted
     from reports.document import Document
 
 Say = Callable[[str], None]
 _LAST_PORT = 65535
+EXISTING = "existing"
+"""The kind of cluster that is known by a kubeconfig alone."""
 NAME = "cluster"
 """What a cluster is called that is known by a kubeconfig alone."""
 
 
 def declare(add: Callable[..., ArgumentParser], say: Say) -> None:
-    """Adds both commands."""
+    """Adds these commands."""
+    declare_collect(add).set_defaults(command=lambda given: collect(given, say))
     declare_audit(add).set_defaults(command=lambda given: audit(given, say))
     declare_check(add).set_defaults(command=lambda given: check(given, say))
+
+
+def declare_collect(add: Callable[..., ArgumentParser]) -> ArgumentParser:
+    """The parser of ``collect``."""
+    parser = add("collect", help="record what an audit of a cluster of this machine sees")
+    parser.add_argument("name", nargs="?", default="dev")
+    options.declare(parser.add_argument, (options.REPORT_DIR, options.PROFILE))
+    return parser
 
 
 def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
@@ -165,19 +177,34 @@ def audit(arguments: Namespace, say: Say) -> int:
     return int(document.conclusion.exit_code)
 
 
+def collect(arguments: Namespace, say: Say) -> int:
+    """Records an audit of a cluster that was brought up here, to be judged later.
+
+    On clusters of this tool's own making libvirt is asked as well. Raises ClusterError.
+    """
+    from clusters import providers
+    from conformance.auditing.audit import Wanted
+
+    handle = rundir.find(arguments.name)
+    provider = providers.provider(handle.provider)
+    if dead := provider.alive(handle):
+        raise ClusterError(dead)
+    wanted = Wanted(libvirt=handle.provider != EXISTING)
+    access = provider.connect(handle)
+    audited = _looked(arguments, access, (handle.provider, handle.name), wanted, say)
+    access.close()
+    number = len(audited.vmis)
+    say(f"{number} VMIs recorded; `./conform judge {arguments.report_dir}` judges them")
+    return Exit.CONFORMANT
+
+
 def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:
     """One audit, judged; the reports are written."""
     from conformance.auditing.audit import Wanted
-    from conformance.auditing.audit import audit as look
-    from conformance.auditing.redaction import PLAIN, Pseudonyms
     from conformance.collecting import bundle
-    from conformance.collecting.api import ApiError
     from conformance.judging.report import judge
-    from conformance.settling import TransientError
     from reports.write import write_all
 
-    evidence = arguments.report_dir / "evidence"
-    rundir.remove(evidence)
     wanted = Wanted(
         namespace=arguments.namespace,
         selector=arguments.selector,
@@ -186,23 +213,44 @@ def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:
         rate=arguments.rate,
     )
     with reached(arguments) as access:
-        try:
-            audited = look(
-                access,
-                "existing",
-                NAME,
-                evidence,
-                say,
-                profile=arguments.profile,
-                wanted=wanted,
-                redaction=Pseudonyms() if arguments.redact else PLAIN,
-                command=shlex.join(["conform", *sys.argv[1:]]),
-            )
-        except (ApiError, TransientError) as error:
-            raise ClusterError(f"the cluster could not be audited: {error}") from error
-    document = judge(bundle.read(evidence))
+        audited = _looked(
+            arguments, access, (EXISTING, NAME), wanted, say, redacted=arguments.redact
+        )
+    document = judge(bundle.read(arguments.report_dir / "evidence"))
     write_all(document, arguments.report_dir)
     return document, audited
+
+
+def _looked(
+    arguments: Namespace,
+    access: ClusterAccess,
+    cluster: tuple[str, str],
+    wanted: Wanted,
+    say: Say,
+    *,
+    redacted: bool = False,
+) -> Audited:
+    """What an audit of a cluster, of a kind and a name, saw; its evidence is written."""
+    from conformance.auditing.audit import audit as look
+    from conformance.auditing.redaction import PLAIN, Pseudonyms
+    from conformance.collecting.api import ApiError
+    from conformance.settling import TransientError
+
+    evidence = arguments.report_dir / "evidence"
+    rundir.remove(evidence)
+    try:
+        return look(
+            access,
+            *cluster,
+            evidence,
+            say,
+            profile=arguments.profile,
+            wanted=wanted,
+            redaction=Pseudonyms() if redacted else PLAIN,
+            command=shlex.join(["conform", *sys.argv[1:]]),
+        )
+    except (ApiError, TransientError) as error:
+        raise ClusterError(f"the cluster could not be audited: {error}") from error
 
 
 def _show(arguments: Namespace, document: Document) -> None:

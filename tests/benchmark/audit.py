@@ -121,7 +121,7 @@ def measure(evidence: Path, number: int) -> None:
     """Audits and judges in this process alone."""
     found = bundle.read(evidence)
     taken = tuple(raw for each in found.snapshots.values() for _path, raw in each)
-    canned = Canned(Recording(found.run, tuple(raw for raw in taken if raw.vmi)), number)
+    canned = Canned(Recording(found.run, taken), number)
     patched: Any = auditing
     patched.MeteredApi = lambda *_args, **_more: canned
     with tempfile.TemporaryDirectory(prefix="conform-") as directory:
@@ -143,7 +143,7 @@ def measure(evidence: Path, number: int) -> None:
         f"{len(audited.nodes)} nodes, {len(audited.vmis)} VMIs: {looked:.1f} s CPU to look "
         f"({seen:.1f} s on the clock), {whole - looked:.1f} s CPU to judge, {peak:.0f} MiB; "
         f"{audited.cost.most} commands on a node at most; {document.conclusion.outcome}, "
-        f"{len(document.findings)} findings"
+        f"{len(document.findings)} findings: {document.conclusion.reason[:300]}"
     )
 
 

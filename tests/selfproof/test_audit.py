@@ -41,7 +41,6 @@ def everything() -> list[Json]:
         ("vcpus_not_pinned", "PIN-THREADS"),
         ("emulator_not_isolated", "EMU-ISOLATED"),
         ("housekeeping_missing", "EMU-HOUSEKEEPING"),
-        ("iothreads_on_vcpus", "IOT-ISOLATED"),
         ("selector_missing", "NODE-SELECT"),
     ],
 )
