@@ -98,16 +98,7 @@ class ExistingProvider:
             self._start_probes(handle, asked.probe_image, progress)
         return handle
 
-    def attach(
-        self,
-        name: str,
-        directory: Path,
-        *,
-        kubeconfig: str | None,
-        context: str | None,
-        kubelet_root: str = KUBELET_ROOT,
-        node_ssh: str | None = None,
-    ) -> Handle:
+    def attach(self, name: str, directory: Path, asked: Settings) -> Handle:
         """Reaches a cluster for somebody who only looks: nothing is asked for that a run needs.
 
         The directory gets a private copy of the kubeconfig, of the one context.
@@ -117,7 +108,7 @@ class ExistingProvider:
         """
         path = directory / "kubeconfig"
         path.touch(mode=0o600)
-        path.write_text(single_context(kubeconfig, context))
+        path.write_text(single_context(asked.kubeconfig, asked.context))
         try:
             api = Api(str(path))
             try:
@@ -131,12 +122,12 @@ class ExistingProvider:
         details = {
             "kubernetes": kubernetes,
             "kubevirt": str(status.get("observedKubeVirtVersion") or ""),
-            "kubelet-root": kubelet_root,
+            "kubelet-root": asked.kubelet_root,
             ONLY_LOOKS: "yes",
         }
-        if node_ssh:
-            details[SSH] = node_ssh
-        return Handle(NAME, name, str(directory), str(path), details)
+        if asked.node_ssh:
+            details[SSH] = asked.node_ssh
+        return Handle(DESCRIPTION.name, name, str(directory), str(path), details)
 
     def _start_probes(self, handle: Handle, image: str, progress: Progress) -> None:
         """Raises ClusterError when they do not run or show no node."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from clusters.contract.provider import ClusterError
 from clusters.host import rundir, scratch
+from clusters.host.started import conform
 from conformance import options, output
 from conformance.exits import Exit
 from conformance.options import positive
@@ -140,19 +141,19 @@ def _how(parser: ArgumentParser) -> None:
 @contextlib.contextmanager
 def reached(arguments: Namespace) -> Iterator[ClusterAccess]:
     """The cluster of the kubeconfig, for as long as it is looked at. Raises ClusterError."""
+    from clusters.existing.description import Settings
     from clusters.existing.provider import ExistingProvider
 
     scratch.sweep()
     provider = ExistingProvider()
     with scratch.directory() as directory:
-        handle = provider.attach(
-            NAME,
-            Path(directory),
+        asked = Settings(
             kubeconfig=arguments.kubeconfig,
             context=arguments.context,
             kubelet_root=arguments.kubelet_root,
             node_ssh=arguments.node_ssh,
         )
+        handle = provider.attach(NAME, Path(directory), asked)
         access = provider.connect(handle)
         try:
             yield access
@@ -194,7 +195,7 @@ def collect(arguments: Namespace, say: Say) -> int:
     audited = _looked(arguments, access, (handle.provider, handle.name), wanted, say)
     access.close()
     number = len(audited.vmis)
-    say(f"{number} VMIs recorded; `./conform judge {arguments.report_dir}` judges them")
+    say(f"{number} VMIs recorded; `{conform()} judge {arguments.report_dir}` judges them")
     return Exit.CONFORMANT
 
 

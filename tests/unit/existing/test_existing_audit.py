@@ -75,7 +75,7 @@ def cluster(nodes: tuple[NodeSpec, ...], *faults: str) -> Iterator[Handle]:
         directory = Path(runtime) / "c"
         directory.mkdir()
         provider = providers.provider("simulated")
-        spec = ClusterSpec(nodes=nodes, faults=faults)
+        spec = ClusterSpec(nodes, options={"break": faults})
         handle = provider.up("there", spec, directory, progress=lambda _: None, detached=False)
         try:
             yield handle
