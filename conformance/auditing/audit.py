@@ -17,7 +17,7 @@ from clusters.contract.access import ClusterAccess
 from conformance.auditing.looking import Look, Looker, case_of, manifest_of, node_case
 from conformance.auditing.meter import Cost, Meter, MeteredApi
 from conformance.auditing.redaction import PLAIN, Redaction
-from conformance.auditing.states import Found, found
+from conformance.auditing.states import Found, State, found
 from conformance.collecting import bundle
 from conformance.collecting.api import ApiError, Json
 from conformance.collecting.record import Record, describe, record
@@ -170,6 +170,17 @@ def _node_of(vmi: Json) -> str:
     return str((vmi.get("status") or {}).get("nodeName") or "")
 
 
+def _odd(terms: Terms, vmi: Json) -> Found | None:
+    """Why nothing is promised of a VMI that runs, as far as its stored spec says."""
+    expectation = terms.expect(manifest_of(vmi))
+    if expectation.refusal is not None:
+        fields = ", ".join(expectation.refusal.fields)
+        return Found(State.ODD, f"it would be refused for {fields} ({expectation.refusal.rule})")
+    if expectation.undecided is not None:
+        return Found(State.ODD, expectation.undecided)
+    return None
+
+
 def _by_name(nodes: Iterable[Json]) -> dict[str, Json]:
     return {str(node["metadata"]["name"]): node for node in nodes}
 
@@ -199,8 +210,10 @@ class _Session:
         by_name = _by_name(nodes)
         self.audited.nodes = sorted(by_name)
         waiting: dict[str, list[Json]] = {name: [] for name in by_name}
+        terms = terms_of(self._run)
         for vmi in vmis:
             state, node = found(vmi), _node_of(vmi)
+            state = _odd(terms, vmi) or state if state.judged else state
             if not state.judged:
                 self.audited.passed[case_of(vmi)] = state
             else:
@@ -211,7 +224,6 @@ class _Session:
             # A node that is not listed: what the VMI says of it is looked at all the same.
             by_name[name] = {"metadata": {"name": name}}
         self.write()
-        terms = terms_of(self._run)
         number = len(self._planned)
         self._say(f"looking at {len(waiting)} nodes with {number} VMIs that are to be judged")
 

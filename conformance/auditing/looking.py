@@ -84,7 +84,10 @@ class Looker(Collector):
     def look(self, node: Json, wanted: Iterable[Json]) -> Look:
         """A node, with everything on it, and these of its VMIs."""
         name, began, layers = str(node["metadata"]["name"]), utc_now(), Layers()
-        raw = RawSnapshot(node_case(name), node_case(name), "nodes", began, began, {}, node=node)
+        known = node if "status" in node else None
+        raw = RawSnapshot(node_case(name), node_case(name), "nodes", began, began, {}, node=known)
+        if known is None:
+            layers.missing("node", f"node {name} was not among the nodes that are listed")
         before = self._on(name, layers)
         pods = tuple(layers.read("pods", lambda: self._pods_on(name)) or ())
         files, unreadable, hardware = self._files(name, layers)

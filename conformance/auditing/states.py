@@ -29,6 +29,8 @@ class State(StrEnum):
     CHANGING = "changing its CPUs"
     ENDED = "ended"
     UNKNOWN = "in an unknown state"
+    ODD = "of a spec that is not judged"
+    """It would be refused today, or nobody can say what must be seen of it."""
 
 
 JUDGED = frozenset({State.RUNNING, State.PAUSED})

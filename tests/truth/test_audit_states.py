@@ -147,3 +147,15 @@ def test_what_a_cluster_could_not_have_today_a_vmi_has_all_the_same() -> None:
         Terms("v1", {}, setting=gone.setting).expect(hooked)
     )
     assert gone.lacks(gone.expect(hooked)) is None
+
+
+def test_a_stored_spec_that_would_be_refused_today_is_told_and_not_judged() -> None:
+    from conformance.auditing.audit import _odd
+
+    assert _odd(terms(), vmi()) is None
+    odd = vmi()
+    odd["spec"]["domain"]["resources"] = {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
+    answer = _odd(terms(), odd)
+    assert answer is not None
+    assert not answer.judged
+    assert "would be refused for spec.domain.resources" in answer.why
