@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 _LAST_PORT = 65535
+RIGHTS = "clusters/existing/rbac/audit"
+"""The kustomize base that an administrator applies."""
 EXISTING = "existing"
 """The kind of cluster that is known by a kubeconfig alone."""
 NAME = "cluster"
@@ -251,7 +253,8 @@ def _looked(
             command=shlex.join(["conform", *sys.argv[1:]]),
         )
     except (ApiError, TransientError) as error:
-        raise ClusterError(f"the cluster could not be audited: {error}") from error
+        mend = f"; {RIGHTS} grants what it takes" if getattr(error, "code", 0) == 403 else ""
+        raise ClusterError(f"the cluster could not be audited: {error}{mend}") from error
 
 
 def _show(arguments: Namespace, document: Document) -> None:

@@ -269,7 +269,9 @@ def test_without_a_right_to_list_there_is_no_audit(
     asked.may = granted(*(right for right in AUDIT if right.resource != "virtualmachineinstances"))
     code = cli.main(["audit", "--kubeconfig", there.kubeconfig, "--report-dir", str(tmp_path)])
     assert code == Exit.INCONCLUSIVE
-    assert "could not be audited: 403" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "could not be audited: 403" in said
+    assert "rbac/audit grants" in said
 
 
 def test_the_manifests_grant_what_is_asked_and_nothing_else() -> None:
