@@ -14,24 +14,33 @@ from pathlib import Path
 from typing import Any
 
 from clusters.contract.access import ClusterAccess
+from clusters.kit.api import ApiError, Json
 from conformance.auditing.looking import Look, Looker, case_of, manifest_of, node_case
 from conformance.auditing.meter import Cost, Meter, MeteredApi
 from conformance.auditing.redaction import PLAIN, Redaction
 from conformance.auditing.states import Found, State, found
 from conformance.collecting import bundle
-from conformance.collecting.api import ApiError, Json
 from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import NODES_AT_ONCE
 from conformance.judging.decide import settling, settling_node
 from conformance.judging.terms import Terms, terms_of
 from conformance.model.evidence import RawSnapshot, Snapshot
+from conformance.model.vocabulary import (
+    EVERY_NODE,
+    GUEST_CONSOLE,
+    LIBVIRT,
+    NODE_FILES,
+    NUMA,
+    OFFERED,
+    RUNNING,
+    SMT,
+)
 from conformance.parsing.assemble import assemble
 from conformance.settling import (
     HOUSEKEEPING,
     GaveUpError,
     Hope,
     NotYetError,
-    TransientError,
     until,
 )
 
@@ -41,7 +50,7 @@ RATE = 50.0
 """Requests a second, unless another number is asked for."""
 CONSOLE = "only a guest can tell, and nobody else's console is opened"
 CHANGES = "an audit changes nothing, and judges what is there"
-LIBVIRT = "a command in a launcher runs on its guest's CPUs; --libvirt asks"
+ON_GUESTS_CPUS = "a command in a launcher runs on its guest's CPUs; --libvirt asks"
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ def audit(
         command: the command line.
 
     Raises:
-        ApiError, TransientError: the lists of VMIs and nodes cannot be had.
+        ApiError: the lists of VMIs and nodes cannot be had.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     meter = Meter(wanted.rate)
@@ -133,17 +142,17 @@ def audit(
         profile=profile,
         matrix=f"what runs on {name}" + (f": {wanted}" if str(wanted) else ""),
         cases=[],
-        moments=("running", "nodes"),
+        moments=(RUNNING, EVERY_NODE),
         command=command,
     )
     unasked = {
-        **dict.fromkeys(("disruption", "hugepages", "kubelet-control", "unlabelled-node"), CHANGES),
-        "guest-console": CONSOLE,
-        **({} if wanted.libvirt else {"libvirt": LIBVIRT}),
+        **dict.fromkeys(OFFERED, CHANGES),
+        GUEST_CONSOLE: CONSOLE,
+        **({} if wanted.libvirt else {LIBVIRT: ON_GUESTS_CPUS}),
     }
     run["audit"] = {"unasked": unasked, "nodes": []}
     describe(run, access, api, capabilities=False)
-    run["capabilities"] = {"node-files": {"available": True, "reason": access.description}}
+    run["capabilities"] = {NODE_FILES: {"available": True, "reason": access.description}}
     session = _Session(looker, run, directory, redaction, say)
     session.go(vmis, nodes, wanted.settle)
     session.audited.cost = meter.cost
@@ -234,7 +243,7 @@ class _Session:
             if waiting:
                 names = ", ".join(sorted(waiting)[:5])
                 # What they say of themselves by then: labels, heartbeats, conditions.
-                with contextlib.suppress(ApiError, TransientError):
+                with contextlib.suppress(ApiError):
                     by_name.update(_by_name(self._looker.nodes()))
                 raise NotYetError(f"not settled yet on {len(waiting)} nodes, such as {names}")
 
@@ -277,7 +286,7 @@ class _Session:
             self._write(raw)
             self._looks[case].append(assemble(raw))
             expectation = terms.expect(manifest_of(vmi))
-            if raw.torn or settling(terms, self._looks[case], expectation, "running"):
+            if raw.torn or settling(terms, self._looks[case], expectation, RUNNING):
                 again.append(vmi)
             else:
                 del self._looks[case]
@@ -321,6 +330,6 @@ def _hardware(nodes: Iterable[Mapping[str, str]]) -> dict[str, Any]:
         )
         cells |= sum(path.endswith("/cpulist") for path in files) > 1
     return {
-        "smt": {"available": siblings, "reason": "threads a core of the nodes that were read"},
-        "numa": {"available": cells, "reason": "NUMA nodes of the nodes that were read"},
+        SMT: {"available": siblings, "reason": "threads a core of the nodes that were read"},
+        NUMA: {"available": cells, "reason": "NUMA nodes of the nodes that were read"},
     }

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from clusters.contract.access import ClusterAccess
 from clusters.contract.provider import ClusterError
+from clusters.kit.api import Api, ApiError, Json
 from conformance.auditing.audit import Wanted, audit
 from conformance.auditing.looking import case_of
 from conformance.auditing.page import Page, page
 from conformance.auditing.states import dedicated, found
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
-from conformance.collecting.api import Api, ApiError, Json
 from conformance.judging.report import judge
-from conformance.settling import TransientError
 
 
 def check(access: ClusterAccess, subject: str, *, profile: str, wanted: Wanted) -> Page:
@@ -34,7 +33,7 @@ def check(access: ClusterAccess, subject: str, *, profile: str, wanted: Wanted) 
     """
     namespace, _, name = subject.partition("/")
     try:
-        vmi = _vmi(Api(access.kubeconfig), namespace, name, profile)
+        vmi = _vmi(paths.connect(access.kubeconfig), namespace, name, profile)
         if isinstance(vmi, str):
             return Page(subject, vmi, {})
         state = found(vmi)
@@ -56,7 +55,7 @@ def check(access: ClusterAccess, subject: str, *, profile: str, wanted: Wanted) 
             document = judge(bundle.read(directory / "evidence"))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-    except (ApiError, TransientError) as error:
+    except ApiError as error:
         raise ClusterError(f"{subject} could not be looked at: {error}") from error
     case = case_of(vmi)
     if case in audited.passed:

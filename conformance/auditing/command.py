@@ -234,10 +234,9 @@ def _looked(
     redacted: bool = False,
 ) -> Audited:
     """What an audit of a cluster, of a kind and a name, saw; its evidence is written."""
+    from clusters.kit.api import ApiError
     from conformance.auditing.audit import audit as look
     from conformance.auditing.redaction import PLAIN, Pseudonyms
-    from conformance.collecting.api import ApiError
-    from conformance.settling import TransientError
 
     evidence = arguments.report_dir / "evidence"
     rundir.remove(evidence)
@@ -252,8 +251,8 @@ def _looked(
             redaction=Pseudonyms() if redacted else PLAIN,
             command=shlex.join(["conform", *sys.argv[1:]]),
         )
-    except (ApiError, TransientError) as error:
-        mend = f"; {RIGHTS} grants what it takes" if getattr(error, "code", 0) == 403 else ""
+    except ApiError as error:
+        mend = f"; {RIGHTS} grants what it takes" if error.code == 403 else ""
         raise ClusterError(f"the cluster could not be audited: {error}{mend}") from error
 
 

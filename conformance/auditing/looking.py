@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from clusters.contract.access import ClusterAccess
+from clusters.kit.api import Json
 from conformance.auditing.meter import Meter, MeteredApi, MeteredShell
 from conformance.auditing.states import Found, State, dedicated, found
 from conformance.collecting import api as paths
 from conformance.collecting import least
-from conformance.collecting.api import Json
 from conformance.collecting.node import NodeReader
 from conformance.collecting.snapshot import (
     NODES,
@@ -28,6 +28,7 @@ from conformance.collecting.snapshot import (
     utc_now,
 )
 from conformance.model.evidence import RawSnapshot
+from conformance.model.vocabulary import EVERY_NODE, RUNNING
 
 LAUNCHER_COMMANDS = 4
 """In a launcher, of a look through libvirt: dumpxml, vcpupin, emulatorpin, iothreadinfo."""
@@ -70,7 +71,7 @@ class Looker(Collector):
     def vmis(self, namespace: str = "", selector: str = "") -> list[Json]:
         """The dedicated VMIs of a namespace, or of all, that have these labels.
 
-        Raises ApiError, TransientError.
+        Raises ApiError.
         """
         query = {"limit": PAGE, **({"labelSelector": selector} if selector else {})}
         scope = f"namespaces/{namespace}/" if namespace else ""
@@ -78,14 +79,16 @@ class Looker(Collector):
         return [least.vmi(each) for each in self.api.items(path, **query) if dedicated(each)]
 
     def nodes(self) -> list[Json]:
-        """Every node. Raises ApiError, TransientError."""
+        """Every node. Raises ApiError."""
         return [least.node(each) for each in self.api.items(paths.core("nodes"), limit=PAGE)]
 
     def look(self, node: Json, wanted: Iterable[Json]) -> Look:
         """A node, with everything on it, and these of its VMIs."""
         name, began, layers = str(node["metadata"]["name"]), utc_now(), Layers()
         known = node if "status" in node else None
-        raw = RawSnapshot(node_case(name), node_case(name), "nodes", began, began, {}, node=known)
+        raw = RawSnapshot(
+            node_case(name), node_case(name), EVERY_NODE, began, began, {}, node=known
+        )
         if known is None:
             layers.missing("node", f"node {name} was not among the nodes that are listed")
         before = self._on(name, layers)
@@ -195,7 +198,7 @@ def _about(vmi: Json) -> dict[str, Any]:
     return {
         "case": case_of(vmi),
         "scenario": "",
-        "moment": "running",
+        "moment": RUNNING,
         "manifest": manifest_of(vmi),
     }
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clusters.contract.access import NodeShell, Reading
-from conformance.collecting.api import Api, Appended
-from conformance.settling import Turnstile
+from clusters.kit.api import Api, Appended
+from conformance.settling import Turnstile, persistently
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,8 @@ class MeteredApi(Api):
     What would change anything is refused before it is sent.
     """
 
-    def __init__(
-        self, kubeconfig: str, meter: Meter, context: str | None = None, *, faults: Appended
-    ) -> None:
-        super().__init__(kubeconfig, context, faults=faults)
+    def __init__(self, kubeconfig: str, meter: Meter, *, faults: Appended) -> None:
+        super().__init__(kubeconfig, retry=persistently, faults=faults)
         self._meter = meter
 
     def _send(self, method: str, *rest: Any, **more: Any) -> Any:

@@ -15,6 +15,7 @@ from conformance.checks.witnesses import compute, live, require_running, silent
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, LivePins, Snapshot, Thread
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import LIBVIRT
 
 _VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
 _OTHER_VCPU = re.compile(r"(CPU \d+|ALL CPUs)/")
@@ -88,10 +89,6 @@ def _threads(container: Container | None) -> Threads:
         unknown=tuple(unknown),
         emulated=any(thread.name.endswith("/TCG") for thread in (*vcpus.values(), *unknown)),
     )
-
-
-LIBVIRT = "libvirt"
-"""Capability of asking the launchers' libvirt."""
 
 
 def unasked(snapshot: Snapshot, expectation: Expectation) -> bool:

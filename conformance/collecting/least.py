@@ -12,14 +12,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from conformance.matrix.reading import EVEN_PARITY, HOOK_SIDECARS
-from conformance.parsing.kubernetes import HEARTBEAT
+from conformance.model.vocabulary import (
+    CONFIG_HASH,
+    EVEN_PARITY,
+    HOOK_SIDECARS,
+    LAST_HEARTBEAT,
+    VM_NAME,
+)
 
 Json = dict[str, Any]
 
-STATIC = "kubernetes.io/config.hash"
-"""Annotation of a static pod: its UID on its node, by which checkpoint and cgroups know it."""
-_LABELS = ("kubevirt.io", "vm.kubevirt.io/name")
+_LABELS = ("kubevirt.io", VM_NAME)
 _LABEL_PREFIXES = ("kubevirt.io/", "cpu-conformance/")
 _META = ("namespace", "name", "uid", "creationTimestamp", "deletionTimestamp")
 _CONDITION = ("type", "status", "reason", "lastTransitionTime")
@@ -55,7 +58,7 @@ def pod(obj: Mapping[str, Any]) -> Json:
     for kind in _STATUSES:
         if kind in status:
             told[kind] = [_container_status(each) for each in status[kind] or ()]
-    return {**_head(obj), "metadata": _metadata(obj, (STATIC,)), "spec": kept, "status": told}
+    return {**_head(obj), "metadata": _metadata(obj, (CONFIG_HASH,)), "spec": kept, "status": told}
 
 
 def vmi(obj: Mapping[str, Any]) -> Json:
@@ -86,7 +89,7 @@ def node(obj: Mapping[str, Any]) -> Json:
     status = obj.get("status") or {}
     told = _pick(status, ("allocatable", "capacity", "nodeInfo"))
     _conditions(status, told)
-    metadata = _metadata(obj, (HEARTBEAT,))
+    metadata = _metadata(obj, (LAST_HEARTBEAT,))
     metadata["labels"] = (obj.get("metadata") or {}).get("labels") or {}
     spec = _pick(obj.get("spec") or {}, ("unschedulable",))
     return {**_head(obj), "metadata": metadata, "spec": spec, "status": told}

@@ -20,7 +20,6 @@ from clusters.host import rundir
 from conformance.auditing.audit import Wanted, audit
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
-from conformance.collecting.api import Api
 from conformance.matrix.manifests import Wish, vmi
 from conformance.model.evidence import RawSnapshot
 from conformance.settling import LAUNCHER_START, NotYetError, Patience, until

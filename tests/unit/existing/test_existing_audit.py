@@ -33,7 +33,6 @@ from clusters.existing.rights import AUDIT, LIBVIRT, Right, single
 from clusters.kit.api import Api
 from conformance import cli
 from conformance.auditing.looking import Looker
-from conformance.collecting.api import Api as JudgesApi
 from conformance.exits import Exit
 from tests.unit.existing.conftest import rbac_name
 
@@ -88,10 +87,10 @@ def populate(handle: Handle, *vmis: Json) -> None:
     """Somebody's VMIs, in a namespace of theirs, running."""
     api = Api(handle.kubeconfig)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}}
-    api.post("/api/v1/namespaces", namespace)
+    api.create("/api/v1/namespaces", namespace)
     path = "/apis/kubevirt.io/v1/namespaces/prod/virtualmachineinstances"
     for each in vmis:
-        api.post(path, each)
+        api.create(path, each)
     for _ in range(600):  # a broken stack may never run one of them
         phases = [(each.get("status") or {}).get("phase") for each in api.items(path)]
         if set(phases) <= {"Running", "Failed"}:
@@ -306,17 +305,15 @@ MOVING = {"startTimestamp": "2026-11-30T00:00:00Z", "targetNode": "node-2"}
 
 def spoiled(monkeypatch: pytest.MonkeyPatch, change: Callable[[Json], None]) -> None:
     """Shows the VMI `billing` as another cluster would."""
-    items, find = JudgesApi.items, JudgesApi.find
+    items, find = Api.items, Api.find
 
     def changed(found: Any) -> Any:
         if found and (found.get("metadata") or {}).get("name") == "billing":
             change(found)
         return found
 
-    monkeypatch.setattr(
-        JudgesApi, "items", lambda *a, **q: [changed(each) for each in items(*a, **q)]
-    )
-    monkeypatch.setattr(JudgesApi, "find", lambda *a, **q: changed(find(*a, **q)))
+    monkeypatch.setattr(Api, "items", lambda *a, **q: [changed(each) for each in items(*a, **q)])
+    monkeypatch.setattr(Api, "find", lambda *a, **q: changed(find(*a, **q)))
 
 
 def status(**more: Any) -> Callable[[Json], None]:
