@@ -329,9 +329,9 @@ class ExistingAccess:
 
         def keep(file: str, question: Callable[[], str]) -> None:
             try:
-                path = directory / file
+                text, path = question(), directory / file
                 path.touch(mode=0o600)
-                path.write_text(question())
+                path.write_text(text)
             except ApiError as error:
                 errors.append(f"{file}: {error}\n")
 

@@ -92,7 +92,8 @@ def node(obj: Mapping[str, Any]) -> Json:
     metadata = _metadata(obj, (LAST_HEARTBEAT,))
     metadata["labels"] = (obj.get("metadata") or {}).get("labels") or {}
     spec = _pick(obj.get("spec") or {}, ("unschedulable",))
-    return {**_head(obj), "metadata": metadata, "spec": spec, "status": told}
+    of_spec = {"spec": spec} if spec else {}
+    return {**_head(obj), "metadata": metadata, **of_spec, "status": told}
 
 
 def domain(xml: str) -> str:

@@ -158,4 +158,4 @@ def test_a_stored_spec_that_would_be_refused_today_is_told_and_not_judged() -> N
     answer = _odd(terms(), odd)
     assert answer is not None
     assert not answer.judged
-    assert "would be refused for spec.domain.resources" in answer.why
+    assert "would be refused for spec.domain.cpu.dedicatedCpuPlacement" in answer.why
