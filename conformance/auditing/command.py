@@ -171,7 +171,10 @@ def audit(arguments: Namespace, say: Say) -> int:
     if arguments.watch is not None:
         from conformance.auditing.watch import watch
 
-        return watch(lambda: _once(arguments, say), arguments.watch, arguments.metrics, say)
+        def quietly(_line: str) -> None:
+            """Only changes are told."""
+
+        return watch(lambda: _once(arguments, quietly), arguments.watch, arguments.metrics, say)
     document, audited = _once(arguments, say)
     _show(arguments, document)
     for case, state in sorted(audited.passed.items()):

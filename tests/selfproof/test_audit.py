@@ -53,6 +53,15 @@ def test_what_is_broken_is_named(tmp_path: Path, fault: str, requirement: str) -
     assert code == Exit.NOT_CONFORMANT
 
 
+def test_what_only_libvirt_tells_is_named_when_it_is_asked(tmp_path: Path) -> None:
+    with cluster(SHAPES["default"], "iothreads_on_vcpus") as handle:
+        populate(handle, *everything())
+        code, report = audit(handle, tmp_path, "--libvirt")
+    failed = {each["requirement"] for each in report["findings"] if each["verdict"] == "fail"}
+    assert "IOT-ISOLATED" in failed
+    assert code == Exit.NOT_CONFORMANT
+
+
 @pytest.mark.parametrize(
     ("fault", "shape"), [("label_missing", "default"), ("label_always_true", "policy-none")]
 )

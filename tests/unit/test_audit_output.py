@@ -7,12 +7,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from clusters.contract.provider import ClusterError
 from conformance.auditing.audit import Audited
+from conformance.auditing.meter import Meter, MeteredApi
 from conformance.auditing.redaction import PLAIN, Pseudonyms
 from conformance.auditing.states import Found, State
 from conformance.auditing.watch import Metrics, changes, state_changes, watch
@@ -126,3 +129,20 @@ def test_names_are_replaced_everywhere_and_always_by_the_same() -> None:
     assert first.case == f"{first.vmi['metadata']['namespace']}.{first.vmi['metadata']['name']}"
     assert first.domain is not None
     assert f"{first.case.replace('.', '_')}</name>" in first.domain.xml
+
+
+def test_an_audit_refuses_to_send_what_is_no_question(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    server = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+    content = {"current-context": "x", "clusters": [server], "contexts": [context]}
+    kubeconfig.write_text(yaml.safe_dump({**content, "users": [{"name": "u", "user": {}}]}))
+    meter = Meter(1000.0)
+    api = MeteredApi(str(kubeconfig), meter, faults=[])
+    with pytest.raises(ValueError, match="DELETE is not sent"):
+        api.delete("/api/v1/namespaces/prod")
+    with pytest.raises(ValueError, match="POST is not sent"):
+        api.create("/api/v1/namespaces", {})
+    with pytest.raises(ValueError, match="PATCH is not sent"):
+        api.merge("/api/v1/nodes/n", {})
+    assert meter.cost.requests == 0

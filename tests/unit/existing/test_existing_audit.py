@@ -29,8 +29,10 @@ from urllib3.connectionpool import HTTPConnectionPool
 from clusters import providers
 from clusters.contract.provider import Handle
 from clusters.contract.shape import SHAPES, ClusterSpec, NodeSpec
+from clusters.existing.libvirt import VirshLibvirt
 from clusters.existing.rights import AUDIT, LIBVIRT, Right, single
 from clusters.kit.api import Api
+from clusters.kit.pod_exec import ApiExec
 from conformance import cli
 from conformance.auditing.looking import Looker
 from conformance.exits import Exit
@@ -434,3 +436,36 @@ def test_check_for_programs(there: Handle, capsys: pytest.CaptureFixture[str]) -
     assert as_json["verdict"] == as_yaml["verdict"] == "conformant-as-far-as-asked"
     assert as_json["promised"]["exclusive pCPUs"] == "3"
     assert {each["verdict"] for each in as_json["findings"]} == {"pass"}
+
+
+def test_a_vcpu_that_was_pinned_elsewhere_by_hand_is_named_by_audit_and_check(
+    there: Handle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, execute = Api(there.kubeconfig), ApiExec(there.kubeconfig)
+    pods = api.items("/api/v1/namespaces/prod/pods")
+    (launcher,) = (p["metadata"]["name"] for p in pods if "billing" in p["metadata"]["name"])
+    view = VirshLibvirt(execute, lambda *_: launcher).view("prod", "billing")
+    (was,) = view.vcpu_pins[0]
+
+    def pin(cpu: int) -> None:
+        words = ("virsh", "vcpupin", "prod_billing", "0", str(cpu))
+        assert execute.run("prod", launcher, "compute", words).returncode == 0
+
+    pin(next(iter(view.vcpu_pins[1])))
+    try:
+        code, report = audit(there, tmp_path)
+        words = ["check", "prod/billing", "--kubeconfig", there.kubeconfig]
+        checked = cli.main(words)
+    finally:
+        pin(was)
+        api.close()
+    assert code == checked == Exit.NOT_CONFORMANT
+    broken = {(f["case"], f["requirement"]) for f in report["findings"] if f["verdict"] == "fail"}
+    assert ("prod.billing", "PIN-THREADS") in broken
+    assert {case for case, _ in broken} == {"prod.billing"}, "its neighbours are left alone"
+    said = capsys.readouterr().out
+    assert "BROKEN            PIN-THREADS: vCPUs 0 and 1 may both run on pCPU" in " ".join(
+        said.split("\n")
+    )
+    assert "sched_setaffinity" in said, "what to look at next"
+    assert cli.main(words) == Exit.CONFORMANT
