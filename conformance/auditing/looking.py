@@ -30,8 +30,8 @@ from conformance.collecting.snapshot import (
 from conformance.model.evidence import RawSnapshot
 from conformance.model.vocabulary import EVERY_NODE, RUNNING
 
-LAUNCHER_COMMANDS = 4
-"""In a launcher, of a look through libvirt: dumpxml, vcpupin, emulatorpin, iothreadinfo."""
+LAUNCHER_COMMANDS = 1
+"""In a launcher, of a look through libvirt: one line asks for everything."""
 ON_NODE = "kubevirt.io/nodeName"
 """Label of a VMI: the node on which it is (kubevirt api/core/v1/types.go, NodeNameLabel)."""
 CREATED_BY = "kubevirt.io/created-by"

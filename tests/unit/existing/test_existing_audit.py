@@ -249,8 +249,11 @@ def test_libvirt_is_asked_only_when_it_is_asked_for_and_can_change_nothing(
     assert inside
     for words in inside:
         assert words[:2] == ["virsh", "-r"]
-        assert {"dumpxml", "vcpupin", "emulatorpin", "iothreadinfo", "version"} & set(words)
-        assert len([word for word in words if word.isdecimal()]) == 0, "nothing is set"
+        line = re.sub("echo end-[0-9a-f]+", "", " ".join(words))
+        asks = [command.split() for command in line.partition("virtqemud-sock")[2].split(";")]
+        known = {"dumpxml", "vcpupin", "emulatorpin", "iothreadinfo", "version"}
+        assert {each[0] for each in asks if each} <= known
+        assert all(len(each) <= 2 for each in asks), "nothing is set"
     verdicts = {f["verdict"] for f in report["findings"] if f["requirement"] == "PIN-XML"}
     assert verdicts == {"pass"}
 
@@ -271,7 +274,8 @@ def test_without_a_right_to_list_there_is_no_audit(
     code = cli.main(["audit", "--kubeconfig", there.kubeconfig, "--report-dir", str(tmp_path)])
     assert code == Exit.INCONCLUSIVE
     said = capsys.readouterr().err
-    assert "could not be audited: 403" in said
+    assert "could not be audited" in said
+    assert "403" in said
     assert "rbac/audit grants" in said
 
 
