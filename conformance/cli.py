@@ -12,23 +12,22 @@ import shlex
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from clusters import providers
 from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
-from conformance import options, report_commands
+from conformance import options, output, report_commands
+from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
-from conformance.model.vocabulary import PROFILES, RUNNING
+from conformance.model.vocabulary import PROFILES
 from reports.wording import one_line, printable
-
-if TYPE_CHECKING:
-    from conformance.model.evidence import RawSnapshot
 
 CHECKOUT = Path(__file__).parents[1]
 INSTALLED = Path(__file__).parent / "suite"
@@ -103,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
+    _declare_planned(run)
     run.set_defaults(command=_run)
 
     test = commands.add_parser("test", help="run the project's own tests")
@@ -133,26 +133,21 @@ def _parser() -> argparse.ArgumentParser:
     guest_image.set_defaults(command=_guest_image)
 
     status = commands.add_parser("status", help="list the clusters of this machine")
-    status.set_defaults(command=_status)
+    output.declare(status).set_defaults(command=_status)
 
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
     options.declare(preflight.add_argument, options.KUBECONFIG)
-    preflight.set_defaults(command=_preflight)
+    output.declare(preflight).set_defaults(command=_preflight)
 
-    collect = commands.add_parser(
-        "collect", help="record evidence of every VMI that runs on a cluster"
-    )
-    collect.add_argument("name", nargs="?", default="dev")
-    options.declare(collect.add_argument, (options.REPORT_DIR, options.PROFILE))
-    collect.set_defaults(command=_collect)
+    auditing.declare(commands.add_parser, _say)
 
     report_commands.declare(commands)
 
     requirements = commands.add_parser("requirements", help="show what is required, and by whom")
     requirements.add_argument("id", nargs="?")
-    requirements.set_defaults(command=_requirements)
+    output.declare(requirements).set_defaults(command=_requirements)
 
     matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
     matrix.add_argument(
@@ -160,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.declare(matrix.add_argument, (options.PROFILE,))
     matrix.add_argument("--format", choices=("table", "yaml"), default="table")
-    matrix.set_defaults(command=_matrix)
+    output.declare(matrix).set_defaults(command=_matrix)
 
     completion = commands.add_parser(
         "completion",
@@ -171,6 +166,23 @@ def _parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completion.set_defaults(command=_completion)
     return parser
+
+
+def _declare_planned(run: argparse.ArgumentParser) -> None:
+    """Options of a run that are the command line's alone."""
+    run.add_argument(
+        *("-f", "--filename"),
+        dest="matrix",
+        default=argparse.SUPPRESS,
+        metavar="FILE|DIR|-",
+        help="manifests of your own, as --matrix takes them",
+    )
+    run.add_argument(
+        "--dry-run", action="store_true", help="print what would be created, and do nothing"
+    )
+    run.add_argument(
+        "--list-images", action="store_true", help="print the images it takes, and do nothing"
+    )
 
 
 class _Version(argparse.Action):
@@ -194,6 +206,8 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run or arguments.list_images:
+        return _planned(arguments)
     providers.prepare(arguments.cluster)
     if options.ALL in (arguments.shape, arguments.profile):
         return _run_each(arguments)
@@ -232,6 +246,26 @@ def _run(arguments: argparse.Namespace) -> int:
     if code == pytest.ExitCode.INTERNAL_ERROR:
         return Exit.INCONCLUSIVE
     return code
+
+
+def _planned(arguments: argparse.Namespace) -> int:
+    """Says what a run would create, or of which images."""
+    from conformance.planned import image_names, objects
+
+    profile = PROFILES[0] if arguments.profile == options.ALL else arguments.profile
+    images = options.images(lambda name: getattr(arguments, name))
+    try:
+        found = list(objects(arguments.matrix, profile, images, "conformance-ID"))
+    except ValueError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return Exit.USAGE
+    if arguments.list_images:
+        print("\n".join(image_names(found)))
+    else:
+        import yaml
+
+        yaml.safe_dump_all(map(dict, found), sys.stdout, sort_keys=False)
+    return Exit.CONFORMANT
 
 
 def _run_each(arguments: argparse.Namespace) -> int:
@@ -334,14 +368,26 @@ def _guest_image(arguments: argparse.Namespace) -> int:
     return Exit.CONFORMANT
 
 
-def _status(_arguments: argparse.Namespace) -> int:
-    found = list(rundir.handles())
+def _status(arguments: argparse.Namespace) -> int:
+    found, rows = list(rundir.handles()), []
     for handle in found:
         if handle.provider in providers.DESCRIPTIONS:
             state = providers.provider(handle.provider).alive(handle) or "running"
         else:
             state = "of another version of this tool"
-        print(f"{handle.name}\t{handle.provider}\t{state}\tKUBECONFIG={handle.kubeconfig}")
+        rows.append(
+            {
+                "name": handle.name,
+                "provider": handle.provider,
+                "state": state,
+                "kubeconfig": handle.kubeconfig,
+            }
+        )
+    if arguments.form:
+        output.emit(rows, arguments.form)
+        return Exit.CONFORMANT
+    for row in rows:
+        print(f"{row['name']}\t{row['provider']}\t{row['state']}\tKUBECONFIG={row['kubeconfig']}")
     if not found:
         print(f"no cluster is up; `{conform()} up` starts one")
     return Exit.CONFORMANT
@@ -362,56 +408,22 @@ def _preflight(arguments: argparse.Namespace) -> int:
             probe_image=arguments.probe_image,
             disruptive=arguments.disruptive,
         )
-    for point in found.points:
-        print(printable(str(point)))
+    if arguments.form:
+        points = [{**asdict(point), "state": str(point.state)} for point in found.points]
+        output.emit({"ready": found.ready, "points": points}, arguments.form)
+    else:
+        for point in found.points:
+            print(printable(str(point)))
     return Exit.CONFORMANT if found.ready else Exit.INCONCLUSIVE
 
 
-def _collect(arguments: argparse.Namespace) -> int:
-    from clusters.kit.api import ApiError
-    from conformance.collecting.aside import keep_aside
-    from conformance.collecting.cluster import collect
-
-    handle = rundir.find(arguments.name)
-    provider = providers.provider(handle.provider)
-    if dead := provider.alive(handle):
-        raise ClusterError(dead)
-    evidence = arguments.report_dir / "evidence"
-    if former := keep_aside(arguments.report_dir):
-        _say(f"the report that was there is kept in {former}")
-    try:
-        number = collect(
-            provider.connect(handle),
-            handle.provider,
-            handle.name,
-            evidence,
-            _say,
-            profile=arguments.profile,
-            settling=_settling,
-        )
-    except ApiError as error:
-        raise ClusterError(f"the API of {handle.name} does not answer: {error}") from error
-    _say(f"{number} VMIs recorded; `{conform()} judge {arguments.report_dir}` judges them")
-    return Exit.CONFORMANT
-
-
-def _settling(
-    run: Mapping[str, Any], manifest: Mapping[str, Any], looks: Sequence[RawSnapshot]
-) -> Sequence[str]:
-    """What of a VMI may settle, by the terms of the run that records it."""
-    from conformance.judging.decide import settling
-    from conformance.judging.terms import terms_of
-    from conformance.parsing.assemble import assemble
-
-    terms = terms_of(run)
-    return settling(terms, list(map(assemble, looks)), terms.expect(manifest), RUNNING)
-
-
 def _requirements(arguments: argparse.Namespace) -> int:
-    from conformance.showing import show_requirement, show_requirements
+    from conformance.showing import requirements_as_data, show_requirement, show_requirements
 
     try:
-        if arguments.id:
+        if arguments.form:
+            output.emit(requirements_as_data(arguments.id), arguments.form)
+        elif arguments.id:
             show_requirement(arguments.id)
         else:
             show_requirements()
@@ -429,6 +441,7 @@ def _matrix(arguments: argparse.Namespace) -> int:
     from conformance.cases_by_name import chosen
     from conformance.matrix.scenarios import scenarios
     from conformance.showing import (
+        cases_as_data,
         show_cases,
         show_left_out,
         show_lines,
@@ -441,7 +454,9 @@ def _matrix(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
-    if arguments.format == "yaml":
+    if arguments.form:
+        output.emit(cases_as_data(found.cases), arguments.form)
+    elif arguments.format == "yaml":
         show_manifests(found.cases)
     else:
         show_cases(found.cases)

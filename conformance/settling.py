@@ -9,6 +9,7 @@ conditions that are allowed to take time are waited for.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,6 +113,39 @@ class Pace:
         else:
             self._pause = self._least
         self._last = time.monotonic()
+
+
+class Beat:
+    """Beginnings of rounds that are so many seconds apart, however long each takes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = time.monotonic()
+
+    def wait(self) -> None:
+        """Returns when the next round is due: at once the first time, and when it is late."""
+        now = time.monotonic()
+        if self._next > now:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + self._seconds
+
+
+class Turnstile:
+    """Lets so many through a second, one after the other, whoever comes from whatever thread."""
+
+    def __init__(self, rate: float) -> None:
+        self._apart = 1.0 / rate
+        self._lock = threading.Lock()
+        self._next = time.monotonic()
+
+    def wait(self) -> None:
+        """Returns when it is the caller's turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._apart
+        if turn > now:
+            time.sleep(turn - now)
 
 
 class Hope(Deadline):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -28,6 +29,39 @@ def show_requirements() -> None:
         for each in catalogue().requirements
     ]
     _print(("ID", "LEVEL", "TIER", "TITLE", "JUDGED WHEN"), rows)
+
+
+def requirements_as_data(id: str | None) -> list[dict[str, Any]]:
+    """One requirement, or every one, for other programs. Raises KeyError."""
+    found = [catalogue().requirement(id)] if id else catalogue().requirements
+    return [
+        {
+            "id": each.id,
+            "level": each.level,
+            "tier": each.tier,
+            "title": each.title,
+            "text": each.text,
+            "judged": each.moment,
+            "profiles": list(each.profiles),
+            "needs": list(each.needs),
+            "sources": [*map(str, each.sources)] or [each.derived or ""],
+        }
+        for each in found
+    ]
+
+
+def cases_as_data(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """The cases with what the oracle expects of each, for other programs."""
+    return [
+        {
+            "id": case.id,
+            "title": case.title,
+            "must_be": _must_be(case.expectation).lower(),
+            "expected": dict(_expected(case.expectation)),
+            "manifest": dict(case.manifest),
+        }
+        for case in cases
+    ]
 
 
 def show_requirement(id: str) -> None:
@@ -120,6 +154,11 @@ def show_left_out(matrix_name: str, profile: str, cases: Sequence[Case]) -> None
 def show_manifests(cases: Iterable[Case]) -> None:
     """The manifests as YAML documents."""
     yaml.safe_dump_all([dict(case.manifest) for case in cases], sys.stdout, sort_keys=False)
+
+
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows below a head."""
+    _print(head, rows)
 
 
 def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

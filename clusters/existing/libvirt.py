@@ -1,5 +1,7 @@
 """libvirt through ``virsh`` in the launcher's compute container.
 
+One command asks everything: an exec and virsh's connection take longer than all of its answers.
+
 Source of the forms: virsh(1), and libvirt tools/virsh-domain.c: ``vcpupin``, ``emulatorpin``
 and ``iothreadinfo`` without CPUs print tables, whose separators changed in release 4.10.
 """
@@ -7,8 +9,9 @@ and ``iothreadinfo`` without CPUs print tables, whose separators changed in rele
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,6 +22,8 @@ SOCKET = "/var/run/libvirt/virtqemud-sock"
 
 CONNECTIONS: tuple[tuple[str, ...], ...] = (("-c", f"qemu+unix:///session?socket={SOCKET}"), ())
 """Tried in turn: the launcher's own socket; virsh's default, for launchers that run as root."""
+_QUESTIONS = ("dumpxml", "vcpupin", "emulatorpin", "iothreadinfo")
+"""Each asked of the domain."""
 
 _ROW = re.compile(r" *(?P<id>\d+):? +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
 _EMULATOR_ROW = re.compile(r" *\*: +(?P<cpus>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*) *")
@@ -35,18 +40,55 @@ class VirshLibvirt:
     Args:
         container_exec: runs them.
         launcher: name of the pod of a VMI (namespace, name); raises AccessError.
+        read_only: whether libvirt is to refuse whatever would change anything (``virsh -r``).
     """
 
-    def __init__(self, container_exec: ContainerExec, launcher: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        container_exec: ContainerExec,
+        launcher: Callable[[str, str], str],
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self._words = ("virsh", "-r") if read_only else ("virsh",)
         self._exec = container_exec
         self._launcher = launcher
         self._connections = CONNECTIONS
-        self._versions: str | None = None
 
     def view(self, namespace: str, vmi: str) -> LibvirtView:
         """As `Libvirt.view`; the pins of vCPUs that are not enabled are left out."""
         pod = self._launcher(namespace, vmi)
         domain = f"{namespace}_{vmi}"
+        answers = self._at_once(namespace, pod, domain) or self._one_by_one(namespace, pod, domain)
+        connection, (xml, vcpus, emulator, iothreads, told) = self._connections[0], answers
+        enabled = enabled_vcpus(xml)
+        return LibvirtView(
+            xml=xml,
+            vcpu_pins={vcpu: cpus for vcpu, cpus in vcpu_pins(vcpus).items() if vcpu in enabled},
+            emulator_pin=emulator_pin(emulator),
+            iothread_pins=iothread_pins(iothreads),
+            source=f"{shlex.join((*self._words, *connection))} in {namespace}/{pod}",
+            versions=versions(told),
+        )
+
+    def _at_once(self, namespace: str, pod: str, domain: str) -> Sequence[str] | None:
+        """The answers to all questions, and the versions; None unless each was answered.
+
+        virsh takes several commands in one line (virsh(1), NOTES); its ``echo`` ends each answer.
+        """
+        end = f"end-{secrets.token_hex(8)}"
+        commands = [*(f"{question} {domain}" for question in _QUESTIONS), "version"]
+        line = "; ".join(f"{command}; echo {end}" for command in commands)
+        result = self._virsh(namespace, pod, (*self._connections[0], line))
+        *answers, rest = result.stdout.split(end)
+        if result.returncode or rest.strip() or len(answers) != len(commands):
+            return None
+        # Who answers nothing has failed, and says why when it is asked alone.
+        answered = all(answer.strip() for answer in answers[: len(_QUESTIONS)])
+        return [answer.lstrip("\n") for answer in answers] if answered else None
+
+    def _one_by_one(self, namespace: str, pod: str, domain: str) -> Sequence[str]:
+        """The same, by a command for each question. Raises AccessError when one has failed."""
         connection, xml = self._dump(namespace, pod, domain)
 
         def ask(command: str) -> str:
@@ -55,27 +97,8 @@ class VirshLibvirt:
                 raise AccessError(_failed(namespace, pod, command, result))
             return result.stdout
 
-        enabled = enabled_vcpus(xml)
-        return LibvirtView(
-            xml=xml,
-            vcpu_pins={
-                vcpu: cpus for vcpu, cpus in vcpu_pins(ask("vcpupin")).items() if vcpu in enabled
-            },
-            emulator_pin=emulator_pin(ask("emulatorpin")),
-            iothread_pins=iothread_pins(ask("iothreadinfo")),
-            source=f"{shlex.join(('virsh', *connection))} in {namespace}/{pod}",
-            versions=self._asked_versions(namespace, pod, connection),
-        )
-
-    def _asked_versions(self, namespace: str, pod: str, connection: tuple[str, ...]) -> str:
-        """Asked for once: launchers of a cluster are alike, and nothing is judged by it."""
-        if self._versions is None:
-            try:
-                result = self._virsh(namespace, pod, (*connection, "version"))
-            except AccessError:
-                return ""
-            self._versions = "" if result.returncode else versions(result.stdout)
-        return self._versions
+        told = self._virsh(namespace, pod, (*connection, "version"))
+        return (xml, *map(ask, _QUESTIONS[1:]), "" if told.returncode else told.stdout)
 
     def _dump(self, namespace: str, pod: str, domain: str) -> tuple[tuple[str, ...], str]:
         failures = []
@@ -90,7 +113,7 @@ class VirshLibvirt:
         raise AccessError("; ".join(failures))
 
     def _virsh(self, namespace: str, pod: str, words: tuple[str, ...]) -> ExecResult:
-        return self._exec.run(namespace, pod, COMPUTE, ("virsh", *words))
+        return self._exec.run(namespace, pod, COMPUTE, (*self._words, *words))
 
 
 def _failed(namespace: str, pod: str, command: str, result: ExecResult) -> str:

@@ -25,7 +25,7 @@ from clusters.existing.rights import DISRUPTIVE, PROBES, RIGHTS, Right, single
 from clusters.kit.api import Api, ApiError
 from clusters.kit.pod_exec import ApiExec
 
-RBAC = Path(__file__).with_name("rbac.yaml")
+RBAC = Path(__file__).with_name("rbac") / "run"
 """Which grants what a run needs."""
 
 

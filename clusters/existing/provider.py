@@ -44,6 +44,9 @@ from clusters.kit.pod_exec import ApiExec
 LOG_LINES = "2000"
 SSH, PROBES, DISRUPTIVE = "node-ssh", "probe-namespace", "disruptive"
 """In the handle's details, where nodes are not read through virt-handler."""
+ONLY_LOOKS = "only-looks"
+"""In the handle's details of a cluster whose VMIs are somebody else's: libvirt is asked to refuse
+whatever would change anything."""
 OWNER = "owner"
 """In the handle's details: the process that the handle dies with, unless it is detached."""
 
@@ -94,6 +97,37 @@ class ExistingProvider:
         if asked.probe_image:
             self._start_probes(handle, asked.probe_image, progress)
         return handle
+
+    def attach(self, name: str, directory: Path, asked: Settings) -> Handle:
+        """Reaches a cluster for somebody who only looks: nothing is asked for that a run needs.
+
+        The directory gets a private copy of the kubeconfig, of the one context.
+
+        Raises:
+            ClusterError: the API does not answer, or not to these credentials.
+        """
+        path = directory / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(single_context(asked.kubeconfig, asked.context))
+        try:
+            api = Api(str(path))
+            try:
+                kubernetes = str(api.get("/version").get("gitVersion", ""))
+                found = api.items("/apis/kubevirt.io/v1/kubevirts")
+            finally:
+                api.close()
+        except ApiError as error:
+            raise ClusterError(str(error)) from error
+        status = (found[0].get("status") or {}) if found else {}
+        details = {
+            "kubernetes": kubernetes,
+            "kubevirt": str(status.get("observedKubeVirtVersion") or ""),
+            "kubelet-root": asked.kubelet_root,
+            ONLY_LOOKS: "yes",
+        }
+        if asked.node_ssh:
+            details[SSH] = asked.node_ssh
+        return Handle(DESCRIPTION.name, name, str(directory), str(path), details)
 
     def _start_probes(self, handle: Handle, image: str, progress: Progress) -> None:
         """Raises ClusterError when they do not run or show no node."""
@@ -171,6 +205,7 @@ class ExistingAccess:
         self._disruption = Capability(
             allowed, "--disruptive was given" if allowed else "--disruptive was not given"
         )
+        self._only_looks = ONLY_LOOKS in handle.details
         self._api = Api(handle.kubeconfig)
         self._exec = ApiExec(handle.kubeconfig)
         self._handlers: Mapping[str, Handler] = {
@@ -218,7 +253,7 @@ class ExistingAccess:
     @functools.cached_property
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
-        return VirshLibvirt(self._exec, self._launcher)
+        return VirshLibvirt(self._exec, self._launcher, read_only=self._only_looks)
 
     @functools.cached_property
     def guest_console(self) -> GuestConsole:
@@ -289,17 +324,19 @@ class ExistingAccess:
         What could not be had is named in ``errors.txt`` there.
         """
         directory = Path(destination)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         errors: list[str] = []
 
         def keep(file: str, question: Callable[[], str]) -> None:
             try:
-                (directory / file).write_text(question())
+                text, path = question(), directory / file
+                path.touch(mode=0o600)
+                path.write_text(text)
             except ApiError as error:
                 errors.append(f"{file}: {error}\n")
 
         def objects(path: str) -> Callable[[], str]:
-            return lambda: json.dumps(self._api.get(path), indent=1)
+            return lambda: json.dumps(_without_secrets(self._api.get(path)), indent=1)
 
         keep("nodes.json", objects("/api/v1/nodes"))
         keep("kubevirt.json", objects("/apis/kubevirt.io/v1/kubevirts"))
@@ -319,6 +356,17 @@ class ExistingAccess:
     def close(self) -> None:
         """As `ClusterAccess.close`."""
         self._api.close()
+
+
+_SECRETIVE = frozenset({"env", "envFrom", "command", "args", "annotations", "managedFields"})
+"""Members of objects in which passwords may be, and nothing that explains a failure."""
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: each for key, each in value.items() if key not in _SECRETIVE}
+        return {key: _without_secrets(each) for key, each in kept.items()}
+    return list(map(_without_secrets, value)) if isinstance(value, list) else value
 
 
 def _require(gaps: Sequence[Point]) -> None:

@@ -1,6 +1,6 @@
 """What a run asks of the API server, and therefore what its user must be allowed.
 
-``rbac.yaml`` beside this module grants exactly this.
+Each group of rights has a kustomize base below ``rbac/`` that grants exactly this.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Right:
         resource: plural, with ``/subresource`` where it is one.
         why: what it is for, as the part of a sentence after "to".
         needed: without it there is no run; otherwise something stays unobserved.
+        namespace: the only one in which it is needed; empty for every one.
     """
 
     group: str
@@ -25,6 +26,7 @@ class Right:
     verbs: tuple[str, ...]
     why: str
     needed: bool = True
+    namespace: str = ""
 
 
 RIGHTS = (
@@ -64,7 +66,7 @@ DISRUPTIVE = (
     Right("", "nodes", ("patch",), "take labels from nodes and put them back"),
     Right("kubevirt.io", "kubevirts", ("patch",), "turn feature gates off and on"),
 )
-"""What scenarios need beside it that --disruptive allows; ``rbac-disruptive.yaml`` grants it."""
+"""What scenarios need beside it that --disruptive allows; ``rbac/disruptive`` grants it."""
 
 _MADE = ("create", "delete", "get")
 _CORE = ("configmaps", "persistentvolumeclaims", "secrets", "serviceaccounts")
@@ -84,7 +86,25 @@ FILES = (
     Right("cdi.kubevirt.io", "datavolumes", ("create",), "make what VMIs need"),
     Right("k8s.cni.cncf.io", "network-attachment-definitions", ("create",), "make what VMIs need"),
 )
-"""What a file of a user's own may need beside it; ``rbac-files.yaml`` grants it."""
+"""What a file of a user's own may need beside it; ``rbac/files`` grants it."""
+
+KUBEVIRT = "kubevirt"
+"""The namespace that virt-operator usually deploys to."""
+_KUBEVIRT_IO = "kubevirt.io"
+AUDIT = (
+    Right("", "nodes", ("list",), "know labels and CPUs of every node"),
+    Right("", "nodes/proxy", ("get",), "read the kubelet's running configuration", needed=False),
+    Right("", "pods", ("list",), "know every pod that shares a node with a VMI"),
+    Right(
+        "", "pods/exec", ("create", "get"), "read node files in virt-handler", namespace=KUBEVIRT
+    ),
+    Right(_KUBEVIRT_IO, "kubevirts", ("list",), "know version, state and feature gates"),
+    Right(_KUBEVIRT_IO, "virtualmachineinstances", ("get", "list"), "know the VMIs that run"),
+    Right(_KUBEVIRT_IO, "virtualmachines", ("get",), "say that a VM is stopped", needed=False),
+)
+"""What ``audit`` and ``check`` ask: they change nothing; ``rbac/audit`` grants it."""
+LIBVIRT = (Right("", "pods/exec", ("create", "get"), "run virsh -r in launchers"),)
+"""What ``audit --libvirt`` asks beside; ``rbac/libvirt`` grants both."""
 
 PROBES = (Right("", "pods", ("create",), "start the probes that --probe-image asks for"),)
 """What a run cannot do without where nodes are read through probes."""

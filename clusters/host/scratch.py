@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -25,8 +26,10 @@ def sweep() -> None:
     """Removes those of this user whose process has ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_prefix()}*.*-*"):
         owner = path.name.removeprefix(_prefix()).partition("-")[0].replace(".", ":")
-        if path.lstat().st_uid == os.getuid() and not processes.alive(owner):
-            shutil.rmtree(path, ignore_errors=True)
+        # Whoever made it may remove it at this moment.
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid == os.getuid() and not processes.alive(owner):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _prefix() -> str:

@@ -23,6 +23,8 @@ from clusters.reference.machine import NodeError
 from clusters.simulated.machine import SimulatedMachine
 
 ANSWER_SECONDS = 30.0
+REQUEST_BYTES = 16 * 2**20
+"""Of one request, at the most: the patterns of a node of 256 CPUs take some 300 KiB."""
 SOCKET = "nodes.sock"
 
 
@@ -68,7 +70,7 @@ async def serve(
         await writer.drain()
         writer.close()
 
-    return await asyncio.start_unix_server(on_connection, path)
+    return await asyncio.start_unix_server(on_connection, path, limit=REQUEST_BYTES)
 
 
 def _launcher_pod(store: Store, namespace: str, vmi: str) -> Object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from clusters.simulated import backdoor
 from clusters.simulated.machine import SimulatedMachine
 
 HEARTBEAT_SECONDS = 0.5
+START_SECONDS = "SIMULATED_START_SECONDS"
+"""Environment variable: how long each launcher takes to start, as on a real node."""
+BEATS_A_SECOND = 10
+"""Of all nodes together: a hundred of them would otherwise do nothing else."""
 
 
 class SimulatedCluster:
@@ -37,8 +42,13 @@ async def cluster(
 ) -> AsyncIterator[SimulatedCluster]:
     """Brings the stack up on nodes in memory."""
     progress(f"simulating {len(spec.nodes)} nodes in memory: nothing of this cluster is real")
-    machines = {node.name: SimulatedMachine(node.shape, node.name) for node in spec.nodes}
-    settings = StackSettings(heartbeat_seconds=HEARTBEAT_SECONDS)
+    seconds = float(os.environ.get(START_SECONDS, "0"))
+    machines = {
+        node.name: SimulatedMachine(node.shape, node.name, start_seconds=seconds)
+        for node in spec.nodes
+    }
+    apart = max(HEARTBEAT_SECONDS, len(spec.nodes) / BEATS_A_SECOND)
+    settings = StackSettings(heartbeat_seconds=apart)
     async with serving(spec, machines, directory, settings) as stack:
         server = await backdoor.serve(directory / backdoor.SOCKET, machines, stack.store)
         async with server:

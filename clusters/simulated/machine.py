@@ -33,7 +33,7 @@ from clusters.simulated.guest import console_text, enabled_vcpus
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel
 from clusters.simulated.kernel_objects import KernelError
 from clusters.simulated.node_tools import BulkSession, FinishedSession, understands
-from clusters.simulated.virsh import pins_as_printed
+from clusters.simulated.virsh import commands, pins_as_printed, together
 
 SOURCE = "simulated libvirt"
 KILLED = 137
@@ -43,8 +43,11 @@ KILLED = 137
 class SimulatedMachine:
     """`clusters.reference.machine.Machine` in memory."""
 
-    def __init__(self, shape: NodeShape, hostname: str = "node-1") -> None:
+    def __init__(
+        self, shape: NodeShape, hostname: str = "node-1", *, start_seconds: float = 0.0
+    ) -> None:
         self.kernel = Kernel(shape, hostname)
+        self._start_seconds = start_seconds
         self._hostname = hostname
         self._containers: dict[str, Container] = {}
         self._dead = False
@@ -98,6 +101,8 @@ class SimulatedMachine:
     async def start_container(self, spec: ContainerSpec) -> ContainerState:
         """As `Machine.start_container`."""
         await self._turn()
+        if spec.program is Program.LAUNCHER:
+            await asyncio.sleep(self._start_seconds)
         if spec.id in self._containers:
             raise NodeError(f"container {spec.id} exists already")
         group = self.kernel.make_cgroup(spec.cgroup)
@@ -342,7 +347,7 @@ class SimulatedMachine:
             case "cat":
                 return self._cat(words)
             case "virsh":
-                return self._virsh(container, words)
+                return together(self._virsh(container, each) for each in commands(words))
             case "ls":
                 output = "".join(f"{path.rsplit('/', 1)[1]}\n" for path in self._in(words))
             case "echo":
@@ -373,20 +378,23 @@ class SimulatedMachine:
 
     def _virsh(self, container: Container, words: Sequence[str]) -> ExecResult:
         plain = [word for word in words if not word.startswith("-") and "://" not in word]
+        output = "\n"
         try:
             match plain:
+                case ["echo", text]:
+                    output = f"{text}\n"
                 case ["list"]:
-                    return ExecResult(0, "".join(f"{name}\n" for name in container.domains), "")
+                    output = "".join(f"{name}\n" for name in container.domains)
                 case ["dumpxml", name]:
-                    return ExecResult(0, self._domain(container.spec.id, name).xml, "")
+                    output = self._domain(container.spec.id, name).xml
                 case ["vcpupin" | "emulatorpin" | "iothreadinfo" as command, name]:
                     view = self.domain_view_now(container.spec.id, name)
-                    return ExecResult(0, pins_as_printed(command, view), "")
+                    output = pins_as_printed(command, view)
                 case ["vcpupin", name, vcpu, cpus]:
                     thread = self._domain(container.spec.id, name).vcpus[int(vcpu)]
                     self.kernel.set_affinity(thread, cpuset.parse(cpus))
-                    return ExecResult(0, "\n", "")
                 case _:
                     return ExecResult(1, "", f"virsh {shlex.join(words)}: not simulated\n")
         except (NodeError, KernelError) as error:
             return ExecResult(1, "", f"error: {error}\n")
+        return ExecResult(0, output, "")

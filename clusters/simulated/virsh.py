@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from clusters.contract import cpuset
-from clusters.contract.access import LibvirtView
+from clusters.contract.access import ExecResult, LibvirtView
+
+
+def commands(words: Sequence[str]) -> list[Sequence[str]]:
+    """The commands of a command line: several, where its last word has semicolons (virsh(1))."""
+    if ";" not in words[-1]:
+        return [words]
+    return [(*words[:-1], *command.split()) for command in words[-1].split(";")]
+
+
+def together(results: Iterable[ExecResult]) -> ExecResult:
+    """What commands of one line print, each of which runs whatever becomes of those before it."""
+    each = list(results)
+    said, failed = "".join(r.stdout for r in each), "".join(r.stderr for r in each)
+    return ExecResult(each[-1].returncode, said, failed)
 
 
 def pins_as_printed(command: str, view: LibvirtView) -> str:

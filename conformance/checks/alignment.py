@@ -6,6 +6,8 @@ pkg/kubelet/cm/cpumanager/policy_static.go, SMTAlignmentError, and topology.go, 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated
 from conformance.checks.witnesses import launcher, node, saw_entry, topology
@@ -65,7 +67,8 @@ def only_whole_cores_are_given(
         if pod.phase != "Failed" or REASON not in (pod.reason or ""):
             seen.wrong(
                 f"pod {pod.name} asks for {wanted} CPUs on cores of {threads} threads and was not "
-                f"rejected with {REASON}: it is {pod.phase} ({pod.reason or 'no reason'})"
+                f"rejected with {REASON}: it is {pod.phase} ({pod.reason or 'no reason'})",
+                doubt=_older(snapshot),
             )
         return f"{wanted} CPUs were rejected with {REASON}"
     own = saw_entry(snapshot, seen)
@@ -78,5 +81,28 @@ def only_whole_cores_are_given(
         )
     whole = CpuSet.union_of(host.whole_cores(own))
     if own - whole:
-        seen.wrong(f"{own - whole} of {own} belongs to a core that {pod.name} does not own whole")
+        seen.wrong(
+            f"{own - whole} of {own} belongs to a core that {pod.name} does not own whole",
+            doubt=_older(snapshot),
+        )
     return f"{own} is whole cores"
+
+
+def _older(snapshot: Snapshot) -> str | None:
+    """Why the option may not have been there when compute was given its CPUs.
+
+    A kubelet that is restarted with other options leaves what runs as it is (kubernetes
+    policy_static.go, validateState compares CPUs alone).
+    """
+    pod, found = launcher(snapshot), node(snapshot)
+    since = found.ready_since
+    try:
+        admitted = datetime.fromisoformat(pod.admitted or "")
+    except ValueError:
+        return None
+    if since is None or admitted.tzinfo is None or admitted > since:
+        return None
+    return (
+        f"pod {pod.name} was admitted at {admitted}, and the kubelet of {found.name} may have been "
+        f"started with other options since (Ready since {since})"
+    )

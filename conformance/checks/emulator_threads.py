@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, isolated
-from conformance.checks.threads import Threads, threads
-from conformance.checks.vcpu_pinning import refuse_swept, unknown_vcpus
+from conformance.checks.threads import Threads, pins, refuse_swept, threads, unasked
+from conformance.checks.vcpu_pinning import unknown_vcpus
 from conformance.checks.witnesses import (
     CGROUPS,
     compute,
     domain,
     exclusive_pins,
-    live,
     saw_cpuset,
     thread_source,
     unread,
@@ -34,18 +33,19 @@ def emulator_has_its_own_pcpu(
     snapshot: Snapshot, expectation: Expectation, seen: Comparison
 ) -> str:
     """The emulator's pCPUs are as many as asked and its alone; its threads stay there."""
-    pins = live(snapshot)
-    emulator, vcpus = pins.emulator_pin, exclusive_pins(pins.vcpu_pins)
+    by_threads = unasked(snapshot, expectation)
+    said = pins(snapshot, expectation)
+    emulator, vcpus = said.emulator_pin, exclusive_pins(said.vcpu_pins)
     allowed = saw_cpuset(snapshot, seen)
-    source = pins.source
-    seen.saw("emulator", emulator, f"emulatorpin, {source}")
-    seen.saw("vCPUs", vcpus, f"vcpupin, {source}")
+    source = said.source
+    seen.saw("emulator", emulator, source if by_threads else f"emulatorpin, {source}")
+    seen.saw("vCPUs", vcpus, source if by_threads else f"vcpupin, {source}")
     if len(emulator) != expectation.emulator_cpus:
         seen.wrong(
             f"the emulator is pinned to {len(emulator)} pCPUs ({emulator}) instead of "
             f"{expectation.emulator_cpus} ({source})",
             # libvirt pins before the guest runs, and nothing sweeps that.
-            final=True,
+            final=not by_threads,
             doubt=expectation.doubts.get("emulator"),
         )
     if emulator & vcpus:
@@ -84,10 +84,13 @@ def only_vcpus_stay_in_the_root(
     snapshot: Snapshot, expectation: Expectation, seen: Comparison
 ) -> str:
     """Child ``housekeeping`` has the emulator's cpuset; the root holds only vCPU threads."""
-    container, found, pins = compute(snapshot), threads(snapshot), live(snapshot)
-    domain(snapshot)
+    container, found, said = compute(snapshot), threads(snapshot), pins(snapshot, expectation)
+    by_threads = unasked(snapshot, expectation)
+    if not by_threads:
+        domain(snapshot)
     root = f"{CGROUPS}{container.cgroup}"
-    seen.saw("emulator", pins.emulator_pin, f"emulatorpin, {pins.source}")
+    asked = said.source if by_threads else f"emulatorpin, {said.source}"
+    seen.saw("emulator", said.emulator_pin, asked)
     cpus = container.children.get(HOUSEKEEPING)
     hidden = [
         why
@@ -106,10 +109,11 @@ def only_vcpus_stay_in_the_root(
     else:
         source = f"{root}/{HOUSEKEEPING}/cpuset.cpus.effective"
         seen.saw(HOUSEKEEPING, cpus, source)
-        if cpus != pins.emulator_pin:
+        # Where the threads may run is what the cpuset leaves of the pins.
+        if not (said.emulator_pin <= cpus if by_threads else cpus == said.emulator_pin):
             seen.wrong(
                 f"the cpuset of {HOUSEKEEPING} is {cpus} ({source}) instead of the emulator's "
-                f"{pins.emulator_pin}"
+                f"{said.emulator_pin}"
             )
     refuse_swept(found, snapshot, expectation)
     _all_is_known(found, snapshot, seen)
@@ -135,13 +139,17 @@ def only_vcpus_stay_in_the_root(
             f"{len(stayed)} threads that are no vCPUs sit in the root of compute's cgroup, such "
             f"as {names} ({root}/cgroup.threads)"
         )
-    for thread in found.observers:
-        if thread.tid == thread.pid:
-            seen.note(f"{thread.name} ({thread.pid}) was started in compute from outside")
+    _note_observers(found, seen)
     swept = sorted(v for v, t in found.vcpus.items() if t.cgroup != container.cgroup)
     if swept:
         seen.wrong(f"the threads of vCPUs {swept} were moved out of the root ({root})")
     return f"only {len(found.vcpus)} vCPU threads are in the root, {HOUSEKEEPING} has {cpus}"
+
+
+def _note_observers(found: Threads, seen: Comparison) -> None:
+    for thread in found.observers:
+        if thread.tid == thread.pid:
+            seen.note(f"{thread.name} ({thread.pid}) was started in compute from outside")
 
 
 def _all_is_known(found: Threads, snapshot: Snapshot, seen: Comparison) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, dedicated_vmi, isolated
-from conformance.checks.threads import threads
+from conformance.checks.threads import Threads, pins, threads, unasked
 from conformance.checks.witnesses import (
     domain,
     exclusive_pins,
-    live,
     saw_cpuset,
     thread_source,
 )
@@ -30,8 +29,10 @@ def _judge(
     snapshot: Snapshot, expectation: Expectation, allowed: CpuSet, name: str, seen: Comparison
 ) -> int:
     """Objects to pins and affinities of IOThreads that leave a set; their number."""
-    xml, pins, found = domain(snapshot), live(snapshot), threads(snapshot)
-    ids = sorted(xml.iothreads | set(pins.iothread_pins) | set(found.iothreads))
+    if unasked(snapshot, expectation):
+        return _judge_threads(threads(snapshot), allowed, name, seen)
+    xml, said, found = domain(snapshot), pins(snapshot, expectation), threads(snapshot)
+    ids = sorted(xml.iothreads | set(said.iothread_pins) | set(found.iothreads))
     wanted = expectation.iothreads
     if not ids or (wanted is not None and len(ids) != wanted):
         seen.saw("IOThreads", len(ids), f"domain XML <iothreads>, {xml.source}")
@@ -43,9 +44,9 @@ def _judge(
         thread = found.iothreads.get(number)
         declared = xml.iothread_pins.get(number)
         # Of a thread without a pin libvirt says every CPU; where it runs, the kernel says.
-        answered = pins.iothread_pins.get(number) if declared is not None else None
+        answered = said.iothread_pins.get(number) if declared is not None else None
         places = [
-            (answered, f"IOThread {number} by libvirt", pins.source),
+            (answered, f"IOThread {number} by libvirt", said.source),
             (declared, f"IOThread {number} by XML", "domain XML <iothreadpin>"),
         ]
         if thread is None:
@@ -61,6 +62,21 @@ def _judge(
                         f"{allowed} ({source})"
                     )
     return len(ids)
+
+
+def _judge_threads(found: Threads, allowed: CpuSet, name: str, seen: Comparison) -> int:
+    """As `_judge`, of the threads alone: how many IOThreads there should be only libvirt says."""
+    if not found.iothreads:
+        seen.missing("libvirt was not asked for IOThreads, and no thread has the name of one")
+    for number, thread in sorted(found.iothreads.items()):
+        source = thread_source(thread)
+        seen.saw(f"thread {thread.name} of IOThread {number}", thread.affinity, source)
+        if not thread.affinity <= allowed:
+            seen.wrong(
+                f"thread {thread.name} is on {thread.affinity}, of which "
+                f"{thread.affinity - allowed} is outside of {name} {allowed} ({source})"
+            )
+    return len(found.iothreads)
 
 
 @check(
@@ -87,12 +103,12 @@ def iothreads_join_the_emulator(
     snapshot: Snapshot, expectation: Expectation, seen: Comparison
 ) -> str:
     """IOThreads are on the emulator's pCPUs, away from those of vCPUs."""
-    pins = live(snapshot)
-    emulator, vcpus = pins.emulator_pin, exclusive_pins(pins.vcpu_pins)
-    seen.saw("emulator", emulator, f"emulatorpin, {pins.source}")
-    seen.saw("vCPUs", vcpus, f"vcpupin, {pins.source}")
+    said = pins(snapshot, expectation)
+    emulator, vcpus = said.emulator_pin, exclusive_pins(said.vcpu_pins)
+    seen.saw("emulator", emulator, f"emulatorpin, {said.source}")
+    seen.saw("vCPUs", vcpus, f"vcpupin, {said.source}")
     number = _judge(snapshot, expectation, emulator, "the emulator's", seen)
-    for iothread, cpus in sorted(pins.iothread_pins.items()):
+    for iothread, cpus in sorted(said.iothread_pins.items()):
         if cpus & vcpus:
-            seen.wrong(f"IOThread {iothread} shares pCPU {cpus & vcpus} with vCPUs ({pins.source})")
+            seen.wrong(f"IOThread {iothread} shares pCPU {cpus & vcpus} with vCPUs ({said.source})")
     return f"{number} IOThreads run on the emulator's {emulator}, away from vCPUs on {vcpus}"

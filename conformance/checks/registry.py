@@ -47,6 +47,7 @@ class Check:
         unstarted: whether it says something of a VMI or pod that does not run: one that its node
             rightly rejected, or that still starts.
         nodes: whether it is judged of every node of the cluster as well, whoever runs there.
+        whole_nodes: whether it is so of nodes of which everything was read, as an audit does.
     """
 
     requirement: str
@@ -57,6 +58,7 @@ class Check:
     compare: Judge
     unstarted: bool = False
     nodes: bool = False
+    whole_nodes: bool = False
 
     def judge(self, snapshot: Snapshot, expectation: Expectation) -> Finding:
         """Judges one snapshot: exactly one finding, whatever the snapshot holds."""
@@ -126,6 +128,7 @@ def check(
     settles: Loop | None = None,
     unstarted: bool = False,
     nodes: bool = False,
+    whole_nodes: bool = False,
 ) -> Callable[[Judge], Judge]:
     """Registers the decorated function as the judge of a requirement; see `Check`."""
 
@@ -133,7 +136,7 @@ def check(
         if requirement in _CHECKS:
             raise ValueError(f"two checks judge {requirement}")
         _CHECKS[requirement] = Check(
-            requirement, moment, applies, settles, look, judge, unstarted, nodes
+            requirement, moment, applies, settles, look, judge, unstarted, nodes, whole_nodes
         )
         return judge
 

@@ -8,6 +8,7 @@ stay in the shared pool, unless the option strict-cpu-reservation keeps them out
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
+from conformance.checks.node_labels import require_labelled
 from conformance.checks.registry import check, dedicated
 from conformance.checks.witnesses import checkpoint, node, saw_entry
 from conformance.model.cpuset import CpuSet
@@ -52,15 +53,19 @@ def unconfigured(kubelet: Kubelet | None) -> str | None:
     "CPU-RESERVED",
     moment=RUNNING,
     applies=dedicated,
+    whole_nodes=True,
     look="Look at reservedSystemCPUs, kubeReserved and systemReserved in the kubelet's "
     "configuration and at its checkpoint.",
 )
-def reserved_is_left_alone(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+def reserved_is_left_alone(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
     """No exclusive pCPU is reserved for the system, and as many are left to it as are."""
+    require_labelled(snapshot, expectation)
     found, state = node(snapshot), checkpoint(snapshot)
     kubelet = found.kubelet
     # What its cgroup has beside that is no gift of the kubelet: CPU-EXCLUSIVE tells.
-    own = saw_entry(snapshot, seen)
+    own, whose = state.given, "what is given away"
+    if snapshot.subject:
+        own, whose = saw_entry(snapshot, seen), "compute"
     if kubelet is None:
         why = snapshot.not_observed.get("kubelet", "the kubelet's configuration was not read")
         seen.missing(why)
@@ -76,7 +81,7 @@ def reserved_is_left_alone(snapshot: Snapshot, _: Expectation, seen: Comparison)
         seen.saw("reserved CPUs", kubelet.reserved, source)
         if own & kubelet.reserved:
             seen.wrong(
-                f"pCPU {own & kubelet.reserved} of compute ({own}) is reserved for the system: "
+                f"pCPU {own & kubelet.reserved} of {whose} ({own}) is reserved for the system: "
                 f"reservedSystemCPUs {kubelet.reserved} ({kubelet.source})",
                 doubt=unconfigured(kubelet),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, NotApplicable
+from conformance.checks.node_labels import require_labelled
 from conformance.checks.registry import Loop, admitted, check
 from conformance.checks.reservation import STRICT, reserved_number, unconfigured
 from conformance.checks.witnesses import (
@@ -30,10 +31,12 @@ from conformance.model.vocabulary import RUNNING
     applies=admitted,
     # The kubelet moves running containers when it reconciles, every ten seconds.
     settles=Loop.RECONCILE,
+    whole_nodes=True,
     look="Look at defaultCpuSet in the kubelet's checkpoint and at its log of reconciling.",
 )
-def pool_holds_what_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+def pool_holds_what_is_left(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:
     """Pool and entries divide the online CPUs; nobody else leaves the pool."""
+    require_labelled(snapshot, expectation)
     state = checkpoint(snapshot)
     if state.policy != "static":
         raise NotApplicable(f"{state.path} says policy {state.policy}: there is no shared pool")

@@ -10,8 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.checks.witnesses import compute, require_running, silent
-from conformance.model.evidence import Container, Snapshot, Thread
+from conformance.checks.comparison import NotApplicable, Unobserved
+from conformance.checks.witnesses import compute, live, require_running, silent
+from conformance.model.cpuset import CpuSet
+from conformance.model.evidence import Container, LivePins, Snapshot, Thread
+from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import LIBVIRT
 
 _VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
 _OTHER_VCPU = re.compile(r"(CPU \d+|ALL CPUs)/")
@@ -86,6 +90,52 @@ def sorted_threads(container: Container | None) -> Threads:
         unknown=tuple(unknown),
         emulated=any(thread.name.endswith("/TCG") for thread in (*vcpus.values(), *unknown)),
     )
+
+
+def unasked(snapshot: Snapshot, expectation: Expectation) -> bool:
+    """Whether libvirt was not asked on purpose, so that the kernel alone says who runs where."""
+    return snapshot.live is None and LIBVIRT in expectation.unasked
+
+
+def pins(snapshot: Snapshot, expectation: Expectation) -> LivePins:
+    """Where vCPUs, emulator and IOThreads belong: by libvirt, or where it was not asked, by the
+    affinities of their threads.
+
+    Raises Unobserved where neither says it of all of them, and NotApplicable as `refuse_swept`.
+    """
+    if not unasked(snapshot, expectation):
+        return live(snapshot)
+    found = threads(snapshot)
+    refuse_swept(found, snapshot, expectation)
+    for missed, what in (
+        (found.unknown, "vCPU threads of an accelerator that is not known"),
+        (not found.vcpus, "no thread with the name of a vCPU"),
+        (not found.emulator, "no thread of the emulator"),
+    ):
+        if missed:
+            raise Unobserved(f"libvirt was not asked for pins, and in compute there are {what}")
+    return LivePins(
+        {vcpu: thread.affinity for vcpu, thread in found.vcpus.items()},
+        CpuSet.union_of(thread.affinity for thread in found.emulator),
+        {number: thread.affinity for number, thread in found.iothreads.items()},
+        "threads of QEMU, /proc/PID/task/TID/status",
+    )
+
+
+def refuse_swept(found: Threads, snapshot: Snapshot, expectation: Expectation) -> None:
+    """Raises NotApplicable when housekeeping took emulated vCPU threads along.
+
+    virt-handler knows vCPU threads by their name, ``CPU n/KVM``; those of a software
+    emulation are called ``CPU n/TCG`` and are moved like any other (kubevirt
+    pkg/virt-handler/cgroup). That is a limit of emulated guests, not of the cluster.
+    """
+    root = compute(snapshot).cgroup
+    swept = any(thread.cgroup != root for thread in found.vcpus.values())
+    if found.emulated and swept and expectation.isolate_emulator:
+        raise NotApplicable(
+            "the guest runs under software emulation (threads CPU n/TCG), whose vCPU threads "
+            "virt-handler takes for others and moves to housekeeping"
+        )
 
 
 def _strangers(found: Sequence[Thread], qemus: set[int]) -> tuple[set[int], set[int]]:

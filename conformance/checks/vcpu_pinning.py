@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
+from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import check, dedicated_vmi
-from conformance.checks.threads import Threads, threads
+from conformance.checks.threads import Threads, refuse_swept, threads, unasked
 from conformance.checks.witnesses import (
     CGROUPS,
     compute,
@@ -133,7 +133,7 @@ def threads_stay_on_their_pcpu(
     found, allowed = vcpu_threads(snapshot, expectation), saw_cpuset(snapshot, seen)
     owners: dict[int, int] = {}
     pins = snapshot.live.vcpu_pins if snapshot.live else None
-    if pins is None:
+    if pins is None and not unasked(snapshot, expectation):
         seen.missing(snapshot.not_observed.get("live", "libvirt was not asked for the pins"))
     if len(found) != expectation.vcpus:
         seen.wrong(
@@ -160,7 +160,8 @@ def threads_stay_on_their_pcpu(
             if cpu in owners:
                 seen.wrong(f"vCPUs {owners[cpu]} and {vcpu} may both run on pCPU {cpu} ({source})")
             owners.setdefault(cpu, vcpu)
-    return f"{len(found)} vCPU threads have one pCPU each, the one that libvirt says"
+    by = "for itself" if pins is None else "the one that libvirt says"
+    return f"{len(found)} vCPU threads have one pCPU each, {by}"
 
 
 def vcpu_threads(snapshot: Snapshot, expectation: Expectation) -> Mapping[int, Thread]:
@@ -198,22 +199,6 @@ def _unseen(snapshot: Snapshot) -> str | None:
     return f"not all of compute was read: {reasons[0]}" if reasons else None
 
 
-def refuse_swept(found: Threads, snapshot: Snapshot, expectation: Expectation) -> None:
-    """Raises NotApplicable when housekeeping took emulated vCPU threads along.
-
-    virt-handler knows vCPU threads by their name, ``CPU n/KVM``; those of a software
-    emulation are called ``CPU n/TCG`` and are moved like any other (kubevirt
-    pkg/virt-handler/cgroup). That is a limit of emulated guests, not of the cluster.
-    """
-    root = compute(snapshot).cgroup
-    swept = any(thread.cgroup != root for thread in found.vcpus.values())
-    if found.emulated and swept and expectation.isolate_emulator:
-        raise NotApplicable(
-            "the guest runs under software emulation (threads CPU n/TCG), whose vCPU threads "
-            "virt-handler takes for others and moves to housekeeping"
-        )
-
-
 @check(
     "PIN-CGROUP",
     moment=RUNNING,
@@ -227,7 +212,7 @@ def threads_sit_in_the_containers_cgroup(
     found = vcpu_threads(snapshot, expectation)
     container, cpuset = compute(snapshot), compute_cpuset(snapshot)
     wanted = snapshot.live.vcpu_pins if snapshot.live else {}
-    if not wanted:
+    if not wanted and not unasked(snapshot, expectation):
         why = "libvirt was not asked for the pins"
         seen.missing(snapshot.not_observed.get("live", why))
     if len(found) != expectation.vcpus:

@@ -209,6 +209,7 @@ def read(directory: Path) -> Bundle:
         _require_usable(form.cases)
     except (BundleError, FormError) as error:
         raise BundleError(f"{directory}: {error}") from error
+    _share_specs(run.get("cases") or ())
     faults, unreadable = _faults(directory)
     newer = form.format if form.format > FORMAT else None
     problems_ = (*_newer(newer), *problems(directory), *unreadable)
@@ -282,6 +283,12 @@ class _Unjudged:
     why: str
 
 
+@dataclass(frozen=True)
+class _Audit:
+    unasked: Mapping[str, str] = field(default_factory=dict)
+    nodes: tuple[str, ...] = ()
+
+
 _NOBODY = report.Run("", "", "", "", 0.0)
 _NOTHING = report.Cluster("", "", simulation=False)
 
@@ -301,9 +308,19 @@ class _Run:
     setting: Mapping[str, Any] | None = None
     cases: tuple[_Case, ...] = ()
     unjudged: tuple[_Unjudged, ...] = ()
+    audit: _Audit | None = None
     scenarios: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def _share_specs(cases: Sequence[dict[str, Any]]) -> None:
+    """Specs of manifests that are alike are kept once: a run may plan a hundred thousand."""
+    known: dict[str, Any] = {}
+    for case in cases:
+        if "spec" in case["manifest"]:
+            spec = case["manifest"]["spec"]
+            case["manifest"]["spec"] = known.setdefault(repr(spec), spec)
 
 
 def _require_usable(cases: Sequence[_Case]) -> None:

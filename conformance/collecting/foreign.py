@@ -6,6 +6,7 @@ did not mean to (a link, ``..`` in a name), or to run out of memory (``/dev/zero
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -74,17 +75,22 @@ def read(root: Path, name: str, limit: int = LARGEST) -> str:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise BundleError(f"{name} is no regular file")
-        data = b""
-        if found.st_size <= limit:
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                # It may grow, and its size may be a lie.
-                data = file.read(limit + 1)
+        data = _content(descriptor, found.st_size, limit) if found.st_size <= limit else b""
         if max(found.st_size, len(data)) > limit:
             raise BundleError(f"{name} is larger than {limit // MIB} MiB")
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise BundleError(f"{name} is not UTF-8: {error}") from error
+
+
+def _content(descriptor: int, size: int, limit: int) -> bytes:
+    """At most one byte more than the limit: a file may grow, and its size may be a lie."""
+    pieces, left = [], limit + 1
+    while left and (piece := os.read(descriptor, min(left, max(size + 1, 2**12)))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def names(root: Path, name: str) -> list[str]:

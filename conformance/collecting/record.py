@@ -65,8 +65,8 @@ def record(
     }
 
 
-def describe(record: Record, access: ClusterAccess, api: Api) -> None:
-    """Adds what cluster it is, and its setting.
+def describe(record: Record, access: ClusterAccess, api: Api, *, capabilities: bool = True) -> None:
+    """Adds what cluster it is, its setting, and unless they are not wanted its capabilities.
 
     What it can do and cannot be asked now is not known, which is no lack.
     """
@@ -80,7 +80,9 @@ def describe(record: Record, access: ClusterAccess, api: Api) -> None:
             acceleration=access.acceleration,
         )
     )
-    record["capabilities"] = {name: asdict(item) for name, item in _capabilities(access).items()}
+    if capabilities:
+        asked = _capabilities(access).items()
+        record["capabilities"] = {name: asdict(item) for name, item in asked}
 
 
 def _capabilities(access: ClusterAccess) -> Mapping[str, Capability]:

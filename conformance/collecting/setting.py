@@ -59,6 +59,11 @@ def _kubevirt(api: Api) -> Json | None:
             "namespace": meta["namespace"],
             "name": meta["name"],
             "annotations": {key: annotations[key] for key in annotations.keys() & {EVEN_PARITY}},
+            "managedFields": [
+                {"time": each["time"]}
+                for each in meta.get("managedFields") or ()
+                if each.get("time") and not each.get("subresource")
+            ],
         },
         "spec": {"configuration": (cr.get("spec") or {}).get("configuration") or {}},
         "status": {

@@ -14,6 +14,7 @@ from clusters.contract.access import AccessError, ClusterAccess
 from clusters.kit.api import Api, ApiError, Json
 from clusters.kit.launchers import launchers
 from conformance.collecting import api as paths
+from conformance.collecting import least
 from conformance.collecting.node import KUBELET, NodeReader
 from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
@@ -29,6 +30,8 @@ TORN_TRIES = 3
 NODES = "_nodes"
 """Under this name stands what was seen of every node by itself; no case can be called so."""
 NODES_AT_ONCE = 8
+PAGE = "500"
+"""Objects that one answer of a list has at the most."""
 STILL_THERE = "still there"
 """`RawSnapshot.gone` of a workload whose pod has not gone yet."""
 _MIGRATION = ("startTimestamp", "endTimestamp", "failed", "targetPod")
@@ -52,7 +55,8 @@ class Collector:
             access: to the cluster.
             version: API version in which VMIs are read, such as ``v1``.
             own: the namespace that the run has for itself. Consoles are opened nowhere else: a key
-                would be pressed in somebody's guest, and whoever uses its console be cut off.
+                would be pressed in somebody's guest, and whoever uses its console be cut off. Of
+                what is elsewhere no more is kept than is judged (`conformance.collecting.least`).
         """
         self.api = api
         self._access = access
@@ -78,11 +82,11 @@ class Collector:
 
     def node(self, scenario: str, moment: str, node: str) -> RawSnapshot:
         """A node with everything on it; torn when a container came or went meanwhile."""
-        began, layers = utc_now(), _Layers()
+        began, layers = utc_now(), Layers()
         raw = RawSnapshot(scenario, scenario, moment, began, began, {})
         raw = self._on_node(raw, node, layers)
         after = layers.read("pods", lambda: self._pods_on(node)) or ()
-        torn = None if _present(raw.pods) == _present(after) else "containers came or went"
+        torn = None if present(raw.pods) == present(after) else "containers came or went"
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
     def labels(self) -> list[RawSnapshot]:
@@ -96,7 +100,7 @@ class Collector:
             return list(pool.map(self._labels, nodes))
 
     def _labels(self, node: Json) -> RawSnapshot:
-        began, layers, name = utc_now(), _Layers(), node["metadata"]["name"]
+        began, layers, name = utc_now(), Layers(), node["metadata"]["name"]
         layers.missing("pods", "they were not asked for: only labels were looked at")
         files: dict[str, str] = {}
         unreadable: Mapping[str, str] = {}
@@ -116,7 +120,7 @@ class Collector:
             began,
             utc_now(),
             {},
-            node=node,
+            node=least.node(node),
             files=files,
             unreadable=unreadable,
             not_observed=layers.not_observed,
@@ -124,7 +128,7 @@ class Collector:
 
     def console(self, manifest: Json, namespace: str) -> RawSnapshot | None:
         """A snapshot of nothing but the guest's console; None when it cannot be read."""
-        now, layers = utc_now(), _Layers()
+        now, layers = utc_now(), Layers()
         name = manifest["metadata"]["name"]
         text = self._read_console(namespace, name, layers)
         if text is None:
@@ -145,12 +149,12 @@ class Collector:
 
         `gone` is when its pod was first seen to have gone, by an earlier look.
         """
-        began, layers = utc_now(), _Layers()
-        pod = layers.read("pod", lambda: self._pod_by_name(former))
-        if pod is not None or "pod" in layers.not_observed:
-            gone = STILL_THERE
-        elif gone in ("", STILL_THERE):
-            gone = began
+        began, layers, pod = utc_now(), Layers(), None
+        # One that has gone does not come back with its UID.
+        if gone in ("", STILL_THERE):
+            pod = layers.read("pod", lambda: self.pod(former))
+            there = pod is not None or "pod" in layers.not_observed
+            gone = STILL_THERE if there else began
         raw = RawSnapshot(
             case,
             scenario,
@@ -169,7 +173,7 @@ class Collector:
         self, case: str, manifest: Json, namespace: str, moment: str, scenario: str
     ) -> RawSnapshot:
         began = utc_now()
-        layers = _Layers()
+        layers = Layers()
         name = manifest["metadata"]["name"]
         plain = _is_pod(manifest)
         vmi = None if plain else layers.read("vmi", lambda: self._vmi(namespace, name))
@@ -195,8 +199,8 @@ class Collector:
         torn = self._identity_changed(raw, namespace) if there else None
         return replace(raw, ended=utc_now(), not_observed=layers.not_observed, torn=torn)
 
-    def _on_node(self, raw: RawSnapshot, node: str, layers: _Layers) -> RawSnapshot:
-        node_object = layers.read("node", lambda: self.api.find(paths.core("nodes", name=node)))
+    def _on_node(self, raw: RawSnapshot, node: str, layers: Layers) -> RawSnapshot:
+        node_object = layers.read("node", lambda: self._node(node))
         pods = layers.read("pods", lambda: self._pods_on(node)) or ()
         files, unreadable, hardware = self._files(node, layers)
         return replace(
@@ -209,7 +213,7 @@ class Collector:
         )
 
     def _files(
-        self, node: str, layers: _Layers
+        self, node: str, layers: Layers
     ) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
         reader = layers.read("files", lambda: self._reader(node))
         if reader is None:
@@ -224,7 +228,7 @@ class Collector:
         if not node:
             return 0.0
         uid = str(pod["metadata"]["uid"])
-        return _Layers().read("work", lambda: self._reader(node).work(uid)) or 0.0
+        return Layers().read("work", lambda: self._reader(node).work(uid)) or 0.0
 
     def _reader(self, node: str) -> NodeReader:
         if node not in self._nodes:
@@ -232,7 +236,7 @@ class Collector:
             self._nodes[node] = NodeReader(shell, self._access.kubelet_root)
         return self._nodes[node]
 
-    def _configz(self, node: str, files: dict[str, str], layers: _Layers) -> None:
+    def _configz(self, node: str, files: dict[str, str], layers: Layers) -> None:
         """Adds the running configuration of a kubelet, where it may be read."""
         configz = f"/api/v1/nodes/{node}/proxy/configz"
         answer = layers.read("configz", lambda: self.api.find(configz))
@@ -240,23 +244,43 @@ class Collector:
             files[configz] = json.dumps(answer, sort_keys=True)
 
     def _vmi(self, namespace: str, name: str) -> Json | None:
-        return self.api.find(paths.vmis(self._version, namespace, name))
+        found = self.api.find(paths.vmis(self._version, namespace, name))
+        return found if found is None or namespace == self._own else least.vmi(found)
 
     def _own_pod(
         self, manifest: Mapping[str, Any], namespace: str, vmi: Json | None
     ) -> Json | None:
         if _is_pod(manifest):
             return self.api.find(paths.core("pods", namespace, manifest["metadata"]["name"]))
-        return next(iter(launchers(self.api, namespace, vmi)), None) if vmi else None
+        if vmi is None:
+            return None
+        found = next(iter(launchers(self.api, namespace, vmi)), None)
+        return found and self._kept(found)
 
-    def _pod_by_name(self, former: Former) -> Json | None:
+    def pod(self, former: Former) -> Json | None:
+        """The pod of a workload that was deleted, as long as it is there.
+
+        Raises ApiError, TransientError.
+        """
         pod = self.api.find(paths.core("pods", former.pod_namespace, former.pod_name))
         return pod if pod and pod["metadata"]["uid"] == former.pod_uid else None
 
     def _pods_on(self, node: str) -> list[Json]:
-        return self.api.items(paths.core("pods"), fieldSelector=f"spec.nodeName={node}")
+        where = f"spec.nodeName={node}"
+        listed = self.api.items(paths.core("pods"), fieldSelector=where, limit=PAGE)
+        return [self._kept(pod) for pod in listed]
+
+    def _node(self, name: str) -> Json | None:
+        found = self.api.find(paths.core("nodes", name=name))
+        return found and least.node(found)
+
+    def _kept(self, pod: Json) -> Json:
+        return pod if pod["metadata"].get("namespace") == self._own else least.pod(pod)
 
     def _events(self, raw: RawSnapshot) -> Iterable[Json]:
+        # They tell why something does not run; of what runs nobody asks.
+        if ((raw.vmi or {}).get("status") or {}).get("phase") == "Running":
+            return []
         # Asked for by name: those of a whole namespace grow with every case of the run.
         return [
             event
@@ -267,7 +291,7 @@ class Collector:
             )
         ]
 
-    def _read_console(self, namespace: str, name: str, layers: _Layers) -> str | None:
+    def _read_console(self, namespace: str, name: str, layers: Layers) -> str | None:
         if namespace != self._own:
             why = "its VMI is not one of this run, and nobody else's console is opened"
             layers.missing("console", why)
@@ -286,7 +310,7 @@ class Collector:
     def _domain(self, namespace: str, name: str) -> RawDomain:
         view = self._access.libvirt.view(namespace, name)
         return RawDomain(
-            xml=view.xml,
+            xml=view.xml if namespace == self._own else least.domain(view.xml),
             vcpu_pins={str(vcpu): _cpus(pins) for vcpu, pins in view.vcpu_pins.items()},
             emulator_pin=_cpus(view.emulator_pin),
             iothread_pins={str(thread): _cpus(pins) for thread, pins in view.iothread_pins.items()},
@@ -302,7 +326,7 @@ class Collector:
             pod = self._own_pod(raw.manifest, namespace, vmi)
         except ApiError as error:
             return f"the identity could not be read again: {error}"
-        before, after = _identity(raw.vmi, raw.pod), _identity(vmi, pod)
+        before, after = identity(raw.vmi, raw.pod), identity(vmi, pod)
         changed = [
             f"{what} was {before[what]}, then {after[what]}"
             for what in before
@@ -329,7 +353,8 @@ def _is_pod(manifest: Mapping[str, Any]) -> bool:
     return manifest.get("kind") == "Pod"
 
 
-def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
+def identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> dict[str, object]:
+    """What must not change of a workload while it is looked at, by what it is."""
     status = (vmi or {}).get("status") or {}
     migration = status.get("migrationState") or {}
     return {
@@ -347,7 +372,8 @@ def _identity(vmi: Mapping[str, Any] | None, pod: Mapping[str, Any] | None) -> d
     }
 
 
-def _present(pods: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def present(pods: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """The ids of containers by name, by the UID of their pod."""
     return {pod["metadata"]["uid"]: _container_ids(pod) for pod in pods}
 
 
@@ -376,13 +402,14 @@ def _ready(node: Mapping[str, Any]) -> bool:
     return any((c.get("type"), c.get("status")) == ("Ready", "True") for c in conditions)
 
 
-class _Layers:
+class Layers:
     """Reads layers; one that cannot be read is not observed, and says why."""
 
     def __init__(self) -> None:
         self.not_observed: dict[str, str] = {}
 
     def read(self, layer: str, call: Callable[[], T]) -> T | None:
+        """What is read, None where it cannot be."""
         try:
             return call()
         except AccessError as error:
@@ -393,6 +420,7 @@ class _Layers:
         return None
 
     def missing(self, layer: str, why: str) -> None:
+        """Notes why a layer is not observed; the first reason counts."""
         self.not_observed.setdefault(layer, why)
 
 

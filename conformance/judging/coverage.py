@@ -16,17 +16,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.checks.registry import stories
-from conformance.judging.terms import Lack, Terms
+from conformance.judging.terms import LEAVE, Lack, Terms
 from conformance.matrix.cases import Case
 from conformance.matrix.matrices import NAMES, matrix
 from conformance.matrix.scenarios import SCENARIOS, scenarios
-from conformance.model.vocabulary import DISRUPTION
 from conformance.requirements.catalogue import Requirement
 from reports.document import Finding, Selection, Standing, Verdict
 from reports.wording import shortened
 
-LEAVE = frozenset({DISRUPTION})
-"""Capabilities that a user gives: without them a scenario that applies was not asked for."""
 _REASON = 240
 """Characters of a reason; the findings have it in full."""
 _BY_VERDICT = {
@@ -108,7 +105,7 @@ def _covered(
     if standing is not Standing.NOT_APPLICABLE:
         return Covered(requirement, standing)
     lack = _lack(terms, requirement)
-    if lack is not None and lack.name in LEAVE:
+    if lack is not None and lack.leave:
         return None
     reasons = list(dict.fromkeys(finding.message for finding in telling))
     more = f"; and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
@@ -124,7 +121,7 @@ def _silent(
 ) -> Covered:
     """What is said of a requirement of which no finding says anything."""
     if lack := _lack(terms, requirement):
-        standing = Standing.NOT_ASKED if lack.name in LEAVE else Standing.NOT_APPLICABLE
+        standing = Standing.NOT_ASKED if lack.leave else Standing.NOT_APPLICABLE
         return Covered(requirement, standing, shortened(str(lack), _REASON))
     if findings:
         why = shortened(findings[0].message, _REASON)
@@ -151,7 +148,7 @@ def _lack(terms: Terms, requirement: Requirement) -> Lack | None:
 
 def _excuse(terms: Terms, needs: Collection[str]) -> Lack | None:
     """What the cluster need not have and has not; leave, which a user can give, comes last."""
-    for names in ([name for name in needs if name not in LEAVE], needs):
+    for names in ([name for name in needs if name not in LEAVE | terms.unasked.keys()], needs):
         lack = terms.lacking(names)
         if lack is not None and lack.excuses:
             return lack

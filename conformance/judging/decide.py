@@ -116,7 +116,6 @@ def decide(
     Returns:
         The index of the snapshot that decides, -1 without any, and the finding.
     """
-    lacking = terms.lacks(expectation)
     # Whatever the API answers about a version that it does not serve says nothing.
     unserved = expectation.guest and terms.not_served
     asked = () if unserved or expectation.undecided is not None else snapshots
@@ -124,20 +123,28 @@ def decide(
         (index, judge(terms, requirement, check, snapshot, expectation))
         for index, snapshot in enumerate(asked)
     ]
-    if check.settles and judged:
+    if not judged:
+        return -1, _nothing(terms, requirement, check, snapshots, expectation)
+    if check.settles:
         last = _settled(check, snapshots, [finding for _index, finding in judged])
         judged = [*(each for each in judged[:-1] if each[1].final), (judged[-1][0], last)]
-    nothing = Finding(
+    return min(reversed(judged), key=lambda item: _DECISIVE_FIRST.index(item[1].verdict))
+
+
+def _nothing(
+    terms: Terms,
+    requirement: Requirement,
+    check: Check,
+    snapshots: Sequence[Snapshot],
+    expectation: Expectation,
+) -> Finding:
+    lacking = terms.lacks(expectation)
+    return Finding(
         requirement.id,
         Verdict.NOT_APPLICABLE if lacking and lacking.known else Verdict.NOT_OBSERVED,
         str(lacking) if lacking else f"nothing was recorded at the moment “{check.moment}”",
         case=snapshots[0].case if snapshots else "",
         moment=check.moment,
-    )
-    return min(
-        reversed(judged),
-        key=lambda item: _DECISIVE_FIRST.index(item[1].verdict),
-        default=(-1, nothing),
     )
 
 
@@ -173,7 +180,9 @@ def settling(
 
 def _at(terms: Terms, expectation: Expectation, moment: str) -> Iterator[tuple[Requirement, Check]]:
     for requirement, check in terms.applicable(expectation):
-        if check.moment == moment and not check.nodes and not terms.lacking(requirement.needs):
+        lack = terms.lacking(requirement.needs)
+        # What was not asked may have been seen by others.
+        if check.moment == moment and not check.nodes and (lack is None or lack.leave):
             yield requirement, check
 
 
@@ -189,8 +198,30 @@ def _settled(check: Check, snapshots: Sequence[Snapshot], findings: Sequence[Fin
     return _not_settled(last, why) if why else last
 
 
+def settling_node(terms: Terms, looks: Sequence[Snapshot]) -> list[str]:
+    """As `settling`, of looks at one node by itself, oldest first."""
+    expectation = _of_nodes(terms)
+    found = []
+    for requirement, check in terms.checks():
+        if _is_of_nodes(terms, check):
+            findings = [judge(terms, requirement, check, each, expectation) for each in looks]
+            if findings and _settled(check, looks, findings) is not findings[-1]:
+                found.append(requirement.id)
+    return found
+
+
+def _of_nodes(terms: Terms) -> Expectation:
+    return Expectation(labels=labels(terms.setting.kubevirt_release, terms.profile))
+
+
+def _is_of_nodes(terms: Terms, check: Check) -> bool:
+    return check.nodes or (check.whole_nodes and terms.found)
+
+
 def judge_nodes(terms: Terms, taken: Sequence[Snapshot]) -> Iterator[tuple[int, Finding]]:
     """What is required of every node of a cluster, whoever runs there.
+
+    Those of which everything was read show more than those of which only labels were.
 
     Args:
         terms: of the run.
@@ -199,13 +230,12 @@ def judge_nodes(terms: Terms, taken: Sequence[Snapshot]) -> Iterator[tuple[int, 
     Yields:
         The index of the snapshot that decides, and the finding.
     """
-    release = terms.setting.kubevirt_release
-    expectation = Expectation(labels=labels(release, terms.profile))
+    expectation = _of_nodes(terms)
     by_node: dict[str, list[int]] = defaultdict(list)
     for index, snapshot in enumerate(taken):
         by_node[snapshot.node.name if snapshot.node else ""].append(index)
     for requirement, check in terms.checks():
-        if check.nodes:
+        if _is_of_nodes(terms, check):
             if not by_node:
                 nothing = "no node was looked at by itself"
                 yield 0, Finding(requirement.id, Verdict.NOT_OBSERVED, nothing, moment=EVERY_NODE)

@@ -13,7 +13,7 @@ from reports.pattern import SENTENCE, digest, pattern, sentence, without_sources
 
 
 def report_finding(
-    path: str, finding: Finding, *, brief: bool, names: tuple[str, ...]
+    path: str, finding: Finding, *, brief: bool, names: tuple[str, ...], said: dict[str, str]
 ) -> report.Finding:
     """The finding as a report has it.
 
@@ -21,6 +21,7 @@ def report_finding(
         path: the recording that it was judged on; empty without one.
         finding: as the judge says it.
         brief: leaves out what a finding that passed has compared.
+        said: what was said before: what many say alike is kept once.
         names: of the workloads of its case, which differ from run to run.
     """
     kept = brief and finding.verdict is Verdict.PASS
@@ -28,7 +29,7 @@ def report_finding(
     return report.Finding(
         requirement=finding.requirement,
         verdict=report.Verdict(finding.verdict),
-        message=finding.message,
+        message=said.setdefault(finding.message, finding.message),
         compared=tuple(
             report.Compared(value.what, value.value, value.source)
             for value in (() if kept else finding.compared)

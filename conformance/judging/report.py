@@ -127,6 +127,7 @@ def judge(
     maps = Maps()
     libvirt: dict[str, None] = {}
     barred: set[str] = set()
+    said: dict[str, str] = {}
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
             own = unlike(
@@ -135,6 +136,7 @@ def judge(
                     _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
                     brief=brief,
                     names=case.names,
+                    said=said,
                 )
                 for path, finding in case.findings
             )
@@ -218,10 +220,12 @@ def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterat
             judged = _Judged(name, scenario.title, {}, {"story": scenario.story}, (), (), name)
         yield judged
     if EVERY_NODE in terms.moments:
-        try:
-            yield _judge_nodes(terms, bundle.snapshots.get(NODES, ()))
-        except Exception as error:
-            broke.append(_broke(NODES, error))
+        audit = bundle.run.get("audit")
+        for each in [NODES] if audit is None else audit["nodes"]:
+            try:
+                yield _judge_nodes(terms, bundle.snapshots.get(each, ()), each)
+            except Exception as error:
+                broke.append(_broke(each, error))
 
 
 def _broke(case: str, error: Exception) -> report.Problem:
@@ -279,22 +283,24 @@ def _judge_case(
     )
 
 
-def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]]) -> _Judged:
-    """The nodes by themselves; that nobody looked at them is told as well."""
+def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]], case: str) -> _Judged:
+    """The nodes by themselves, or one of them; that nobody looked at them is told as well."""
     found = read(recorded)
     snapshots = found.snapshots
     facts = [each for _path, _raw, each in snapshots]
     lost = [why for _moment, why in found.lost]
     return _Judged(
-        NODES,
-        "every node of the cluster, whoever runs there",
+        case,
+        "every node of the cluster, whoever runs there"
+        if case == NODES
+        else f"node {case.removeprefix(NODES + '/')} by itself, whoever runs there",
         {},
         {"nodes": "labelled as their CPU managers run"},
         snapshots,
         [
             (
                 snapshots[index][0] if snapshots else "",
-                replace(withheld(finding, lost, settles=True), case=NODES),
+                replace(withheld(finding, lost, settles=True), case=case),
             )
             for index, finding in judge_nodes(terms, facts)
         ],

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from conformance.checks import all as _all  # noqa: F401 - registers every check
 from conformance.checks.registry import Check, StoryCheck, registered, stories
 from conformance.collecting.bundle import BundleError
+from conformance.editions import Labels, labels
+from conformance.matrix import kinds
 from conformance.matrix.oracle import expect
 from conformance.model.expectation import Expectation
 from conformance.model.release import Release
 from conformance.model.setting import UNKNOWN, Setting
-from conformance.model.vocabulary import DELETED, NUMA, OFFERED, REFUSED, RUNNING, SMT
+from conformance.model.vocabulary import (
+    DELETED,
+    DISRUPTION,
+    NUMA,
+    OFFERED,
+    REFUSED,
+    RUNNING,
+    SMT,
+)
 from conformance.parsing.setting import setting
 from conformance.requirements.catalogue import Catalogue, Requirement, catalogue
 
 EXCUSES = frozenset({SMT, NUMA}) | OFFERED
 """What a cluster need not have: hardware, pages that are set apart, a second kind of node, leave
 to disturb it. What we cannot look at is no excuse: that must be observed."""
+_EXPECTATIONS = 1024
+"""That are remembered, at the most."""
+LEAVE = frozenset({DISRUPTION})
+"""Capabilities that a user gives: without them a scenario that applies was not asked for."""
+OUTDATED = "kubevirt.io/outdatedLauncherImage"
+"""Label of a VMI whose launcher is of another release than the cluster is of now (kubevirt
+pkg/virt-controller/watch/vmi, updateVMIs outdated label)."""
 _NOT_OFFERED = (False, "this kind of cluster does not offer it")
 
 
@@ -33,14 +50,18 @@ class Lack:
             say what must be seen of.
         known: whether it was seen to be lacking; otherwise nobody could look.
         excuses: whether it makes a requirement not applicable: a cluster need not have it.
+        leave: whether it would have been there for the asking: nothing was asked then.
     """
 
     name: str
     reason: str
     known: bool = True
     excuses: bool = True
+    leave: bool = False
 
     def __str__(self) -> str:
+        if self.known and self.leave and self.name not in LEAVE:
+            return f"{self.name} was not asked: {self.reason}"
         if not self.known and not self.name:
             return f"not judged: {self.reason}"
         if not self.known:
@@ -56,18 +77,68 @@ class Terms:
         capabilities: by name, (available, reason); None where it could not be read.
         moments: at which evidence was taken.
         setting: of the cluster.
+        found: whether the VMIs were found on the cluster instead of made for the run: what they
+            have already needs no capability, and their stored spec is what was asked for.
+        unasked: capabilities that nobody made use of, on purpose, and why.
     """
 
     profile: str
     capabilities: Mapping[str, tuple[bool | None, str]]
     moments: frozenset[str] = frozenset({RUNNING, REFUSED, DELETED})
     setting: Setting = UNKNOWN
+    found: bool = False
+    unasked: Mapping[str, str] = field(default_factory=dict)
 
     def expect(
         self, manifest: Mapping[str, Any], beside: Iterable[Mapping[str, Any]] = ()
     ) -> Expectation:
-        """What the oracle says of a manifest on this cluster, with the types that it names."""
-        return expect(manifest, self.profile, self.setting, beside)
+        """What the oracle says of a manifest on this cluster, with the types that it names.
+
+        Many manifests of a cluster differ in nothing but their names, which nothing rests on.
+        """
+        if self.found:
+            return self._expect_found(manifest)
+        beside = tuple(beside)
+        metadata = manifest.get("metadata")
+        alike = metadata
+        if isinstance(metadata, Mapping) and manifest.get("kind") == kinds.VMI:
+            alike = {**metadata, "name": "", "namespace": ""}
+        # As text, 1 is not True, and not "1".
+        key = repr(({**manifest, "metadata": alike}, beside))
+        if key not in self._expected:
+            if len(self._expected) >= _EXPECTATIONS:
+                self._expected.clear()
+            self._expected[key] = expect(manifest, self.profile, self.setting, beside)
+        return self._expected[key]
+
+    @cached_property
+    def _expected(self) -> dict[str, Expectation]:
+        """By the text of what was asked."""
+        return {}
+
+    def _expect_found(self, manifest: Mapping[str, Any]) -> Expectation:
+        """Of a VMI that runs already, with its stored spec.
+
+        The cluster may have been of another release, or configured otherwise, when it started:
+        what virt-api made of it then is in its stored spec, such as the annotation for even
+        parity. Whatever it has, the cluster could have.
+        """
+        release = self.setting.kubevirt_release
+        then = replace(self.setting, even_parity=False)
+        found = expect(manifest, self.profile, then)
+        outdated = OUTDATED in _labels(manifest)
+        doubts = {key: why for key, why in found.doubts.items() if key != "emulator"}
+        if why := self.setting.changed_since(_created(manifest)):
+            doubts["sidecars"] = why
+        return replace(
+            found,
+            needs=(),
+            unsupported=None,
+            doubts=doubts,
+            labels=_until(labels(None), release) if outdated else found.labels,
+            any_release=outdated,
+            unasked=frozenset(self.unasked),
+        )
 
     @property
     def not_served(self) -> str | None:
@@ -130,9 +201,12 @@ class Terms:
         for name in needs:
             default = _NOT_OFFERED if name in OFFERED else (True, "")
             available, reason = self.capabilities.get(name, default)
+            if name in self.unasked:
+                return Lack(name, self.unasked[name], leave=True)
             if not available:
                 known = available is not None
-                return Lack(name, reason, known, excuses=known and name in EXCUSES)
+                excuses = known and name in EXCUSES
+                return Lack(name, reason, known, excuses, leave=name in LEAVE)
         return None
 
     def known(
@@ -159,6 +233,19 @@ class Terms:
         return (None, undecided) if undecided else (False, "")
 
 
+def _labels(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (manifest.get("metadata") or {}).get("labels") or {}
+
+
+def _created(manifest: Mapping[str, Any]) -> str | None:
+    return (manifest.get("metadata") or {}).get("creationTimestamp")
+
+
+def _until(rows: Iterable[Labels], release: Release | None) -> tuple[Labels, ...]:
+    """Those of releases up to one."""
+    return tuple(row for row in rows if release is None or row.since <= release.minor_release)
+
+
 def terms_of(run: Mapping[str, Any]) -> Terms:
     """The terms under which a run was recorded. Raises BundleError."""
     missing = {"run", "cluster", "profile", "matrix", "moments", "capabilities", "cases"} - set(run)
@@ -173,6 +260,13 @@ def terms_of(run: Mapping[str, Any]) -> Terms:
         )
         for name, item in run["capabilities"].items()
     }
+    audit = run.get("audit")
+    unasked = (audit or {}).get("unasked") or {}
     return Terms(
-        run["profile"], capabilities, frozenset(run["moments"]), setting(run.get("setting"))
+        run["profile"],
+        capabilities,
+        frozenset(run["moments"]),
+        setting(run.get("setting")),
+        found=audit is not None,
+        unasked={str(name): str(why) for name, why in unasked.items()},
     )

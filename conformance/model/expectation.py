@@ -63,6 +63,10 @@ class Expectation:
         doubts: why a part of this may be otherwise on this cluster, by part: what would decide was
             not read. ``emulator``, ``sidecars``; ``admission`` of what may not be refused after
             all, and a field of what may be refused for it.
+        unasked: witnesses that nobody asked, by the name of their capability: what they alone could
+            say is not missed.
+        any_release: the launcher is older than the release of the cluster, so that any row of
+            `labels` will do.
         notes: remarks for a reader of the report.
     """
 
@@ -86,6 +90,8 @@ class Expectation:
     undecided: str | None = None
     labels: tuple[Labels, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict)
+    unasked: frozenset[str] = frozenset()
+    any_release: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from conformance.model.evidence import Resources
 from conformance.model.release import Release
@@ -45,6 +46,8 @@ class Setting:
             default, by architecture; that for every one under an empty name.
         rollout_strategy: ``vmRolloutStrategy`` of the CR.
         served: versions of kubevirt.io that the API serves; None where that was not read.
+        changed: when somebody last changed the CR, other than its status; None where that is
+            not known.
         nodes: software by node.
         unread: reason by part (``setting kubernetes kubevirt served nodes``) for what could not
             be read.
@@ -61,6 +64,7 @@ class Setting:
     machine_types: Mapping[str, str] = field(default_factory=dict)
     rollout_strategy: str = ""
     served: frozenset[str] | None = None
+    changed: datetime | None = None
     nodes: Mapping[str, Software] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,6 +77,18 @@ class Setting:
     def kubernetes_release(self) -> Release | None:
         """The release of Kubernetes; None where it is not known."""
         return Release.parse(self.kubernetes)
+
+    def changed_since(self, created: str | None) -> str | None:
+        """Why something that was created then may have met another configuration; None if not."""
+        if self.changed is None or created is None:
+            return None
+        try:
+            then = datetime.fromisoformat(created)
+        except ValueError:
+            return None
+        if then.tzinfo is None or then > self.changed:
+            return None
+        return f"the KubeVirt CR was changed at {self.changed}, after it was created ({created})"
 
     @property
     def configured(self) -> bool:

@@ -205,11 +205,22 @@ def vmi(obj: Json) -> Vmi:
         },
         deleting="deletionTimestamp" in meta,
         reason=": ".join(str(status[key]) for key in ("reason", "message") if status.get(key)),
-        reached={
-            str(each.get("phase")): moment(each.get("phaseTransitionTimestamp"))
-            for each in status.get("phaseTransitionTimestamps") or ()
-        },
+        reached=_reached(status),
     )
+
+
+def _reached(status: Json) -> dict[str, datetime | None]:
+    """When it came to each phase. Where a migration brought it, it runs since that ended: then
+    the other node's virt-handler takes it over."""
+    found = {
+        str(each.get("phase")): moment(each.get("phaseTransitionTimestamp"))
+        for each in status.get("phaseTransitionTimestamps") or ()
+    }
+    moved = moment((status.get("migrationState") or {}).get("endTimestamp"))
+    since = found.get("Running")
+    if moved is not None and since is not None:
+        found["Running"] = max(since, moved)
+    return found
 
 
 def _condition(condition: Json) -> str:

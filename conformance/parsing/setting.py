@@ -13,6 +13,7 @@ from conformance.model.evidence import Json, Resources
 from conformance.model.setting import UNKNOWN, Setting, Software
 from conformance.model.vocabulary import EVEN_PARITY
 from conformance.parsing.errors import ParseError
+from conformance.parsing.moments import moment
 from conformance.parsing.quantity import milli, whole
 
 _ALIGN_CPUS = "AlignCPUs"
@@ -68,8 +69,15 @@ def _kubevirt(cr: Any) -> dict[str, Any]:
         },
         "max_cpu_sockets": live.get("maxCpuSockets"),
         **_machines(configuration),
+        "changed": max(
+            filter(None, (moment(each.get("time")) for each in _managed(cr))), default=None
+        ),
         "rollout_strategy": str(configuration.get("vmRolloutStrategy") or ""),
     }
+
+
+def _managed(cr: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return (cr.get("metadata") or {}).get("managedFields") or []
 
 
 def _machines(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from clusters import providers
 from clusters.contract.access import ClusterAccess
 from clusters.contract.shape import ClusterSpec, NodeShape, NodeSpec
 from clusters.host import rundir
+from conformance.auditing.audit import Wanted, audit
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
-from conformance.collecting.cluster import collect
 from conformance.matrix.manifests import Wish, vmi
 from conformance.model.evidence import RawSnapshot
 from conformance.settling import LAUNCHER_START, NotYetError, Patience, until
@@ -66,20 +66,10 @@ def record() -> Recording:
         _fill(access)
         with tempfile.TemporaryDirectory() as directory:
             # However long its containers have run: to settle is no part of the work.
-            collect(
-                access,
-                "simulated",
-                name,
-                Path(directory),
-                _quiet,
-                profile="v1",
-                settling=lambda *_: (),
-            )
+            once = Wanted(libvirt=True, settle=0.0, rate=1e6)
+            audit(access, "simulated", name, Path(directory), _quiet, profile="v1", wanted=once)
             found = bundle.read(Path(directory))
-            # Without the nodes by themselves, which `collect` looks at too.
-            taken = [
-                raw for each in found.snapshots.values() for _path, raw in each if raw.manifest
-            ]
+            taken = [raw for each in found.snapshots.values() for _path, raw in each if raw.vmi]
             return Recording(found.run, tuple(taken))
     finally:
         provider.down(handle)

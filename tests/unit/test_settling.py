@@ -9,12 +9,14 @@ import pytest
 from clusters.kit.api import TransientError
 from conformance.settling import (
     API_TRIES,
+    Beat,
     Deadline,
     GaveUpError,
     Hope,
     NotYetError,
     Pace,
     Patience,
+    Turnstile,
     persistently,
     until,
 )
@@ -138,3 +140,37 @@ def test_rounds_that_end_at_once_are_paused_between(monkeypatch: pytest.MonkeyPa
     for _ in range(5):
         pace.next_round()
     assert slept == [LONG, 2 * LONG, 4 * LONG, 4 * LONG]
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("conformance.settling.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("conformance.settling.time.sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_turnstile_lets_so_many_through_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    turnstile, passed = Turnstile(4.0), []
+    for _ in range(9):
+        turnstile.wait()
+        passed.append(clock.now)
+    assert passed == [each / 4 for each in range(9)]
+    clock.now = 100.0
+    turnstile.wait()
+    assert clock.now == 100.0, "nobody waits for turns that nobody took"
+
+
+def test_beats_are_as_far_apart_however_long_a_round_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    beat, began = Beat(10.0), []
+    for took in (0.0, 3.0, 25.0, 0.0):
+        beat.wait()
+        began.append(clock.now)
+        clock.now += took
+    assert began == [0.0, 10.0, 20.0, 45.0]

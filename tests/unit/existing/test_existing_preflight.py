@@ -64,7 +64,7 @@ def test_refused_rights_say_what_they_are_for(api: FakeApi) -> None:
     assert "may not get nodes/proxy" in limited.found
     assert gap.state is State.GAP
     assert "may not get and list pods in every namespace" in gap.found
-    assert "rbac.yaml" in gap.mend
+    assert "rbac/run" in gap.mend
 
 
 def test_no_rights_at_all_is_no_crash(api: FakeApi) -> None:

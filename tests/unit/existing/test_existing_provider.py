@@ -21,7 +21,7 @@ from conformance.matrix import kinds
 from tests.unit.existing.conftest import FakeApi, node
 from tests.unit.existing.test_existing_libvirt import EMULATORPIN, IOTHREADINFO, VCPUPIN, XML
 
-RBAC = Path(__file__).parents[3] / "clusters/existing/rbac.yaml"
+RBAC = Path(__file__).parents[3] / "clusters/existing/rbac/run/run.yaml"
 VMI = "/apis/kubevirt.io/v1/namespaces/ns/virtualmachineinstances/vm"
 
 
@@ -145,13 +145,13 @@ def test_the_manifest_grants_what_is_reviewed_and_nothing_else() -> None:
 
 
 def test_the_manifest_for_disruptive_runs_grants_what_they_need_beside() -> None:
-    more = granted(RBAC.with_name("rbac-disruptive.yaml"))
+    more = granted(RBAC.parents[1] / "disruptive/disruptive.yaml")
     assert more == {(verb, right.group, right.resource) for right, verb in single(DISRUPTIVE)}
     assert not more & granted()
 
 
 def test_the_manifest_for_files_of_users_grants_what_they_may_hold() -> None:
-    more = granted(RBAC.with_name("rbac-files.yaml"))
+    more = granted(RBAC.parents[1] / "files/files.yaml")
     assert more == {(verb, right.group, right.resource) for right, verb in single(FILES)}
     assert not more & granted()
     for kind in (*kinds.JUDGED.values(), *kinds.HELPERS.values(), *kinds.TYPES.values()):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -68,7 +71,7 @@ def test_two_runs_at_once_pass_within_their_rights_and_leave_no_vmi(
         assert {finding["verdict"] for finding in findings} - {"not-applicable"} == {"pass"}
     assert not asked(tmp_path) - {
         (verb, right.group, right.resource) for right, verb in single()
-    }, "something is asked that clusters/existing/rbac.yaml does not grant"
+    }, "something is asked that clusters/existing/rbac/run does not grant"
     api = Api(simulated.kubeconfig)
     assert api.get("/apis/kubevirt.io/v1/virtualmachineinstances")["items"] == []
     assert {pod["metadata"]["namespace"] for pod in api.get("/api/v1/pods")["items"]} == {
@@ -142,12 +145,84 @@ def test_what_no_requirement_is_about_is_a_problem_and_no_verdict(
     api.close()
 
 
+MOST_REQUESTS = 25
+"""Of one VMI that settles at once, execs and consoles among them."""
+
+
+def test_a_vmi_takes_few_requests(simulated: Handle, tmp_path: Path) -> None:
+    said, _ = start("one", tmp_path, simulated.kubeconfig, cases="isolate").communicate()
+    lines = (tmp_path / "one.asked").read_text().splitlines()
+    created = [n for n, line in enumerate(lines) if CREATION.search(line)]
+    # What follows the last one is the end of the run.
+    vmis = [lines[first:after] for first, after in itertools.pairwise(created)]
+    ran = [own for own in vmis if any(line.endswith("/console") for line in own)]
+    assert ran, said
+    for own in ran:
+        kinds = Counter(map(kind, own))
+        # The hardware of a node is read once for all of its VMIs.
+        assert kinds.total() - 1 <= MOST_REQUESTS, kinds.most_common()
+        assert kinds["virsh"] == 1
+        assert kinds["GET /version"] <= 1
+
+
+CREATION = re.compile(r"^POST \S*/virtualmachineinstances$")
+
+
+def kind(line: str) -> str:
+    """A request without the names of what it is about."""
+    method, url = line.split(" ", 1)
+    asked = urlsplit(url)
+    query = parse_qs(asked.query)
+    if "command" in query:
+        return query["command"][0]
+    selected = [key for key in ("watch", "fieldSelector", "labelSelector") if key in query]
+    return " ".join((method, re.sub(r"/(?=[^/]*\d)[^/]+", "/*", asked.path), *selected))
+
+
+OWN = re.compile("/namespaces/conformance-[^/]+(/|$)")
+"""Paths of a run's own namespace."""
+
+
+def harmful(method: str, path: str) -> bool:
+    """Whether a request of a run touches what is not its own (docs/real-clusters.md, Do no harm).
+
+    Nodes and the KubeVirt CR are patched by runs with --disruptive alone.
+    """
+    if OWN.search(path) or path.endswith("/selfsubjectaccessreviews"):
+        return False
+    if path.endswith("/exec"):
+        return not path.startswith("/api/v1/namespaces/kubevirt/pods/virt-handler-")
+    if "/subresources.kubevirt.io/" in path and not path.endswith("/v1"):
+        return True
+    if method == "POST":
+        return path != "/api/v1/namespaces"
+    if method == "PATCH":
+        return not re.search("/(nodes|kubevirts)/[^/]+$", path)
+    return method != "GET"
+
+
+def test_harm_is_known_as_such() -> None:
+    own = "/api/v1/namespaces/conformance-1"
+    vmis = "/apis/kubevirt.io/v1/namespaces/prod/virtualmachineinstances"
+    console = "/apis/subresources.kubevirt.io/v1/namespaces/{}/virtualmachineinstances/a/console"
+    assert not harmful("DELETE", own)
+    assert not harmful("POST", f"{own}/pods")
+    assert not harmful("GET", console.format("conformance-1"))
+    assert harmful("GET", console.format("prod"))
+    assert harmful("DELETE", f"{vmis}/a")
+    assert harmful("POST", vmis)
+    assert harmful("GET", "/api/v1/namespaces/prod/pods/virt-launcher-a/exec")
+    assert harmful("DELETE", "/api/v1/namespaces/prod")
+    assert harmful("PATCH", f"{vmis}/a")
+
+
 def asked(directory: Path) -> set[tuple[str, str, str]]:
     """What was asked, in RBAC's words."""
     found = set()
     for file in directory.glob("*.asked"):
         for line in file.read_text().splitlines():
             method, url = line.split(" ", 1)
+            assert not harmful(method, urlsplit(url).path), f"{method} {url}"
             named = rbac_name(method, urlsplit(url).path)
             if named is not None and named[2] != "selfsubjectaccessreviews":
                 verb = "watch" if "watch" in parse_qs(urlsplit(url).query) else named[0]

@@ -1,0 +1,113 @@
+"""VMIs of real KubeVirts, as an audit would have found them: by their stored spec alone."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conformance.auditing.looking import manifest_of
+from conformance.auditing.states import State, dedicated, found
+from conformance.collecting import least
+from conformance.collecting.bundle import read
+from conformance.judging.decide import judge as decide
+from conformance.judging.terms import Terms
+from conformance.model.evidence import RawSnapshot
+from conformance.model.finding import Finding, Verdict
+from conformance.parsing import assemble
+from conformance.parsing.setting import setting
+from tests.selfproof.recording import RECORDED_SETTING
+
+RECORDED = Path(__file__).parents[1] / "recorded"
+UNASKED = {"libvirt": "it was not asked", "guest-console": "nobody else's is opened"}
+
+
+def terms(kubevirt: str) -> Terms:
+    known = replace(setting(RECORDED_SETTING), kubevirt=kubevirt)
+    return Terms("v1", {}, setting=known, found=True, unasked=UNASKED)
+
+
+@pytest.fixture(
+    scope="module", params=[("kubevirt-1.9.tar.xz", "v1.9.0"), ("kubevirt-1.8.4.tar.xz", "v1.8.4")]
+)
+def recorded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, list[RawSnapshot]]:
+    name, release = request.param
+    directory = tmp_path_factory.mktemp("recorded")
+    with tarfile.open(RECORDED / name) as archive:
+        archive.extractall(directory, filter="data")
+    root = next(directory.rglob("run.json")).parent
+    snapshots = read(root).snapshots
+    taken: dict[str, RawSnapshot] = {}
+    for case in snapshots:
+        for _file, raw in snapshots[case]:
+            if raw.moment == "running" and raw.vmi and dedicated(raw.vmi) and not raw.torn:
+                taken[case] = raw  # the last look, by which all had settled
+    return release, list(taken.values())
+
+
+def seen(raw: RawSnapshot) -> RawSnapshot:
+    """As an audit sees it: nothing of the manifest that the user wrote."""
+    vmi = least.vmi(raw.vmi or {})
+    missing = {**raw.not_observed, "domain": "it was not asked", "console": "it was not opened"}
+    return replace(
+        raw,
+        manifest=manifest_of(vmi),
+        vmi=vmi,
+        pod=raw.pod and least.pod(raw.pod),
+        pods=tuple(map(least.pod, raw.pods)),
+        node=raw.node and least.node(raw.node),
+        domain=None,
+        console=None,
+        not_observed=missing,
+    )
+
+
+def judged(terms: Terms, raw: RawSnapshot) -> dict[str, Finding]:
+    expectation = terms.expect(raw.manifest)
+    assert expectation.admitted, "what is stored was admitted"
+    assert terms.lacks(expectation) is None
+    snapshot = assemble(raw)
+    return {
+        requirement.id: decide(terms, requirement, check, snapshot, expectation)
+        for requirement, check in terms.applicable(expectation)
+        if check.moment == "running"
+    }
+
+
+def test_all_that_can_be_seen_of_them_is_kept(recorded: tuple[str, list[RawSnapshot]]) -> None:
+    release, snapshots = recorded
+    assert len(snapshots) >= 2
+    for raw in snapshots:
+        assert found(raw.vmi or {}, [raw.pod] if raw.pod else []).state is State.RUNNING
+        findings = judged(terms(release), seen(raw))
+        wrong = {
+            name: finding.message
+            for name, finding in findings.items()
+            if finding.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)
+        }
+        if release == "v1.8.4":  # a neighbour's containers had just gone
+            wrong = {name: why for name, why in wrong.items() if "was not read" not in why}
+        assert not wrong, raw.case
+        assert findings["PIN-THREADS"].verdict is Verdict.PASS
+        assert findings["CPU-COUNT"].verdict is Verdict.PASS
+
+
+def test_a_vcpu_that_was_pinned_elsewhere_by_hand_is_named(
+    recorded: tuple[str, list[RawSnapshot]],
+) -> None:
+    """The twin: the very same VMIs, and one thread of each where it does not belong."""
+    release, snapshots = recorded
+    for raw in snapshots:
+        files = {
+            path: text.replace("Cpus_allowed_list:\t", "Cpus_allowed_list:\t0-1,")
+            if "\tCPU 0/KVM\n" in text or "\tCPU 0/TCG\n" in text
+            else text
+            for path, text in raw.files.items()
+        }
+        assert files != raw.files
+        findings = judged(terms(release), replace(seen(raw), files=files))
+        assert findings["PIN-THREADS"].verdict is Verdict.FAIL
