@@ -15,6 +15,7 @@ from clusters.contract.provider import ClusterError
 from clusters.host import rundir, scratch
 from clusters.host.started import conform
 from conformance import options, output
+from conformance.collecting.aside import forget_oldest, keep_aside
 from conformance.exits import Exit
 from conformance.options import positive
 
@@ -174,8 +175,11 @@ def audit(arguments: Namespace, say: Say) -> int:
         def quietly(_line: str) -> None:
             """Only changes are told."""
 
+        _make_way(arguments.report_dir, say)
         return watch(lambda: _once(arguments, quietly), arguments.watch, arguments.metrics, say)
+    _make_way(arguments.report_dir, say)
     document, audited = _once(arguments, say)
+    forget_oldest(arguments.report_dir)
     _show(arguments, document)
     for case, state in sorted(audited.passed.items()):
         say(f"not judged: {case} is {state}")
@@ -197,11 +201,25 @@ def collect(arguments: Namespace, say: Say) -> int:
         raise ClusterError(dead)
     wanted = Wanted(libvirt=handle.provider != EXISTING)
     access = provider.connect(handle)
+    _make_way(arguments.report_dir, say)
     audited = _looked(arguments, access, (handle.provider, handle.name), wanted, say)
     access.close()
     number = len(audited.vmis)
     say(f"{number} VMIs recorded; `{conform()} judge {arguments.report_dir}` judges them")
     return Exit.CONFORMANT
+
+
+def _make_way(directory: Path, say: Say) -> None:
+    """Keeps what an earlier run left there; looks of one audit follow each other in its place.
+
+    Raises ClusterError.
+    """
+    try:
+        former = keep_aside(directory)
+    except OSError as error:
+        raise ClusterError(f"{directory}: what is there cannot be kept aside: {error}") from None
+    if former is not None:
+        say(f"the report that was there is kept in {former}")
 
 
 def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:
