@@ -220,6 +220,41 @@ def test_a_panic_over_iothreads_is_known_of_the_releases_that_have_it(
     assert {seen[each][0] for each in ("PIN-XML", "PIN-THREADS", "GUEST-VCPUS")} == {rest}
 
 
+@pytest.mark.parametrize(
+    ("release", "policy", "verdict"),
+    [
+        ("v1.8.4", "supplementalPool", KNOWN),
+        ("v1.9.0", "supplementalPool", Verdict.FAIL),
+        ("v1.8.4", "shared", Verdict.FAIL),
+    ],
+)
+def test_a_pool_that_is_pinned_elsewhere_is_known_of_the_releases_that_do_so(
+    recording: Recording, release: str, policy: str, verdict: Verdict
+) -> None:
+    """Seen of a real 1.8.4: the domain does not start, and the launcher ends without an error."""
+
+    def edit(shot: Shot) -> None:
+        phase("Failed")(shot)
+        shot.data["events"].append(
+            {
+                "involvedObject": {"kind": "VirtualMachineInstance", "name": "isolate-io"},
+                "reason": "SyncFailed",
+                "message": 'server error. command SyncVMI failed: "LibvirtError(Code=38, Domain=0, '
+                "Message='cannot set CPU affinity on process 77: Invalid argument')\"",
+            }
+        )
+
+    recording.kubevirt(release)
+    run = recording.run
+    domain = next(each for each in run["cases"] if each["id"] == CASE)["manifest"]["spec"]["domain"]
+    domain["ioThreadsPolicy"] = policy
+    if policy == "supplementalPool":
+        domain["ioThreads"] = {"supplementalPoolThreadCount": 1}
+    (recording.directory / "run.json").write_text(json.dumps(run))
+    change(recording, edit, CASE)
+    assert findings(recording)["RUN-STARTED"][0] is verdict
+
+
 def test_a_vmi_that_somebody_deletes_is_not_observed(recording: Recording) -> None:
     def delete(shot: Shot) -> None:
         phase("Failed")(shot)
