@@ -70,7 +70,7 @@ def xml_pins_every_vcpu(snapshot: Snapshot, expectation: Expectation, seen: Comp
     moment=RUNNING,
     applies=dedicated_vmi,
     look="Ask with virsh vcpupin, emulatorpin and iothreadinfo: somebody changed a pin, or "
-    "the XML lies.",
+    "the XML is out of date.",
 )
 def live_pins_are_those_of_the_xml(
     snapshot: Snapshot, expectation: Expectation, seen: Comparison
