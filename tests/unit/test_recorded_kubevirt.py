@@ -1,7 +1,7 @@
 """Evidence of a real KubeVirt: it was judged conformant, is so today, and is not when spoilt.
 
 `tests/recorded/kubevirt-1.9.tar.xz` is what `--cluster existing` recorded of six cases of the
-smoke matrix (docs/real-clusters.md, "What was seen"), as it came.
+smoke matrix (docs/lab-notes.md), as it came.
 """
 
 from __future__ import annotations
