@@ -28,14 +28,10 @@ from conformance.collecting.snapshot import (
     utc_now,
 )
 from conformance.model.evidence import RawSnapshot
-from conformance.model.vocabulary import EVERY_NODE, RUNNING
+from conformance.model.vocabulary import CREATED_BY, EVERY_NODE, ON_NODE, RUNNING
 
 LAUNCHER_COMMANDS = 1
 """In a launcher, of a look through libvirt: one line asks for everything."""
-ON_NODE = "kubevirt.io/nodeName"
-"""Label of a VMI: the node on which it is (kubevirt api/core/v1/types.go, NodeNameLabel)."""
-CREATED_BY = "kubevirt.io/created-by"
-"""Label of a launcher pod: the UID of its VMI."""
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,17 @@ from typing import Any
 
 from conformance.collecting.snapshot import NODES
 from conformance.model.evidence import RawDomain, RawSnapshot
+from conformance.model.vocabulary import HOSTNAME, MIGRATES_TO, ON_NODE, VM_NAME
 
 Json = dict[str, Any]
 
 _BY_KEY = {
-    **dict.fromkeys(("nodeName", "targetNode", "sourceNode", "kubevirt.io/nodeName"), "node"),
+    **dict.fromkeys(("nodeName", "targetNode", "sourceNode", ON_NODE), "node"),
     **dict.fromkeys(("targetPod", "sourcePod"), "pod"),
-    "kubernetes.io/hostname": "node",
-    "kubevirt.io/migrationTargetNodeName": "node",
+    HOSTNAME: "node",
+    MIGRATES_TO: "node",
     "namespace": "ns",
-    "vm.kubevirt.io/name": "vmi",
+    VM_NAME: "vmi",
 }
 """Members, labels and selectors whose value is a name, and of what."""
 

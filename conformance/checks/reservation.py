@@ -14,7 +14,7 @@ from conformance.checks.witnesses import checkpoint, node, saw_entry
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Checkpoint, Kubelet, Node, Snapshot
 from conformance.model.expectation import Expectation
-from conformance.model.vocabulary import RUNNING
+from conformance.model.vocabulary import COMPUTE, RUNNING
 
 STRICT = "strict-cpu-reservation"
 """Policy option that keeps the reserved CPUs out of the shared pool."""
@@ -65,7 +65,7 @@ def reserved_is_left_alone(snapshot: Snapshot, expectation: Expectation, seen: C
     # What its cgroup has beside that is no gift of the kubelet: CPU-EXCLUSIVE tells.
     own, whose = state.given, "what is given away"
     if snapshot.subject:
-        own, whose = saw_entry(snapshot, seen), "compute"
+        own, whose = saw_entry(snapshot, seen), COMPUTE
     if kubelet is None:
         why = snapshot.not_observed.get("kubelet", "the kubelet's configuration was not read")
         seen.missing(why)

@@ -21,9 +21,9 @@ from conformance.model.evidence import (
     Snapshot,
     Thread,
 )
+from conformance.model.vocabulary import COMPUTE, VM_NAME
 from reports.document import Claim, OwnerKind, Source
 
-COMPUTE = "compute"
 _NAMES = 4
 """Threads that are named; more are counted."""
 
@@ -68,7 +68,7 @@ def said(snapshot: Snapshot) -> tuple[Said, ...]:
 
 def workload(pod: Pod) -> str:
     """What a pod is called: by its VMI, where it has one."""
-    return pod.labels.get("vm.kubevirt.io/name", pod.name)
+    return pod.labels.get(VM_NAME, pod.name)
 
 
 def text(cpus: CpuSet) -> str:

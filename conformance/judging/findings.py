@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.finding import Finding, Verdict
+from conformance.model.vocabulary import EVERY_NODE
 from reports import document as report
 from reports.pattern import SENTENCE, digest, pattern, sentence, without_sources
 
@@ -64,7 +65,7 @@ def identity(finding: Finding) -> str:
     """
     case = finding.case or finding.scenario or "cluster"
     part = finding.moment if finding.scenario in SCENARIOS else ""
-    part = finding.node if finding.moment == "nodes" else part
+    part = finding.node if finding.moment == EVERY_NODE else part
     return f"{finding.requirement}@{case}" + (f"/{part}" if part else "")
 
 

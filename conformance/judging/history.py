@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from conformance.model.evidence import RawSnapshot, Snapshot
+from conformance.model.vocabulary import DELETED
 from conformance.parsing.moments import moment
 from reports import document as report
 
@@ -46,8 +47,8 @@ def phases(looks: Sequence[Look]) -> dict[str, float]:
             starting += max((ran[0] - made).total_seconds(), 0.0)
     if starting:
         found["starting"] = round(starting, 1)
-    alive = [facts for _path, _raw, facts in looks if facts.moment != "deleted"]
-    gone = [facts for _path, _raw, facts in looks if facts.moment == "deleted"]
+    alive = [facts for _path, _raw, facts in looks if facts.moment != DELETED]
+    gone = [facts for _path, _raw, facts in looks if facts.moment == DELETED]
     if alive:
         found["evidence"] = _between(alive[0].began, alive[-1].ended)
     if alive and gone:

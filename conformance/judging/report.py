@@ -1,8 +1,6 @@
 """From the recorded evidence of a run to its report document.
 
 What a run showed at its end, the same evidence shows on any other machine later.
-
-Longer than 400 lines: half of it copies what was judged into the document's own types.
 """
 
 from __future__ import annotations

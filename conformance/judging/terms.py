@@ -21,6 +21,7 @@ from conformance.model.vocabulary import (
     DISRUPTION,
     NUMA,
     OFFERED,
+    OUTDATED_LAUNCHER,
     REFUSED,
     RUNNING,
     SMT,
@@ -35,9 +36,6 @@ _EXPECTATIONS = 1024
 """That are remembered, at the most."""
 LEAVE = frozenset({DISRUPTION})
 """Capabilities that a user gives: without them a scenario that applies was not asked for."""
-OUTDATED = "kubevirt.io/outdatedLauncherImage"
-"""Label of a VMI whose launcher is of another release than the cluster is of now (kubevirt
-pkg/virt-controller/watch/vmi, updateVMIs outdated label)."""
 _NOT_OFFERED = (False, "this kind of cluster does not offer it")
 
 
@@ -126,7 +124,7 @@ class Terms:
         release = self.setting.kubevirt_release
         then = replace(self.setting, even_parity=False)
         found = expect(manifest, self.profile, then)
-        outdated = OUTDATED in _labels(manifest)
+        outdated = OUTDATED_LAUNCHER in _labels(manifest)
         doubts = {key: why for key, why in found.doubts.items() if key != "emulator"}
         if why := self.setting.changed_since(_created(manifest)):
             doubts["sidecars"] = why

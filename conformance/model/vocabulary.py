@@ -50,6 +50,13 @@ HOOK_SIDECARS = "hooks.kubevirt.io/hookSidecars"
 """Annotation of a VMI that lists the hook sidecars as JSON."""
 VM_NAME = "vm.kubevirt.io/name"
 """Label of a launcher pod: the name of its VMI."""
+CREATED_BY = "kubevirt.io/created-by"
+"""Label of a launcher pod: the UID of its VMI."""
+ON_NODE, MIGRATES_TO = "kubevirt.io/nodeName", "kubevirt.io/migrationTargetNodeName"
+"""Labels of a VMI: the node on which it is (kubevirt api/core/v1/types.go, NodeNameLabel), and the
+one to which it migrates."""
+OUTDATED_LAUNCHER = "kubevirt.io/outdatedLauncherImage"
+"""Label of a VMI whose launcher is of an older release than KubeVirt is now."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -78,13 +85,13 @@ WRITTEN_ANNOTATIONS = frozenset(
 """Annotations that servers and controllers write into their users' objects."""
 RESTRICTED_LABELS = frozenset(
     {
-        "kubevirt.io/created-by",
+        CREATED_BY,
         "kubevirt.io/migrationJobUID",
-        "kubevirt.io/nodeName",
-        "kubevirt.io/migrationTargetNodeName",
+        ON_NODE,
+        MIGRATES_TO,
         "kubevirt.io/schedulable",
         "kubevirt.io/install-strategy",
-        "kubevirt.io/outdatedLauncherImage",
+        OUTDATED_LAUNCHER,
         "kubevirt.io/vmpool",
     }
 )
