@@ -1,8 +1,6 @@
 """Deploys KubeVirt on a cluster: its operator, its CR, and what there is to wait for.
 
 Knows a kubeconfig and nothing of who made the cluster.
-
-Longer than 400 lines: a third says why a deployment does not come up.
 """
 
 from __future__ import annotations
