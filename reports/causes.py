@@ -117,7 +117,23 @@ def names_in(document: Document) -> Mapping[str, tuple[str, ...]]:
 
 def _nested(groups: Sequence[Cause]) -> list[Cause]:
     """Each group below what it follows from, where one is in all of its cases."""
-    parents = {number: _parent(number, groups) for number in range(len(groups))}
+    cases = [each.cases for each in groups]
+    places: dict[tuple[str, str], list[int]] = {}
+    for number, group in enumerate(groups):
+        for case in cases[number]:
+            for requirement in group.requirements:
+                places.setdefault((case, requirement), []).append(number)
+
+    def parent(number: int) -> int | None:
+        # What is in all of its cases is in any one of them: a report may have thousands of groups.
+        own, case = groups[number], min(cases[number])
+        above = dict.fromkeys(name for each in own.requirements for name in FOLLOWS.get(each, ()))
+        names = [STARTED, *above] if STARTED not in own.requirements else list(above)
+        found = (other for name in names for other in places.get((case, name), ()))
+        fitting = (other for other in found if other != number and cases[number] <= cases[other])
+        return next((other for other in fitting if _explains(groups[other], own)), None)
+
+    parents = {number: parent(number) for number in range(len(groups))}
     roots = {number: _root(number, parents) for number in parents}
     below: dict[int, list[Cause]] = {}
     for number, root in roots.items():
@@ -142,15 +158,8 @@ def _root(number: int, parents: Mapping[int, int | None]) -> int:
     return number
 
 
-def _parent(number: int, groups: Sequence[Cause]) -> int | None:
-    own = groups[number]
-    above = set().union(*(FOLLOWS.get(name, ()) for name in own.requirements))
-    for other, group in enumerate(groups):
-        if other == number or not own.cases <= group.cases:
-            continue
-        if group.finding.verdict is Verdict.FAIL and set(group.requirements) & above:
-            return other
-        unstarted = STARTED in group.requirements and STARTED not in own.requirements
-        if unstarted and own.finding.verdict is Verdict.NOT_OBSERVED:
-            return other
-    return None
+def _explains(cause: Cause, other: Cause) -> bool:
+    """Whether one of a requirement that the other's follows from, or that did not start, is why."""
+    if cause.finding.verdict is Verdict.FAIL and STARTED not in cause.requirements:
+        return True
+    return STARTED in cause.requirements and other.finding.verdict is Verdict.NOT_OBSERVED

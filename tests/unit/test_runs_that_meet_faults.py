@@ -233,7 +233,7 @@ def test_a_cluster_of_another_version_is_left_alone(tmp_path: Path, clusters: Pa
         ("bringing up", signal.SIGINT),
         ("simulating", signal.SIGTERM),
         ("the cluster is ready", signal.SIGINT),
-        ("Scheduled", signal.SIGTERM),
+        ("requirements kept", signal.SIGTERM),
     ],
 )
 def test_an_interrupt_at_any_moment_ends_with_130_and_leaves_nothing(
