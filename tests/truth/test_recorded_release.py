@@ -1,7 +1,8 @@
-"""Evidence of a released KubeVirt: v1.8.4 on Kubernetes 1.36.2, on a node that starved.
+"""Evidence of a released KubeVirt: v1.8.4 on Kubernetes 1.36.2, recorded through virt-handler.
 
-Two VMIs of the smoke matrix, recorded through virt-handler while a third one's launcher had given
-up. The connection to virt-handler broke while their release was looked at.
+Two VMIs of the smoke matrix, on a node that starved: a third one's launcher had given up, and the
+connection to virt-handler broke while their release was looked at. Four of the standard matrix: two
+that this release does not start, and two that it does.
 """
 
 from __future__ import annotations
@@ -16,14 +17,50 @@ from conformance.collecting.bundle import read
 from conformance.judging.report import judge
 from reports.document import Verdict
 
-RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.8.4.tar.xz"
+RECORDED = Path(__file__).parents[1] / "recorded"
+PANICKED = "1x1x1-requests-io-auto-hooks-mem-limits"
+ELSEWHERE = "2x2x2-both-io-pool-disk-mem-equal"
+
+
+def unpacked(name: str, directory: Path) -> Path:
+    with tarfile.open(RECORDED / name) as archive:
+        archive.extractall(directory, filter="data")
+    return directory
 
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Path:
-    with tarfile.open(RECORDED) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    return unpacked("kubevirt-1.8.4.tar.xz", tmp_path)
+
+
+@pytest.fixture
+def standard(tmp_path: Path) -> Path:
+    return unpacked("kubevirt-1.8.4-standard.tar.xz", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "case", ["3x2x1-topology-isolated-io-auto-hook-disk-mem-guest", "numa-isolate"]
+)
+def test_what_it_starts_is_kept(standard: Path, case: str) -> None:
+    kept = by_verdict(standard, case, Verdict.PASS)
+    assert {"CPU-EXCLUSIVE", "CPU-POOL", "PIN-THREADS", "EMU-HOUSEKEEPING", "LIFE-RELEASED"} <= kept
+    open_ = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_OBSERVED, Verdict.KNOWN_DIVERGENCE)
+    assert not [each for verdict in open_ for each in by_verdict(standard, case, verdict)]
+
+
+@pytest.mark.parametrize("case", [PANICKED, ELSEWHERE])
+def test_what_it_does_not_start_is_known_of_it(standard: Path, case: str) -> None:
+    assert by_verdict(standard, case, Verdict.KNOWN_DIVERGENCE) == {"RUN-STARTED"}
+    assert {"QOS-POD", "LIFE-RELEASED"} <= by_verdict(standard, case, Verdict.PASS)
+    assert not by_verdict(standard, case, Verdict.NOT_OBSERVED)
+
+
+@pytest.mark.parametrize("case", [PANICKED, ELSEWHERE])
+def test_twin_a_release_that_has_mended_it_must_start_it(standard: Path, case: str) -> None:
+    run = json.loads((standard / "run.json").read_text())
+    run["setting"]["kubevirt"]["status"]["observedKubeVirtVersion"] = "v1.9.0"
+    (standard / "run.json").write_text(json.dumps(run))
+    assert by_verdict(standard, case, Verdict.FAIL) == {"RUN-STARTED"}
 
 
 def by_verdict(evidence: Path, case: str, verdict: Verdict) -> set[str]:
