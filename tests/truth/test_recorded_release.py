@@ -2,7 +2,8 @@
 
 Two VMIs of the smoke matrix, on a node that starved: a third one's launcher had given up, and the
 connection to virt-handler broke while their release was looked at. Four of the standard matrix: two
-that this release does not start, and two that it does.
+that this release does not start, and two that it does. And of a v1.7.4 its node and some of its
+refusals: it has the label of both documents.
 """
 
 from __future__ import annotations
@@ -96,3 +97,25 @@ def test_twin_a_vcpu_thread_that_was_moved_is_broken(evidence: Path) -> None:
     shared.write_text(json.dumps([pods, files]))
     failed = {each.requirement for each in judge(read(evidence)).findings if each.verdict == "fail"}
     assert "PIN-THREADS" in failed
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    return unpacked("kubevirt-1.7.4.tar.xz", tmp_path)
+
+
+def test_c04_a_release_with_the_old_label_keeps_what_its_documents_say(older: Path) -> None:
+    found = [each for each in judge(read(older)).findings if each.evidence]
+    assert {each.verdict for each in found} <= {Verdict.PASS, Verdict.KNOWN_DIVERGENCE}
+    assert "NODE-LABEL" in by_verdict(older, "_nodes", Verdict.PASS)
+    assert [each for each in found if each.requirement == "ADM-REFUSE"]
+
+
+def test_c04_twin_an_old_label_that_lies_is_broken(older: Path) -> None:
+    (snapshot,) = (older / "snapshots").glob("_nodes.*.json")
+    data = json.loads(snapshot.read_text())
+    assert data["node"]["metadata"]["labels"]["cpumanager"] == "true"
+    data["node"]["metadata"]["labels"]["cpumanager"] = "false"
+    snapshot.write_text(json.dumps(data))
+    # One look does not tell whether a heartbeat has come since; it keeps nothing, though.
+    assert "NODE-LABEL" not in by_verdict(older, "_nodes", Verdict.PASS)
