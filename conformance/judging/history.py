@@ -164,7 +164,7 @@ def last_words(looks: Sequence[Look], logs: Mapping[str, str]) -> tuple[report.Q
             found[f"pod {name} .status", _quoted(": ".join(filter(None, said)))] = None
         for container, state, facts in _states(pod):
             if state == "terminated" and facts.get("exitCode"):
-                message = _text(facts.get("message"))
+                message = _end_of(_text(facts.get("message")))
                 said_last = _quoted(f"{_ended(facts)}{f': {message}' if message else ''}")
                 found[f"container {container} of pod {name}", said_last] = None
     for name, log in logs.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,9 +16,6 @@ from conformance.parsing.quantity import milli, whole
 _RESIZES = ("PodResizePending", "PodResizeInProgress")
 _KINDS = (("initContainers", "init"), ("containers", "container"))
 _EPHEMERAL = (("ephemeralContainers", "ephemeral"),)
-_PANIC = re.compile(r"^(?:panic|fatal error): .*", re.MULTILINE)
-_LAST_WORDS = 300
-"""Characters of a message of several kilobytes (kubelet: FallbackToLogsOnError) that are quoted."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +132,7 @@ def _ended(state: Json) -> str:
     """How a container ended: its exit code, the reason that the runtime gives, any message."""
     reason, message = state.get("reason"), state.get("message")
     words = f"ended with {state.get('exitCode')}" + (f" ({reason})" if reason else "")
-    return f"{words}: {_last_words(message)}" if message else words
-
-
-def _last_words(message: str) -> str:
-    """What a container left as its end's message, which may be the tail of its log: a panic, if
-    there is one, else the end of it."""
-    if panic := _PANIC.search(message):
-        return panic[0]
-    text = message.strip()
-    return text if len(text) <= _LAST_WORDS else f"…{text[-_LAST_WORDS:]}"
+    return f"{words}: {message.strip()}" if message else words
 
 
 def _container(item: Json, role: str, state: Json, source: str) -> Container:

@@ -176,6 +176,7 @@ def test_what_ran_out_of_memory_is_not_observed(recording: Recording) -> None:
     ("words", "fails"),
     [
         ("panic: failed to connect to virtqemud: context deadline exceeded", False),
+        (f"qemu: Cannot allocate memory\n{'its launcher goes on to say so' * 30}", False),
         ("panic: runtime error: index out of range [4] with length 4", True),
     ],
 )
