@@ -104,7 +104,7 @@ def _evidence(given: Path) -> Iterator[Path]:
 
 def _judge(arguments: Namespace) -> int:
     from conformance.collecting import bundle
-    from conformance.collecting.aside import forget_oldest, keep_aside
+    from conformance.collecting.aside import forget_oldest, make_way
     from conformance.judging.report import judge
     from reports.terminal import show
     from reports.write import write_all
@@ -118,8 +118,8 @@ def _judge(arguments: Namespace) -> int:
         _say(str(error))
         return Exit.USAGE
     try:
-        if packed and (former := keep_aside(target)):
-            _say(f"the report that was there is kept in {former}")
+        if packed:
+            make_way(target, _say)
         files = write_all(document, target)
         forget_oldest(target)
     except OSError as error:

@@ -72,8 +72,13 @@ def _family(
     yield f"# TYPE {full} gauge"
     yield f"# HELP {full} {about}"
     for labels, value in samples:
-        text = ",".join(f'{key}="{_escaped(word)}"' for key, word in labels.items())
-        yield f"{full}{{{text}}} {value:g}" if text else f"{full} {value:g}"
+        yield f"{full}{labelled(labels)} {value:g}"
+
+
+def labelled(labels: Mapping[str, str]) -> str:
+    """Labels of a sample as OpenMetrics writes them; nothing where there are none."""
+    text = ",".join(f'{key}="{_escaped(word)}"' for key, word in labels.items())
+    return f"{{{text}}}" if text else ""
 
 
 def _escaped(text: str) -> str:

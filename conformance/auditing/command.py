@@ -15,7 +15,7 @@ from clusters.contract.provider import ClusterError
 from clusters.host import rundir, scratch
 from clusters.host.started import conform
 from conformance import options, output
-from conformance.collecting.aside import forget_oldest, keep_aside
+from conformance.collecting.aside import forget_oldest, make_way
 from conformance.exits import Exit
 from conformance.options import positive
 
@@ -215,11 +215,9 @@ def _make_way(directory: Path, say: Say) -> None:
     Raises ClusterError.
     """
     try:
-        former = keep_aside(directory)
+        make_way(directory, say)
     except OSError as error:
         raise ClusterError(f"{directory}: what is there cannot be kept aside: {error}") from None
-    if former is not None:
-        say(f"the report that was there is kept in {former}")
 
 
 def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:

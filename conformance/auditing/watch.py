@@ -11,6 +11,7 @@ from clusters.contract.provider import ClusterError
 from conformance.exits import Exit
 from conformance.settling import Beat
 from reports.document import Document, Verdict
+from reports.metrics import labelled
 
 if TYPE_CHECKING:
     from conformance.auditing.audit import Audited
@@ -157,16 +158,16 @@ def _lines(document: Document, audited: Audited) -> Iterator[str]:
     yield "# HELP conform_finding A requirement that is not kept, 1 for each verdict there is."
     for (case, requirement), (verdict, _) in sorted(problems(document).items()):
         labels = {"case": case, "requirement": requirement, "verdict": verdict}
-        yield f"conform_finding{_labels(labels)} 1"
+        yield f"conform_finding{labelled(labels)} 1"
     yield "# TYPE conform_findings gauge"
     for each in Verdict:
         number = sum(finding.verdict is each for finding in document.findings)
-        yield f"conform_findings{_labels({'verdict': str(each)})} {number}"
+        yield f"conform_findings{labelled({'verdict': str(each)})} {number}"
     yield "# TYPE conform_vmis gauge"
     states = [str(found.state) for found in audited.passed.values()]
-    yield f"conform_vmis{_labels({'state': 'judged'})} {len(audited.vmis)}"
+    yield f"conform_vmis{labelled({'state': 'judged'})} {len(audited.vmis)}"
     for state in sorted(set(states)):
-        yield f"conform_vmis{_labels({'state': state})} {states.count(state)}"
+        yield f"conform_vmis{labelled({'state': state})} {states.count(state)}"
     yield "# TYPE conform_nodes gauge"
     yield f"conform_nodes {len(audited.nodes)}"
     yield "# TYPE conform_audit_exit_code gauge"
@@ -175,10 +176,3 @@ def _lines(document: Document, audited: Audited) -> Iterator[str]:
     yield f"conform_audit_seconds {audited.cost.seconds:.3f}"
     yield "# TYPE conform_audit_requests gauge"
     yield f"conform_audit_requests {audited.cost.requests}"
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    def quoted(text: str) -> str:
-        return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-    return "{" + ",".join(f'{name}="{quoted(value)}"' for name, value in labels.items()) + "}"

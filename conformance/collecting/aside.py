@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 KEPT = 5
@@ -44,6 +45,12 @@ def keep_aside(directory: Path) -> Path | None:
     for path in found:
         path.rename(aside / path.name)
     return aside
+
+
+def make_way(directory: Path, say: Callable[[str], None]) -> None:
+    """As `keep_aside`; says where that is. Raises OSError."""
+    if former := keep_aside(directory):
+        say(f"the report that was there is kept in {former}")
 
 
 def forget_oldest(directory: Path) -> None:
