@@ -27,6 +27,7 @@ from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES
+from conformance.proving import command as proving
 from reports.wording import one_line, printable
 
 CHECKOUT = Path(__file__).parents[1]
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     auditing.declare(commands.add_parser, _say)
 
     report_commands.declare(commands)
+    proving.declare(commands)
 
     requirements = commands.add_parser("requirements", help="show what is required, and by whom")
     requirements.add_argument("id", nargs="?")

@@ -16,7 +16,10 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
 from conformance.model.expectation import Expectation, Sidecar
-from conformance.model.vocabulary import RUNNING
+from conformance.model.vocabulary import COMPUTE, RUNNING
+
+_BESIDE = ("container", "restartable-init")
+"""Roles of containers that run as long as compute does."""
 
 
 def _promised(expectation: Expectation) -> bool:
@@ -91,6 +94,12 @@ def sidecars_live_in_the_shared_pool(
     sidecars = [each for sidecar in expectation.sidecars for each in _find(pod, sidecar)]
     if not sidecars:
         raise Unobserved(f"pod {pod.name} has none of the expected sidecars")
+    # The promise is of every container beside compute, such as that of the guest's console.
+    sidecars += [
+        each
+        for each in pod.containers
+        if each.role in _BESIDE and each.name != COMPUTE and each not in sidecars
+    ]
     seen.saw("shared pool", state.default, f"{state.path} defaultCpuSet")
     # The promise is about fractions: a whole number that somebody configured is pinned.
     sidecars = [each for each in sidecars if not _whole(pod, each)]

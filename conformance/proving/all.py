@@ -1,0 +1,5 @@
+"""Imports every module of saboteurs, so that they are registered."""
+
+from conformance.proving import of_cpus, of_guests, of_nodes, of_objects, of_scenarios, of_stacks
+
+__all__ = ["of_cpus", "of_guests", "of_nodes", "of_objects", "of_scenarios", "of_stacks"]
