@@ -410,6 +410,17 @@ def halves_of_two_cores(scene: Scene) -> Scene:
     return _whole_cores_only(scene.renumbered({second: other}))
 
 
+@spoils("SMT-ALIGNED", "RUN-STARTED", "QOS-POD")
+def part_of_a_core_fails_for_another_reason(scene: Scene) -> Scene:
+    """The kubelet, which gives whole cores only, fails a pod of half a core for something else."""
+
+    def edit(pod: Any) -> None:
+        pod["status"].update(phase="Failed", reason="UnexpectedAdmissionError", message="no")
+
+    failed = part_of_a_core_is_given(scene).pod(edit)
+    return failed.vmi(lambda vmi: vmi["status"].update(phase="Failed"))
+
+
 def _whole_cores_only(scene: Scene) -> Scene:
     return scene.kubelet(
         lambda config: config.update(cpuManagerPolicyOptions={"full-pcpus-only": "true"})

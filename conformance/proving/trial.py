@@ -65,7 +65,7 @@ class Prover:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._looks: dict[str, Looks] = {}
-        self._before: dict[str, frozenset[str]] = {}
+        self._before: dict[str, Sequence[document.Finding]] = {}
 
     def trials(self, saboteur: Saboteur) -> Sequence[Trial]:
         """Spoils recorded cases that have something for a saboteur, a few of them."""
@@ -80,12 +80,10 @@ class Prover:
                 spoilt = _spoil(saboteur, self._looks[case])
             except NothingToSpoilError:
                 continue
-            before = self._failures(case)
-            if saboteur.requirement in before:
-                continue
-            now = self._findings(case, spoilt)
-            if any(each.requirement == saboteur.requirement for each in now):
-                yield concluded(saboteur, case, before, now)
+            before = self._said(case)
+            if _kept(saboteur.requirement, before):
+                now = self._findings(case, spoilt)
+                yield concluded(saboteur, case, _failed(before), now)
 
     def _cases(self, saboteur: Saboteur) -> Sequence[str]:
         there = self._bundle.snapshots
@@ -94,9 +92,9 @@ class Prover:
         planned = {str(each["id"]) for each in self._bundle.run["cases"]}
         return [case for case in there if case in planned]
 
-    def _failures(self, case: str) -> frozenset[str]:
+    def _said(self, case: str) -> Sequence[document.Finding]:
         if case not in self._before:
-            self._before[case] = _failed(self._findings(case, self._looks[case]))
+            self._before[case] = self._findings(case, self._looks[case])
         return self._before[case]
 
     def _findings(self, case: str, looks: Looks) -> Sequence[document.Finding]:
@@ -107,7 +105,18 @@ class Prover:
             "scenarios": [each for each in self._bundle.run.get("scenarios") or () if each == case],
             "unjudged": [],
         }
-        return judge(Bundle(run, {case: looks}, ())).findings
+        found = judge(Bundle(run, {case: looks}, ())).findings
+        # What it says of nodes by themselves, of which nothing is handed over, is not of the case.
+        return [each for each in found if each.case == case]
+
+
+_UNKEPT = frozenset({document.Verdict.FAIL, document.Verdict.ERROR, document.Verdict.NOT_OBSERVED})
+
+
+def _kept(requirement: str, findings: Iterable[document.Finding]) -> bool:
+    """Whether a requirement was judged of a case, and nothing is said against it."""
+    verdicts = {each.verdict for each in findings if each.requirement == requirement}
+    return bool(verdicts) and not verdicts & _UNKEPT
 
 
 def _failed(findings: Iterable[document.Finding]) -> frozenset[str]:

@@ -78,7 +78,7 @@ def test_each_is_caught_in_what_a_real_kubevirt_showed(name: str, tmp_path: Path
     undecided = {t.saboteur.name for t in wrong if not t.failed and "not-observed" in t.said}
     assert undecided == UNDECIDED.get(name, set()), shown(wrong)
     assert {t.saboteur.name for t in wrong} == undecided, shown(wrong)
-    assert sum(t.outcome is Outcome.CAUGHT for t in trials) > 100
+    assert sum(t.outcome is Outcome.CAUGHT for t in trials) > 90
 
 
 def test_every_mandatory_requirement_has_three_and_one_that_leaves_all_others_right() -> None:
