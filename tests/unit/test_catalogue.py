@@ -130,6 +130,7 @@ REQUIREMENTS = """
   sources: [EN-1]
   profiles: [v1]
   needs: []
+  follows: []
   known_divergences: []
   see_also: []
 """
@@ -156,6 +157,8 @@ def test_a_small_catalogue_is_accepted() -> None:
         ("profiles: [v1]", "profiles: []", "it holds in no profile"),
         ("profiles: [v1]", "profiles: [v2]", "profiles cannot hold 'v2'"),
         ("needs: []", "needs: [magic]", "needs cannot hold 'magic'"),
+        ("follows: []", "follows: [NO-SUCH]", "SOME-THING cannot follow NO-SUCH"),
+        ("follows: []", "follows: [SOME-THING]", "SOME-THING cannot follow SOME-THING"),
         ("see_also: []", "see_also: ['#1']", "see_also cannot hold '#1'"),
         ("see_also: []", "see_also: []\n  color: red", "unknown field color"),
         ("  title: Something\n", "", "title must be text"),

@@ -74,6 +74,22 @@ def test_what_did_not_run_explains_what_was_not_seen_of_it(example: Example) -> 
     assert len(cause.whole) == 2
 
 
+def test_a_failure_is_never_below_what_was_not_observed(example: Example) -> None:
+    document = of(example("passing"), lost("PIN-XML", "x", "gone"), failed("PIN-CGROUP", "x"))
+    assert [cause.requirements for cause in causes(document)] == [("PIN-CGROUP",), ("PIN-XML",)]
+
+
+def test_what_failed_is_no_consequence_of_a_vmi_that_does_not_run(example: Example) -> None:
+    document = of(example("passing"), failed("PIN-XML", "x"), failed("RUN-STARTED", "x"))
+    assert len(causes(document)) == 2
+
+
+def test_what_follows_from_what_is_read_from_the_document_alone(example: Example) -> None:
+    document = of(example("passing"), failed("PIN-CGROUP", "x"), failed("PIN-XML", "x"))
+    silent = tuple(replace(each, follows=()) for each in document.requirements)
+    assert len(causes(replace(document, requirements=silent))) == 2
+
+
 def test_no_finding_is_lost_in_grouping(example: Example) -> None:
     document = example("inconclusive")
     wrong = [f for f in document.findings if f.verdict is Verdict.NOT_OBSERVED]
