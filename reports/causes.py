@@ -128,8 +128,10 @@ def _rank(cause: Cause) -> int:
 
 
 def _root(number: int, parents: Mapping[int, int | None]) -> int:
-    seen = {number}
-    while (above := parents[number]) is not None and above not in seen:
-        seen.add(above)
-        number = above
-    return number
+    """The first cause; of a circle, which somebody else's document may have, one of its own."""
+    path = [number]
+    while (above := parents[path[-1]]) is not None:
+        if above in path:
+            return min(path[path.index(above) :])
+        path.append(above)
+    return path[-1]

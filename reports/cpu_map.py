@@ -172,14 +172,21 @@ def _box(
     title = f"{where}: {'; '.join(marks)} — {said}" if marks else f"{where}: {said}"
     owners = [each for each in claims if each.source is Source.CHECKPOINT]
     names = {each.workload for each in owners if each.kind not in _POOL}
-    # A pin beyond what the guest owns has no effect: it is in the table alone.
+    # A pin beyond what the guest's container owns has no effect: it is in the table alone.
     uses = _uses(
-        [each for each in claims if not owners or each.workload in names], marked=bool(marks)
+        [each for each in claims if not owners or any(_within(each, own) for own in owners)],
+        marked=bool(marks),
     )
     names = names or {each.workload for each in uses}
     letter = letters.get(next(iter(names)), "") if len(names) == 1 else ""
     kind = uses[0].kind if uses else owners[0].kind if owners else _others(claims)
     return Box(cpu.id, kind.value, _label(kind, uses, names, letters), title, letter, bool(marks))
+
+
+def _within(claim: Claim, owner: Claim) -> bool:
+    """Whether an owner is the container of a claim, or its pod as a whole."""
+    same = owner.container in ("", claim.container)
+    return owner.kind not in _POOL and owner.workload == claim.workload and same
 
 
 def _uses(claims: Sequence[Claim], *, marked: bool) -> list[Claim]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from typing import TypeVar
 
@@ -234,6 +235,7 @@ def parse(requirements: str, statements: str) -> Catalogue:
     for each in required:
         if unknown := [name for name in each.follows if name not in ids or name == each.id]:
             raise CatalogueError(f"requirement {each.id} cannot follow {', '.join(unknown)}")
+    _refuse_circles({each.id: each.follows for each in required})
     result = Catalogue(required, documents)
     for statement in known.values():
         traced = bool(result.tracing(statement.id))
@@ -242,6 +244,13 @@ def parse(requirements: str, statements: str) -> Catalogue:
         if traced and not statement.normative:
             raise CatalogueError(f"statement {statement.id} is informative, yet required")
     return result
+
+
+def _refuse_circles(follows: Mapping[str, tuple[str, ...]]) -> None:
+    try:
+        TopologicalSorter(follows).prepare()
+    except CycleError as error:
+        raise CatalogueError(f"these follow from each other: {', '.join(error.args[1])}") from error
 
 
 def _list(text: str) -> list[object]:

@@ -177,6 +177,15 @@ def test_an_id_is_used_once() -> None:
         parse(REQUIREMENTS + REQUIREMENTS, STATEMENTS)
 
 
+def test_two_requirements_do_not_explain_each_other() -> None:
+    one = REQUIREMENTS.replace("follows: []", "follows: [OTHER-THING]")
+    other = REQUIREMENTS.replace("SOME-THING", "OTHER-THING")
+    assert len(parse(one + other, STATEMENTS).requirements) == 2
+    circle = other.replace("follows: []", "follows: [SOME-THING]")
+    with pytest.raises(CatalogueError, match="these follow from each other: "):
+        parse(one + circle, STATEMENTS)
+
+
 def test_a_statement_in_another_language_needs_a_rendering() -> None:
     with pytest.raises(CatalogueError, match="english must be text"):
         parse(REQUIREMENTS, STATEMENTS.replace("English", "Chinese"))

@@ -90,6 +90,19 @@ def test_what_follows_from_what_is_read_from_the_document_alone(example: Example
     assert len(causes(replace(document, requirements=silent))) == 2
 
 
+def test_a_circle_of_a_document_loses_and_repeats_nothing(example: Example) -> None:
+    around = {"PIN-XML": ("PIN-CGROUP",), "PIN-LIVE": ("PIN-XML",), "PIN-CGROUP": ("PIN-LIVE",)}
+    document = example("passing")
+    document = replace(
+        of(document, *(failed(name, "x") for name in around)),
+        requirements=tuple(
+            replace(each, follows=around.get(each.id, ())) for each in document.requirements
+        ),
+    )
+    (cause,) = causes(document)
+    assert sorted(each.requirement for each in cause.whole) == sorted(around)
+
+
 def test_no_finding_is_lost_in_grouping(example: Example) -> None:
     document = example("inconclusive")
     wrong = [f for f in document.findings if f.verdict is Verdict.NOT_OBSERVED]

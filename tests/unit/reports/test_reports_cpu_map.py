@@ -61,6 +61,14 @@ def test_a_pin_beyond_what_the_guest_owns_is_not_drawn() -> None:
     assert labels == ["pool", "pool", "A·v0", "A·v0"]
 
 
+def test_a_pin_is_not_drawn_where_another_container_of_the_pod_owns_the_pcpu() -> None:
+    emulator = Claim(Source.LIBVIRT, OwnerKind.EMULATOR, "0-3", "mine", "compute")
+    found = boxes(laid_out(given("2"), given("3", container="hook"), vcpu(0, "2"), emulator))
+    assert [box.label for box in found][2:] == ["A·v0", "A·excl"]
+    whole = boxes(laid_out(given("2-3", container=""), vcpu(0, "2"), emulator))
+    assert [box.label for box in whole][2:] == ["A·v0", "A·emu"]
+
+
 def test_what_stands_out_is_marked_and_says_who() -> None:
     io = Claim(Source.AFFINITY, OwnerKind.IOTHREAD, "2", "mine", "compute", 1)
     own = vcpu(0, "2", source=Source.AFFINITY)
