@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from conformance.cli import main
@@ -19,12 +20,26 @@ RUNS = {
 vCPU 0's."""
 
 
-def judged(directory: Path, name: str = "good") -> Path:
-    """A report directory with its evidence, judged."""
+def judged(directory: Path, name: str = "good", *, case: str = "demo") -> Path:
+    """A report directory with its evidence, judged.
+
+    Args:
+        directory: where.
+        name: of the run.
+        case: what the case is called.
+    """
     run = everything().run
     command = "conform run --cluster simulated"
     for raw in (RUNS[name](good.running()), good.deleted(), good.refused()):
-        write_snapshot(directory / "evidence", raw)
-    write_run(directory / "evidence", {**run, "run": {**run["run"], "command": command}})
+        write_snapshot(directory / "evidence", replace(raw, case=_named(raw.case, case)))
+    cases = [{**each, "id": _named(each["id"], case)} for each in run["cases"]]
+    write_run(
+        directory / "evidence",
+        {**run, "cases": cases, "run": {**run["run"], "command": command}},
+    )
     main(["judge", str(directory)])
     return directory
+
+
+def _named(id: str, case: str) -> str:
+    return case if id == "demo" else id

@@ -257,7 +257,7 @@ def test_problems_are_inconclusive_and_no_failure() -> None:
     found = concluded(said(), problems)
     assert found.exit_code == Exit.INCONCLUSIVE
     assert "Bringing the cluster up failed: no room" in found.reason
-    assert "1 more problems" in found.reason
+    assert "and 1 more problem." in found.reason
     assert len(found.reason) < 1_000
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -18,41 +15,20 @@ from selenium.webdriver.remote.webelement import WebElement
 from conformance.cli import main
 from reports import html
 from reports.document import Document
+from tests.chromium import missing, start
 from tests.unit.judged_run import RUNS, judged
 
-PROGRAMS = ("chromium", "chromedriver")
-MISSING = [program for program in PROGRAMS if not shutil.which(program)]
-OPTIONS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(
-        bool(MISSING),
-        reason=f"{' and '.join(MISSING)} not found (Debian: chromium and chromium-driver)",
-    ),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
-    # Chromium has no sandbox for root.
-    for option in (*OPTIONS, profile, *(() if os.getuid() else ("--no-sandbox",))):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
+    driver = start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
