@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conformance.collecting.aside import keep_aside
 from conformance.exits import Exit
 from reports.document import Standing
 from reports.wording import STANDINGS
@@ -92,7 +93,7 @@ def run(planned: Sequence[Leg], *, at_once: int, say: Callable[[str], None]) -> 
     running: dict[Leg, subprocess.Popen[bytes]] = {}
     say(f"{len(planned)} runs, {at_once} at once; each has its log in its report directory")
     with ThreadPoolExecutor(at_once) as pool:
-        legs_run = [pool.submit(_run, leg, running) for leg in planned]
+        legs_run = [pool.submit(_run, leg, running, say) for leg in planned]
         try:
             for future in as_completed(legs_run):
                 result = future.result()
@@ -136,10 +137,15 @@ def together(profile: str, results: Sequence[Result]) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _run(leg: Leg, running: dict[Leg, subprocess.Popen[bytes]]) -> Result:
+def _run(
+    leg: Leg, running: dict[Leg, subprocess.Popen[bytes]], say: Callable[[str], None]
+) -> Result:
     leg.directory.mkdir(parents=True, exist_ok=True)
-    # What an earlier campaign said of it says nothing of this one.
-    (leg.directory / REPORT).unlink(missing_ok=True)
+    # What an earlier campaign said of it says nothing of this one, should this one say nothing.
+    if former := keep_aside(leg.directory):
+        if (leg.directory / LOG).exists():
+            (leg.directory / LOG).rename(former / LOG)
+        say(f"the report that was there is kept in {former}")
     call = [sys.executable, "-m", "conformance", "run", *leg.arguments]
     with (leg.directory / LOG).open("w") as log:
         process = subprocess.Popen(

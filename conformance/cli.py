@@ -299,7 +299,7 @@ def _test(arguments: argparse.Namespace) -> int:
     if ROOT == INSTALLED:
         _say("the project's tests are in its repository; what is installed is only the suite")
         return Exit.USAGE
-    needs.prepare(needs.NODE, "dev")
+    needs.prepare(needs.NODE, "dev", "browser")
     calls = (
         [arguments.pytest]
         if arguments.pytest

@@ -44,6 +44,7 @@ def requirements_as_data(id: str | None) -> list[dict[str, Any]]:
             "judged": each.moment,
             "profiles": list(each.profiles),
             "needs": list(each.needs),
+            "follows": list(each.follows),
             "sources": [*map(str, each.sources)] or [each.derived or ""],
         }
         for each in found
@@ -73,6 +74,7 @@ def show_requirement(id: str) -> None:
         "profiles": ", ".join(requirement.profiles),
         "sources": "; ".join(map(str, requirement.sources)) or requirement.derived or "",
         "needs": ", ".join(requirement.needs) or "nothing in particular",
+        "look first": ", ".join(requirement.follows),
         "see also": ", ".join(requirement.see_also),
     }
     for name, text in facts.items():

@@ -5,41 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reports.document import WORST_FIRST, Document, Finding, Verdict
+from reports.document import WORST_FIRST, Document, Finding, Requirement, Verdict
 from reports.pattern import pattern
 from reports.wording import broken, place
-
-_PINNED = ("PIN-XML", "PIN-LIVE")
-FOLLOWS: Mapping[str, tuple[str, ...]] = {
-    "QOS-POD": ("QOS-CONTAINERS", "SIDE-RESOURCES"),
-    "QOS-CONTAINERS": ("SIDE-RESOURCES",),
-    "CPU-COUNT": ("QOS-INTEGER", "QOS-CONTAINERS", "QOS-POD", "NODE-SELECT"),
-    "CPU-EXCLUSIVE": ("QOS-POD", "QOS-CONTAINERS", "NODE-SELECT", "CPU-COUNT"),
-    "CPU-POOL": ("CPU-EXCLUSIVE",),
-    "CPU-QUOTA": ("QOS-POD", "QOS-CONTAINERS", "CPU-EXCLUSIVE"),
-    "PIN-XML": ("CPU-COUNT",),
-    "PIN-LIVE": ("PIN-XML",),
-    "PIN-THREADS": _PINNED,
-    "PIN-CGROUP": (*_PINNED, "PIN-THREADS"),
-    "EMU-ISOLATED": (*_PINNED, "CPU-COUNT"),
-    "EMU-HOUSEKEEPING": ("EMU-ISOLATED",),
-    "IOT-ISOLATED": (*_PINNED, "EMU-ISOLATED"),
-    "SMT-SIBLINGS": (*_PINNED, "CPU-COUNT"),
-    "NUMA-MAPPED": _PINNED,
-    "GUEST-VCPUS": ("CPU-COUNT", "PIN-XML"),
-    "SIDE-UNPINNED": ("SIDE-RESOURCES", "CPU-POOL"),
-    "NODE-ONLY": ("NODE-SELECT", "NODE-LABEL"),
-    "NODE-UNLABEL": ("NODE-LABEL",),
-    "NODE-GATE": ("NODE-LABEL",),
-    "LIFE-REUSED": ("LIFE-RELEASED", "CPU-EXCLUSIVE"),
-    "LIFE-SHARED": ("CPU-POOL",),
-    "LIFE-CHURN": ("CPU-EXCLUSIVE", "LIFE-RELEASED"),
-    "LIFE-ABORTED": ("LIFE-RELEASED",),
-}
-"""Requirements that are usually broken when one of others is, in the same case: they are shown
-below it, and no verdict rests on it."""
-STARTED = "RUN-STARTED"
-"""What does not run shows nothing of what it would do."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +52,8 @@ def causes(document: Document) -> list[Cause]:
 
 def grouped(findings: Iterable[Finding], document: Document) -> list[Cause]:
     """Some findings of a document by cause, the worst first."""
-    return _nested(alike(findings, names_in(document)))
+    requirements = {each.id: each for each in document.requirements}
+    return _nested(alike(findings, names_in(document)), requirements)
 
 
 def alike(findings: Iterable[Finding], names: Mapping[str, tuple[str, ...]]) -> list[Cause]:
@@ -115,8 +84,8 @@ def names_in(document: Document) -> Mapping[str, tuple[str, ...]]:
     }
 
 
-def _nested(groups: Sequence[Cause]) -> list[Cause]:
-    """Each group below what it follows from, where one is in all of its cases."""
+def _nested(groups: Sequence[Cause], requirements: Mapping[str, Requirement]) -> list[Cause]:
+    """Each group below what explains it, where one is in all of its cases."""
     cases = [each.cases for each in groups]
     places: dict[tuple[str, str], list[int]] = {}
     for number, group in enumerate(groups):
@@ -127,11 +96,15 @@ def _nested(groups: Sequence[Cause]) -> list[Cause]:
     def parent(number: int) -> int | None:
         # What is in all of its cases is in any one of them: a report may have thousands of groups.
         own, case = groups[number], min(cases[number])
-        above = dict.fromkeys(name for each in own.requirements for name in FOLLOWS.get(each, ()))
-        names = [STARTED, *above] if STARTED not in own.requirements else list(above)
-        found = (other for name in names for other in places.get((case, name), ()))
-        fitting = (other for other in found if other != number and cases[number] <= cases[other])
-        return next((other for other in fitting if _explains(groups[other], own)), None)
+        above = [requirements[name] for name in own.requirements if name in requirements]
+        unseen = {name for each in above for name in each.unseen_without if _is_lost(own)}
+        names = (*sorted(unseen), *(name for each in above for name in each.follows))
+        for name in dict.fromkeys(names):
+            for other in places.get((case, name), ()):
+                explains = name in unseen or groups[other].finding.verdict is Verdict.FAIL
+                if explains and other != number and cases[number] <= cases[other]:
+                    return other
+        return None
 
     parents = {number: parent(number) for number in range(len(groups))}
     roots = {number: _root(number, parents) for number in parents}
@@ -146,20 +119,19 @@ def _nested(groups: Sequence[Cause]) -> list[Cause]:
     return sorted(found, key=lambda each: (_rank(each), -len(each.whole)))
 
 
+def _is_lost(cause: Cause) -> bool:
+    return cause.finding.verdict is Verdict.NOT_OBSERVED
+
+
 def _rank(cause: Cause) -> int:
     return WORST_FIRST.index(cause.finding.verdict)
 
 
 def _root(number: int, parents: Mapping[int, int | None]) -> int:
-    seen = {number}
-    while (above := parents[number]) is not None and above not in seen:
-        seen.add(above)
-        number = above
-    return number
-
-
-def _explains(cause: Cause, other: Cause) -> bool:
-    """Whether one of a requirement that the other's follows from, or that did not start, is why."""
-    if cause.finding.verdict is Verdict.FAIL and STARTED not in cause.requirements:
-        return True
-    return STARTED in cause.requirements and other.finding.verdict is Verdict.NOT_OBSERVED
+    """The first cause; of a circle, which somebody else's document may have, one of its own."""
+    path = [number]
+    while (above := parents[path[-1]]) is not None:
+        if above in path:
+            return min(path[path.index(above) :])
+        path.append(above)
+    return path[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_uppercase
@@ -30,9 +30,10 @@ DENSE = 48
 
 @dataclass(frozen=True)
 class Box:
-    """One pCPU.
+    """One pCPU; or several that are in the pool side by side, of a node that has many.
 
     Attributes:
+        cpus: its id, or a CPU list.
         kind: an `OwnerKind`, or ``unseen``: nobody says who has it.
         label: short enough for a small box, such as ``A·v1``.
         title: everything that is said of it.
@@ -40,7 +41,7 @@ class Box:
         marked: whether sources disagree about it, or it has two owners.
     """
 
-    cpu: int
+    cpus: str
     kind: str
     label: str
     title: str
@@ -50,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Core:
-    """One core: its hardware threads."""
+    """One core: its hardware threads. Several that are in the pool are one, by the first's id."""
 
     id: int
     boxes: tuple[Box, ...]
@@ -106,6 +107,7 @@ def lay_out(node: Node, cpu_map: CpuMap) -> Layout:
     Claims on CPUs that the node does not have are left out: they are not its hardware.
     """
     letters = _letters(cpu_map)
+    dense = len(node.cpus) > DENSE
     claims: dict[int, list[Claim]] = defaultdict(list)
     for claim in cpu_map.claims:
         for cpu in parsed(claim.cpus):
@@ -122,7 +124,7 @@ def lay_out(node: Node, cpu_map: CpuMap) -> Layout:
         Socket(
             socket,
             tuple(
-                NumaNode(numa, tuple(Core(core, tuple(map(box, cpus))) for core, cpus in cores))
+                NumaNode(numa, _cores(cores, box, dense=dense))
                 for numa, cores in (
                     (numa, _by("core", in_numa)) for numa, in_numa in _by("node", in_socket)
                 )
@@ -137,7 +139,30 @@ def lay_out(node: Node, cpu_map: CpuMap) -> Layout:
         if claim.source is source
     )
     workloads = {letter: name for name, letter in letters.items()}
-    return Layout(sockets, workloads, rows, _summary(node, cpu_map), len(node.cpus) > DENSE)
+    return Layout(sockets, workloads, rows, _summary(node, cpu_map), dense)
+
+
+def _cores(
+    cores: Iterable[tuple[int, list[Cpu]]], box: Callable[[Cpu], Box], *, dense: bool
+) -> tuple[Core, ...]:
+    """The cores of a NUMA node. Of a node that has many, those in the pool are drawn together."""
+    drawn = [(Core(core, tuple(map(box, cpus))), cpus) for core, cpus in cores]
+    found: list[Core] = []
+    for plain, run in groupby(drawn, lambda each: dense and _in_pool(each[0])):
+        together = list(run)
+        if plain and len(together) > 1:
+            cpus = written(cpu.id for _core, of in together for cpu in of)
+            title = f"pCPUs {cpus} ({len(together)} cores): shared pool"
+            found.append(
+                Core(together[0][0].id, (Box(cpus, OwnerKind.SHARED.value, "pool", title),))
+            )
+        else:
+            found += [core for core, _cpus in together]
+    return tuple(found)
+
+
+def _in_pool(core: Core) -> bool:
+    return all(each.kind == OwnerKind.SHARED and not each.marked for each in core.boxes)
 
 
 def _by(field: str, cpus: Iterable[Cpu]) -> list[tuple[int, list[Cpu]]]:
@@ -167,19 +192,28 @@ def _box(
 ) -> Box:
     where = f"pCPU {cpu.id} (core {cpu.core})"
     if not claims:
-        return Box(cpu.id, "unseen", "?", f"{where}: not observed", marked=bool(marks))
+        return Box(str(cpu.id), "unseen", "?", f"{where}: not observed", marked=bool(marks))
     said = "; ".join(f"{SOURCES[each.source]}: {who(each)}" for each in claims)
     title = f"{where}: {'; '.join(marks)} — {said}" if marks else f"{where}: {said}"
     owners = [each for each in claims if each.source is Source.CHECKPOINT]
     names = {each.workload for each in owners if each.kind not in _POOL}
-    # A pin beyond what the guest owns has no effect: it is in the table alone.
+    # A pin beyond what the guest's container owns has no effect: it is in the table alone.
     uses = _uses(
-        [each for each in claims if not owners or each.workload in names], marked=bool(marks)
+        [each for each in claims if not owners or any(_within(each, own) for own in owners)],
+        marked=bool(marks),
     )
     names = names or {each.workload for each in uses}
     letter = letters.get(next(iter(names)), "") if len(names) == 1 else ""
     kind = uses[0].kind if uses else owners[0].kind if owners else _others(claims)
-    return Box(cpu.id, kind.value, _label(kind, uses, names, letters), title, letter, bool(marks))
+    return Box(
+        str(cpu.id), kind.value, _label(kind, uses, names, letters), title, letter, bool(marks)
+    )
+
+
+def _within(claim: Claim, owner: Claim) -> bool:
+    """Whether an owner is the container of a claim, or its pod as a whole."""
+    same = owner.container in ("", claim.container)
+    return owner.kind not in _POOL and owner.workload == claim.workload and same
 
 
 def _uses(claims: Sequence[Claim], *, marked: bool) -> list[Claim]:

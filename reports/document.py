@@ -51,7 +51,7 @@ __all__ = [
     "worst",
 ]
 
-VERSION = 5
+VERSION = 6
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
@@ -197,6 +197,9 @@ class Requirement:
         counts: of its findings; see `count`.
         standing: what the run says of it.
         why: the reason of a standing that needs one.
+        follows: ids of requirements that, broken in the same case, usually explain this one.
+        unseen_without: ids of requirements that, not kept in the same case, explain why this one
+            was not observed.
     """
 
     id: str
@@ -209,6 +212,8 @@ class Requirement:
     counts: Counts
     standing: Standing
     why: str = ""
+    follows: tuple[str, ...] = ()
+    unseen_without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,4 +114,14 @@ def _claims(owners: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-_STEPS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3, 4: _from_4}
+def _from_5(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 5 did not say which requirement follows from which: each finding is a cause."""
+    nothing: dict[str, Any] = {"follows": [], "unseen_without": []}
+    return {**data, "requirements": [{**each, **nothing} for each in data["requirements"]]}
+
+
+_STEPS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    3: _from_3,
+    4: _from_4,
+    5: _from_5,
+}

@@ -56,6 +56,7 @@ _GRID = 60
 _PATH = 48
 """Characters of a path above which it is folded."""
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _LONG_ID = re.compile(r"([0-9a-f]{8})[0-9a-f]{24,}")
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -127,6 +128,7 @@ def environment() -> Environment:
         "sign": SIGNS.__getitem__,
         "folded": _folded,
         "anchor": _anchor,
+        "when": _when,
     }
     found.globals |= {
         "again": again,
@@ -204,6 +206,11 @@ def _folded(text: str) -> str:
 def _anchor(id: str) -> str:
     """An id of a finding as one of the page: no text of somebody else's is one."""
     return f"finding-{hashlib.sha256(id.encode(errors='backslashreplace')).hexdigest()[:12]}"
+
+
+def _when(at: str) -> str:
+    """A time of the document to the second; what is no time stays as it is."""
+    return f"{at[:10]} {at[11:19]} UTC" if _TIME.match(at) else at
 
 
 def _cases(document: Document) -> Sequence[Case]:

@@ -345,7 +345,8 @@ class Api:
             )
             refusal = response.read() if response.status >= 400 else b""
         except ProtocolError as error:
-            raise TransientError(f"{method} {path}: the connection broke: {error}") from error
+            why = error.args[-1] if error.args else error  # urllib3 wraps what happened
+            raise TransientError(f"{method} {path}: the connection broke: {why}") from error
         except Exception as error:
             if _is_connection_fault(error):
                 raise UnreachableError(self._unreachable(error)) from error

@@ -55,7 +55,7 @@ def only_whole_cores_are_given(
         why = "the kubelet's configuration was not read"
         raise Unobserved(snapshot.not_observed.get("kubelet", why))
     if not kubelet.enables(OPTION):
-        raise NotApplicable(f"{kubelet.source} does not enable {OPTION}")
+        raise NotApplicable(f"the kubelet does not enable {OPTION} ({kubelet.source})")
     threads, wanted = host.cpus_per_core, expectation.compute_cpus
     seen.saw(OPTION, "true", f"{kubelet.source} cpuManagerPolicyOptions")
     seen.saw("CPUs asked for", wanted, "the spec")

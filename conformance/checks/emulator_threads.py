@@ -105,7 +105,9 @@ def only_vcpus_stay_in_the_root(
     elif cpus is None:
         names = ", ".join(sorted(container.children)) or "none"
         seen.saw("children of the container's cgroup", names, root)
-        seen.wrong(f"{root} has no child {HOUSEKEEPING}; its children: {names}")
+        seen.wrong(
+            f"the cgroup of compute has no child {HOUSEKEEPING}; its children: {names} ({root})"
+        )
     else:
         source = f"{root}/{HOUSEKEEPING}/cpuset.cpus.effective"
         seen.saw(HOUSEKEEPING, cpus, source)

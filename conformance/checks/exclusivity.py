@@ -129,7 +129,8 @@ def _no_other_entry(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     state, pod = checkpoint(snapshot), launcher(snapshot)
     others = {key: cpus for key, cpus in in_use(snapshot).items() if key != (pod.uid, COMPUTE)}
     together = CpuSet.union_of(others.values())
-    seen.saw(f"exclusive CPUs of {len(others)} others", together, f"{state.path} entries")
+    what = f"exclusive CPUs of {len(others)} others"
+    seen.saw(what, together or "none", f"{state.path} entries")
     for (other, name), cpus in sorted(others.items()):
         if not cpus.isdisjoint(own):
             source = f"{state.path} entries.{other}.{name}"

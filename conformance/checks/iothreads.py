@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, dedicated_vmi, isolated
 from conformance.checks.threads import Threads, pins, threads, unasked
@@ -47,7 +49,7 @@ def _judge(
         answered = said.iothread_pins.get(number) if declared is not None else None
         places = [
             (answered, f"IOThread {number} by libvirt", said.source),
-            (declared, f"IOThread {number} by XML", "domain XML <iothreadpin>"),
+            (declared, f"IOThread {number} by the domain XML", "<iothreadpin>"),
         ]
         if thread is None:
             seen.missing(f"no thread of IOThread {number} was seen in QEMU")
@@ -57,10 +59,8 @@ def _judge(
             if cpus is not None:
                 seen.saw(what, cpus, source)
                 if not cpus <= allowed:
-                    seen.wrong(
-                        f"{what} is on {cpus}, of which {cpus - allowed} is outside of {name} "
-                        f"{allowed} ({source})"
-                    )
+                    outside = _outside(cpus, allowed, said.vcpu_pins)
+                    seen.wrong(f"{what} is on {cpus}, {outside} {name} {allowed} ({source})")
     return len(ids)
 
 
@@ -72,11 +72,21 @@ def _judge_threads(found: Threads, allowed: CpuSet, name: str, seen: Comparison)
         source = thread_source(thread)
         seen.saw(f"thread {thread.name} of IOThread {number}", thread.affinity, source)
         if not thread.affinity <= allowed:
+            outside = _outside(thread.affinity, allowed, {})
             seen.wrong(
-                f"thread {thread.name} is on {thread.affinity}, of which "
-                f"{thread.affinity - allowed} is outside of {name} {allowed} ({source})"
+                f"thread {thread.name} is on {thread.affinity}, {outside} {name} {allowed} "
+                f"({source})"
             )
     return len(found.iothreads)
+
+
+def _outside(cpus: CpuSet, allowed: CpuSet, vcpus: Mapping[int, CpuSet]) -> str:
+    """What of some CPUs is outside of a set, and whose it is, in words that end before the set."""
+    outside = cpus - allowed
+    owners = [number for number, pin in vcpus.items() if len(pin) == 1 and pin <= outside]
+    of = f"the pCPU of vCPU {CpuSet(owners)}, " if owners else ""
+    which = f"of which {outside}, {of}is " if cpus & allowed else of
+    return f"{which}outside of"
 
 
 @check(

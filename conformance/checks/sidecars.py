@@ -62,19 +62,31 @@ def sidecars_cost_what_is_promised(
             saw_resources(container, pod.name, seen)
             for clause in unequal(container):
                 seen.wrong(f"sidecar {container.name} of pod {pod.name} {clause}")
-            for what, wanted, found in (
-                ("m CPU", sidecar.cpu_milli, container.requests.cpu_milli),
-                (" bytes", sidecar.memory_bytes, container.requests.memory_bytes),
+            owns = _saw_given(snapshot, pod, container, seen)
+            for what, wanted, found, effect in (
+                ("m CPU", sidecar.cpu_milli, container.requests.cpu_milli, owns),
+                (" bytes", sidecar.memory_bytes, container.requests.memory_bytes, ""),
             ):
                 if wanted is not None and found is not None and found != wanted:
                     seen.wrong(
                         f"sidecar {container.name} of pod {pod.name} requests {found}{what} "
-                        f"instead of {wanted}{what}",
+                        f"instead of {wanted}{what}{effect}",
                         # A containerDisk costs less in later releases.
                         known=container.name.startswith("volume"),
                         doubt=expectation.doubts.get("sidecars"),
                     )
     return f"{len(expectation.sidecars)} sidecars have the CPU and memory that is promised"
+
+
+def _saw_given(snapshot: Snapshot, pod: Pod, container: Container, seen: Comparison) -> str:
+    """What a container was given for a whole number of CPUs, in words; empty for nothing."""
+    state = snapshot.node.checkpoint if snapshot.node else None
+    cpus = state.entries.get((pod.uid, container.name)) if state else None
+    if state is None or not cpus:
+        return ""
+    source = f"{state.path} entries.{pod.uid}.{container.name}"
+    seen.saw(f"exclusive CPUs of {container.name}", cpus, source)
+    return f", and owns pCPU {cpus} for it"
 
 
 @check(

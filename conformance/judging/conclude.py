@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from conformance.exits import Exit, Insist
 from conformance.judging.coverage import Covered
 from reports.document import Conclusion, Outcome, Problem, Standing
-from reports.wording import shortened
+from reports.wording import shortened, some
 
+_NAMES = 8
+"""Requirements that the reason names of those that were not observed; the report has them all."""
 _PROBLEM = 400
 """Characters of a problem in the conclusion; the report has it in full."""
 
@@ -119,9 +121,11 @@ def _open(errors: Sequence[str], unseen: Sequence[str], problems: Sequence[Probl
         f"{problems[0].during} failed: {shortened(problems[0].message, _PROBLEM)}"
         if problems
         else "",
-        f"and {len(problems) - 1} more problems" if len(problems) > 1 else "",
+        f"and {len(problems) - 1} more problem{'s' if len(problems) > 2 else ''}"
+        if len(problems) > 1
+        else "",
         f"this tool itself failed while it judged {', '.join(errors)}" if errors else "",
-        f"mandatory requirements could not be observed: {', '.join(unseen)}" if unseen else "",
+        f"mandatory requirements could not be observed: {some(unseen, _NAMES)}" if unseen else "",
     )
     return "; ".join(part.rstrip(".") for part in parts if part)
 

@@ -187,7 +187,8 @@ def _left_out(
         return _deselected(selection)
     reasons: Mapping[str, str] = {each: SCENARIOS[each].left_out for each in told}
     if matrix_name == "smoke" and told:
-        return "; ".join(f"smoke leaves out {each}: {why}" for each, why in reasons.items())
+        names = " and ".join(reasons)
+        return f"smoke leaves out the scenario {names}, for its time: {'; '.join(reasons.values())}"
     what = f"the scenario {' or '.join(told)}" if told else "a case about it"
     return f"the matrix {matrix_name} does not have {what}"
 

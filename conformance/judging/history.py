@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from conformance.model.evidence import RawSnapshot, Snapshot
-from conformance.model.vocabulary import DELETED
+from conformance.model.vocabulary import DELETED, EVERY_NODE
 from conformance.parsing.moments import moment
 from reports import document as report
 
@@ -47,7 +47,9 @@ def phases(looks: Sequence[Look]) -> dict[str, float]:
             starting += max((ran[0] - made).total_seconds(), 0.0)
     if starting:
         found["starting"] = round(starting, 1)
-    alive = [facts for _path, _raw, facts in looks if facts.moment != DELETED]
+    # Nodes by themselves are looked at before the first case and after the last.
+    apart = (DELETED, EVERY_NODE)
+    alive = [facts for _path, _raw, facts in looks if facts.moment not in apart]
     gone = [facts for _path, _raw, facts in looks if facts.moment == DELETED]
     if alive:
         found["evidence"] = _between(alive[0].began, alive[-1].ended)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from conformance.judging.claims import Said, said
+from conformance.judging.claims import Said, said, workload
 from conformance.judging.marks import guest_marks, marks, together_by_cpus
 from conformance.model.evidence import Node, RawSnapshot, Snapshot
 from conformance.model.same import Same
@@ -129,11 +129,11 @@ def _map(case: str, together: Sequence[Look]) -> report.CpuMap:
     for _path, other_raw, other in together[:-1]:
         # What another look says of its own guest; of the node the last one tells.
         stand_out += guest_marks(said(other), isolated=_isolated(other_raw))
-    own = facts.vmi or facts.pod
+    own = facts.vmi
     return report.CpuMap(
         case=case,
         moment=facts.moment,
-        workload=own.name if own else facts.subject,
+        workload=workload(facts.pod) if facts.pod else own.name if own else facts.subject,
         claims=tuple(each.claim for each in _worth(found)),
         marks=together_by_cpus(stand_out),
         at=facts.ended,

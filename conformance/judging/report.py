@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from conformance.checks.alignment import turned_away
+from conformance.checks.starting import STARTED
 from conformance.collecting.bundle import Bundle, BundleError
 from conformance.collecting.last_words import logs
 from conformance.collecting.snapshot import NODES
@@ -354,6 +355,9 @@ def _requirements(
             counts=report.count(own),
             standing=each.standing,
             why=each.why,
+            follows=requirement.follows,
+            # What does not run shows nothing of what it would do.
+            unseen_without=() if requirement.id == STARTED else (STARTED,),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from conformance.judging.terms import Lack
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import EVERY_NODE
 
 
 def summary(expectation: Expectation) -> dict[str, str]:
@@ -48,10 +49,14 @@ def outcome(looks: Iterable[Snapshot], scenario: str, lacking: Lack | None) -> s
     """What happened, in a few words."""
     if scenario:
         moments = list(dict.fromkeys(facts.moment for facts in looks))
-        return f"carried out as far as “{moments[-1]}”" if moments else "not carried out"
+        return f"seen until the moment “{moments[-1]}”" if moments else "not carried out"
+    looks = list(looks)
+    nodes = {facts.node.name for facts in looks if facts.moment == EVERY_NODE and facts.node}
+    if nodes:
+        return f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} read"
     for facts in looks:
         if facts.rejection is not None:
-            fields = ", ".join(field for field, _message in facts.rejection.causes)
+            fields = ", ".join(field for field, _message in facts.rejection.causes if field)
             return f"refused ({facts.rejection.code})" + (f" for {fields}" if fields else "")
         if seen := facts.vmi or facts.pod:
             where = f" on {seen.node}" if seen.node else ""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from typing import TypeVar
 
@@ -139,6 +140,7 @@ class Requirement:
         derived: why it follows from Kubernetes, where there is no statement; else None.
         profiles: generations in which it holds.
         needs: capabilities that a cluster must have to show it.
+        follows: ids of requirements that, broken in the same case, usually explain this one.
         see_also: historical bugs that it catches, such as ``kubevirt#4687``.
     """
 
@@ -152,6 +154,7 @@ class Requirement:
     derived: str | None
     profiles: tuple[str, ...]
     needs: tuple[str, ...]
+    follows: tuple[str, ...]
     known_divergences: tuple[KnownDivergence, ...]
     see_also: tuple[str, ...]
 
@@ -227,8 +230,12 @@ def parse(requirements: str, statements: str) -> Catalogue:
     documents = tuple(_document(_Entry("document", raw)) for raw in _list(statements))
     known = _by_id("statement", (each for document in documents for each in document.statements))
     required = tuple(_requirement(_Entry("requirement", r), known) for r in _list(requirements))
-    _by_id("requirement", required)
     _by_id("document", documents)
+    ids = _by_id("requirement", required)
+    for each in required:
+        if unknown := [name for name in each.follows if name not in ids or name == each.id]:
+            raise CatalogueError(f"requirement {each.id} cannot follow {', '.join(unknown)}")
+    _refuse_circles({each.id: each.follows for each in required})
     result = Catalogue(required, documents)
     for statement in known.values():
         traced = bool(result.tracing(statement.id))
@@ -237,6 +244,13 @@ def parse(requirements: str, statements: str) -> Catalogue:
         if traced and not statement.normative:
             raise CatalogueError(f"statement {statement.id} is informative, yet required")
     return result
+
+
+def _refuse_circles(follows: Mapping[str, tuple[str, ...]]) -> None:
+    try:
+        TopologicalSorter(follows).prepare()
+    except CycleError as error:
+        raise CatalogueError(f"these follow from each other: {', '.join(error.args[1])}") from error
 
 
 def _list(text: str) -> list[object]:
@@ -377,6 +391,7 @@ def _requirement(entry: _Entry, statements: Mapping[str, Statement]) -> Requirem
         derived=entry.optional_text("derived"),
         profiles=entry.texts("profiles", PROFILES.__contains__),
         needs=entry.texts("needs", OBSERVED_BY.__contains__),
+        follows=entry.texts("follows", _ID.fullmatch),
         known_divergences=tuple(
             _divergence(_Entry(f"divergence of {entry.name}", raw))
             for raw in entry.items("known_divergences")

@@ -43,6 +43,9 @@ def _requirement(requirement: Requirement) -> str:
         f"- Tier: {requirement.tier}; profiles: {', '.join(requirement.profiles)}",
         f"- Judged: {_judged(requirement)}",
         f"- Needs: {', '.join(requirement.needs)}" if requirement.needs else "",
+        f"- When broken, look first at: {', '.join(map(_link, requirement.follows))}"
+        if requirement.follows
+        else "",
         *(f"- Promised by: {source}" for source in requirement.sources),
         f"- Derived: {requirement.derived}" if requirement.derived else "",
         *(

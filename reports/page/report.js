@@ -12,8 +12,9 @@ for (const select of document.querySelectorAll("select[data-maps]")) {
 const filter = document.querySelector("form.filter");
 if (filter) {
   const cases = [...document.querySelectorAll("details.case")];
-  const texts = cases.map((item) => item.textContent.toLowerCase());
+  let texts;
   const apply = () => {
+    texts ??= cases.map((item) => item.textContent.toLowerCase());
     const text = filter.elements.text.value.toLowerCase();
     const verdict = filter.elements.verdict.value;
     let shown = 0;
@@ -26,7 +27,7 @@ if (filter) {
   filter.hidden = false;
   filter.addEventListener("input", apply);
   filter.addEventListener("submit", (event) => event.preventDefault());
-  apply();
+  filter.querySelector("output").textContent = `${cases.length} of ${cases.length}`;
 }
 // A link to what is folded or not chosen brings it to light.
 const unfold = () => {

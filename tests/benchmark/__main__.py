@@ -18,7 +18,7 @@ from typing import Any
 from conformance.collecting import bundle
 from conformance.judging.report import judge
 from reports.write import write_all
-from tests.benchmark import overhead
+from tests.benchmark import overhead, page
 from tests.benchmark.node import SHAPE, VMIS, record, write
 
 
@@ -26,6 +26,9 @@ def main() -> None:
     """Prints one line for each number of VMIs, the first being the measure of the others."""
     if sys.argv[1:2] == ["overhead"]:
         overhead.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["page"]:
+        page.main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark", description=__doc__)
     parser.add_argument("numbers", nargs="*", type=int, default=[1000, 10000, 100000])

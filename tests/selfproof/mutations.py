@@ -637,7 +637,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "outside",
                 affinity(150, 153, "10"),
-                ("thread IO iothread1 is on 10, of which 10 is outside of compute's cpuset 2-4",),
+                ("thread IO iothread1 is on 10, outside of compute's cpuset 2-4",),
                 also=frozenset({"IOT-ISOLATED"}),
             ),
         ),
@@ -651,7 +651,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "beside a vCPU",
                 affinity(150, 153, "2"),
-                ("thread IO iothread1 is on 2", "outside of the emulator's 4"),
+                ("thread IO iothread1 is on 2, the pCPU of vCPU 0, outside of the emulator's 4",),
             ),
         ),
         blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),),
@@ -754,6 +754,27 @@ PROOFS: Mapping[str, Proof] = {
                     limits={"cpu": "100m", "memory": "64M"},
                 ),
                 ("hook-sidecar-0", "requests 100m CPU instead of 200m CPU"),
+            ),
+            Mutation(
+                "a hook of a whole CPU",
+                both(
+                    container(
+                        "containers",
+                        1,
+                        requests={"cpu": "1", "memory": "64M"},
+                        limits={"cpu": "1", "memory": "64M"},
+                    ),
+                    checkpoint(
+                        lambda state: (
+                            state["entries"][good.UID].update({"hook-sidecar-0": "5"}),
+                            state.update(defaultCpuSet="0-1,8-11"),
+                        )
+                    ),
+                    cpuset(good.HOOK_CGROUP, "5"),
+                    cpuset(good.LOG_CGROUP, "0-1,8-11"),
+                    cpuset(good.HANDLER_CGROUP, "0-1,8-11"),
+                ),
+                ("requests 1000m CPU instead of 200m CPU, and owns pCPU 5 for it",),
             ),
             Mutation(
                 "no hook",

@@ -116,4 +116,20 @@ def test_a_run_that_dies_has_no_verdict_whatever_an_earlier_one_said(
     (leg.directory / campaign.REPORT).write_text('{"conclusion": {"outcome": "conformant"}}')
     said: list[str] = []
     assert campaign.run([leg], at_once=1, say=said.append) == Exit.INCONCLUSIVE
-    assert "no report" in said[1]
+    assert any("no report" in line for line in said)
+
+
+def test_the_report_and_the_log_of_an_earlier_campaign_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    (leg,) = legs(["default"], ["v1"], [], tmp_path)
+    leg.directory.mkdir()
+    for name in (campaign.REPORT, campaign.LOG):
+        (leg.directory / name).write_text("before")
+    said: list[str] = []
+    campaign.run([leg], at_once=1, say=said.append)
+    kept = tmp_path / f"{leg.directory.name}.1"
+    assert f"the report that was there is kept in {kept}" in said
+    assert [(kept / name).read_text() for name in (campaign.REPORT, campaign.LOG)] == ["before"] * 2
+    assert (leg.directory / campaign.LOG).read_text() == ""

@@ -130,6 +130,7 @@ REQUIREMENTS = """
   sources: [EN-1]
   profiles: [v1]
   needs: []
+  follows: []
   known_divergences: []
   see_also: []
 """
@@ -156,6 +157,8 @@ def test_a_small_catalogue_is_accepted() -> None:
         ("profiles: [v1]", "profiles: []", "it holds in no profile"),
         ("profiles: [v1]", "profiles: [v2]", "profiles cannot hold 'v2'"),
         ("needs: []", "needs: [magic]", "needs cannot hold 'magic'"),
+        ("follows: []", "follows: [NO-SUCH]", "SOME-THING cannot follow NO-SUCH"),
+        ("follows: []", "follows: [SOME-THING]", "SOME-THING cannot follow SOME-THING"),
         ("see_also: []", "see_also: ['#1']", "see_also cannot hold '#1'"),
         ("see_also: []", "see_also: []\n  color: red", "unknown field color"),
         ("  title: Something\n", "", "title must be text"),
@@ -172,6 +175,15 @@ def test_a_wrong_entry_is_named_and_explained(old: str, new: str, message: str) 
 def test_an_id_is_used_once() -> None:
     with pytest.raises(CatalogueError, match="requirement SOME-THING is there twice"):
         parse(REQUIREMENTS + REQUIREMENTS, STATEMENTS)
+
+
+def test_two_requirements_do_not_explain_each_other() -> None:
+    one = REQUIREMENTS.replace("follows: []", "follows: [OTHER-THING]")
+    other = REQUIREMENTS.replace("SOME-THING", "OTHER-THING")
+    assert len(parse(one + other, STATEMENTS).requirements) == 2
+    circle = other.replace("follows: []", "follows: [SOME-THING]")
+    with pytest.raises(CatalogueError, match="these follow from each other: "):
+        parse(one + circle, STATEMENTS)
 
 
 def test_a_statement_in_another_language_needs_a_rendering() -> None:

@@ -159,7 +159,12 @@ def test_a_requirement_with_two_scenarios_needs_one() -> None:
     [
         ("smoke", Selection("isolate"), "QOS-POD", "left out by -k 'isolate'"),
         ("smoke", Selection("isolate"), "LIFE-RESTART", "left out by -k 'isolate'"),
-        ("smoke", Selection(), "NODE-GATE", "smoke leaves out gate-off: labels follow "),
+        (
+            "smoke",
+            Selection(),
+            "NODE-GATE",
+            "smoke leaves out the scenario gate-off, for its time: labels follow ",
+        ),
         ("pods", Selection(), "PIN-XML", "the matrix pods does not have a case about it"),
         ("pods", Selection(), "NODE-GATE", "the matrix pods does not have the scenario gate-off"),
         ("mine.yaml", Selection(), "NODE-GATE", "it takes the scenario gate-off"),
@@ -252,7 +257,7 @@ def test_problems_are_inconclusive_and_no_failure() -> None:
     found = concluded(said(), problems)
     assert found.exit_code == Exit.INCONCLUSIVE
     assert "Bringing the cluster up failed: no room" in found.reason
-    assert "1 more problems" in found.reason
+    assert "and 1 more problem." in found.reason
     assert len(found.reason) < 1_000
 
 
@@ -287,7 +292,7 @@ def test_smoke_says_what_it_leaves_out_and_why(profile: str) -> None:
     missing = dict(left_out("smoke", profile, matrix("smoke", profile)))
     for requirement, why in missing.items():
         assert requirement.moment == "scenario"
-        assert why.startswith("smoke leaves out ")
+        assert why.startswith("smoke leaves out the scenario ")
     ids = {requirement.id for requirement in missing}
     assert {"NODE-GATE", "LIFE-CHURN"} <= ids
     assert not {"LIFE-RESTART", "LIFE-KUBELET", "QOS-POD"} & ids

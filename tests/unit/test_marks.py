@@ -31,6 +31,12 @@ def test_a_healthy_node_has_no_mark_and_every_source_speaks() -> None:
     assert only.evidence == "evidence/snapshots/x.json"
 
 
+def test_the_map_is_about_the_workload_that_its_claims_name() -> None:
+    only = drawn(good.running())
+    own = {claim.workload for claim in only.claims if claim.kind is OwnerKind.VCPU}
+    assert own == {only.workload}
+
+
 def test_healthy_after_deletion() -> None:
     assert drawn(good.deleted()).marks == ()
 

@@ -7,29 +7,14 @@ from pathlib import Path
 import pytest
 
 from conformance.cli import main
-from conformance.collecting.bundle import Bundle, write_run, write_snapshot
 from conformance.exits import Exit
-from tests.selfproof import mutations as change
-from tests.selfproof import recording as good
-from tests.unit.test_judge import everything
-
-
-def judged(directory: Path, *, broken: bool = False) -> Path:
-    """A report directory with its evidence, judged."""
-    roam = change.affinity(150, 155, "2-3")
-    running = roam(good.running()) if broken else good.running()
-    for raw in (running, good.deleted(), good.refused()):
-        write_snapshot(directory / "evidence", raw)
-    whole: Bundle = everything()
-    write_run(directory / "evidence", whole.run)
-    main(["judge", str(directory)])
-    return directory
+from tests.unit.judged_run import judged
 
 
 @pytest.fixture
 def reports(tmp_path: Path) -> tuple[Path, Path]:
     """A healthy run and a broken one."""
-    return judged(tmp_path / "good"), judged(tmp_path / "bad", broken=True)
+    return judged(tmp_path / "good"), judged(tmp_path / "bad", "sabotaged")
 
 
 def test_compare_names_what_broke_and_is_a_gate(

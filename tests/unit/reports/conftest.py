@@ -51,6 +51,7 @@ REQUIREMENTS = {
     "CPU-POOL": "All others are confined to the shared pool",
     "PIN-XML": "The domain pins every vCPU to one pCPU",
     "PIN-LIVE": "libvirt answers the pins that the domain asks for",
+    "PIN-CGROUP": "The container's cgroup holds the pCPUs of every vCPU",
     "PIN-THREADS": "Every vCPU thread may run on exactly one pCPU, its own",
     "EMU-ISOLATED": "The emulator's threads keep off the vCPUs' pCPUs",
     "EMU-HOUSEKEEPING": "Housekeeping threads sit in a cgroup of their own",
@@ -61,6 +62,7 @@ REQUIREMENTS = {
     "NODE-LABEL": "The node's label tells whether its CPU manager is static",
     "LIFE-RELEASED": "Deleting a VMI gives its CPUs back",
 }
+FOLLOWS = {"PIN-CGROUP": ("PIN-XML",), "EMU-HOUSEKEEPING": ("EMU-ISOLATED",)}
 IMPLEMENTATION = {"PIN-XML", "PIN-LIVE", "EMU-HOUSEKEEPING"}
 
 ADMITTED = {
@@ -249,6 +251,8 @@ def passing() -> Document:
             Verdict.PASS,
             count(()),
             Standing.KEPT,
+            follows=FOLLOWS.get(name, ()),
+            unseen_without=() if name == "RUN-STARTED" else ("RUN-STARTED",),
         )
         for name, title in REQUIREMENTS.items()
     )

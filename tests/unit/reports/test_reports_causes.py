@@ -74,6 +74,35 @@ def test_what_did_not_run_explains_what_was_not_seen_of_it(example: Example) -> 
     assert len(cause.whole) == 2
 
 
+def test_a_failure_is_never_below_what_was_not_observed(example: Example) -> None:
+    document = of(example("passing"), lost("PIN-XML", "x", "gone"), failed("PIN-CGROUP", "x"))
+    assert [cause.requirements for cause in causes(document)] == [("PIN-CGROUP",), ("PIN-XML",)]
+
+
+def test_what_failed_is_no_consequence_of_a_vmi_that_does_not_run(example: Example) -> None:
+    document = of(example("passing"), failed("PIN-XML", "x"), failed("RUN-STARTED", "x"))
+    assert len(causes(document)) == 2
+
+
+def test_what_follows_from_what_is_read_from_the_document_alone(example: Example) -> None:
+    document = of(example("passing"), failed("PIN-CGROUP", "x"), failed("PIN-XML", "x"))
+    silent = tuple(replace(each, follows=()) for each in document.requirements)
+    assert len(causes(replace(document, requirements=silent))) == 2
+
+
+def test_a_circle_of_a_document_loses_and_repeats_nothing(example: Example) -> None:
+    around = {"PIN-XML": ("PIN-CGROUP",), "PIN-LIVE": ("PIN-XML",), "PIN-CGROUP": ("PIN-LIVE",)}
+    document = example("passing")
+    document = replace(
+        of(document, *(failed(name, "x") for name in around)),
+        requirements=tuple(
+            replace(each, follows=around.get(each.id, ())) for each in document.requirements
+        ),
+    )
+    (cause,) = causes(document)
+    assert sorted(each.requirement for each in cause.whole) == sorted(around)
+
+
 def test_no_finding_is_lost_in_grouping(example: Example) -> None:
     document = example("inconclusive")
     wrong = [f for f in document.findings if f.verdict is Verdict.NOT_OBSERVED]

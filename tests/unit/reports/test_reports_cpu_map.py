@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from reports.cpu_map import Box, Layout, lay_out
 from reports.cpulist import parsed, written
 from reports.document import Claim, Cpu, CpuMap, Mark, Node, OwnerKind, Source
@@ -36,7 +38,7 @@ def test_every_pcpu_is_on_its_core_whoever_has_it() -> None:
     layout = laid_out(given("2-3"))
     (socket,) = layout.sockets
     (numa,) = socket.numa_nodes
-    assert [[box.cpu for box in core.boxes] for core in numa.cores] == [[0, 1], [2, 3]]
+    assert [[box.cpus for box in core.boxes] for core in numa.cores] == [["0", "1"], ["2", "3"]]
 
 
 def test_what_nobody_claims_was_not_observed() -> None:
@@ -59,6 +61,14 @@ def test_a_pin_beyond_what_the_guest_owns_is_not_drawn() -> None:
     pool = Claim(Source.CHECKPOINT, OwnerKind.SHARED, "0-1")
     labels = [box.label for box in boxes(laid_out(pool, given("2-3"), vcpu(0, "0-3")))]
     assert labels == ["pool", "pool", "A·v0", "A·v0"]
+
+
+def test_a_pin_is_not_drawn_where_another_container_of_the_pod_owns_the_pcpu() -> None:
+    emulator = Claim(Source.LIBVIRT, OwnerKind.EMULATOR, "0-3", "mine", "compute")
+    found = boxes(laid_out(given("2"), given("3", container="hook"), vcpu(0, "2"), emulator))
+    assert [box.label for box in found][2:] == ["A·v0", "A·excl"]
+    whole = boxes(laid_out(given("2-3", container=""), vcpu(0, "2"), emulator))
+    assert [box.label for box in whole][2:] == ["A·v0", "A·emu"]
 
 
 def test_what_stands_out_is_marked_and_says_who() -> None:
@@ -89,6 +99,16 @@ def test_the_summary_and_the_rows_say_it_without_a_picture() -> None:
 def test_many_pcpus_are_small() -> None:
     assert lay_out(node(512), CpuMap("case", "running", "mine", (given("2-3"),))).dense
     assert not laid_out().dense
+
+
+def test_of_many_pcpus_those_of_the_pool_are_drawn_together_unless_one_stands_out() -> None:
+    pool = Claim(Source.CHECKPOINT, OwnerKind.SHARED, "0-1,4-511")
+    about = CpuMap("case", "running", "mine", (pool, given("2-3"), vcpu(0, "2")))
+    drawn = [box.cpus for box in boxes(lay_out(node(512), about))]
+    assert drawn == ["0", "1", "2", "3", "4-511"]
+    stands_out = lay_out(node(512), replace(about, marks=(Mark("100", "somebody"),)))
+    assert [box.cpus for box in boxes(stands_out)][4:] == ["4-99", "100", "101", "102-511"]
+    assert len(boxes(laid_out(Claim(Source.CHECKPOINT, OwnerKind.SHARED, "0-3")))) == 4
 
 
 def test_cpu_lists_are_read_and_written() -> None:

@@ -81,7 +81,7 @@ def test_text_that_would_be_markup_is_shown_as_it_is(example: Example) -> None:
         ("failing", "Not conformant"),
         ("inconclusive", "Inconclusive"),
         ("interrupted", "Interrupted"),
-        ("simulated", "Conformant in simulation"),
+        ("simulated", "Conformant (simulation)"),
     ],
 )
 def test_the_verdict_comes_first(example: Example, name: str, headline: str) -> None:
