@@ -25,6 +25,7 @@ from clusters.host.started import conform
 from conformance import options, output, report_commands
 from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
+from conformance.deploying import command as deploying
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES
 from reports.wording import one_line, printable
@@ -118,19 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("name", nargs="?", default="dev")
     down.set_defaults(command=_down)
 
-    guest_image = commands.add_parser(
-        "guest-image",
-        help="write the images that VMIs boot from, to be pushed or loaded",
-        description="Builds the images guest, disk and sidecar from Debian packages, without "
-        "Docker, into one archive. It is an OCI layout and a Docker archive at once: `skopeo copy "
-        "oci-archive:...`, `docker load`, `podman load`, `ctr images import` and `kind load "
-        "image-archive` take it.",
-    )
-    guest_image.add_argument(
-        "-o", dest="output", type=Path, required=True, metavar="FILE", help="the archive, a .tar"
-    )
-    options.declare(guest_image.add_argument, (options.IMAGE_PREFIX,))
-    guest_image.set_defaults(command=_guest_image)
+    deploying.declare(commands.add_parser, _say)
 
     status = commands.add_parser("status", help="list the clusters of this machine")
     output.declare(status).set_defaults(command=_status)
@@ -346,25 +335,6 @@ def _down(arguments: argparse.Namespace) -> int:
     handle = rundir.find(arguments.name)
     providers.provider(handle.provider).down(handle)
     _say(f"the {handle.provider} cluster {handle.name} is gone")
-    return Exit.CONFORMANT
-
-
-def _guest_image(arguments: argparse.Namespace) -> int:
-    import shutil
-
-    from clusters.guest_images.build import build
-
-    needs.prepare(needs.IMAGES)
-    archive = build(arguments.image_prefix, progress=_say)
-    try:
-        shutil.copyfile(archive, arguments.output)
-    except OSError as error:
-        print(f"conform: {arguments.output} cannot be written: {error.strerror}", file=sys.stderr)
-        return Exit.USAGE
-    _say(f"the images are in {arguments.output}; push or load each of")
-    names = options.images(lambda name: getattr(arguments, name, None))
-    for name in (names.guest, names.disk, names.sidecar):
-        print(name)
     return Exit.CONFORMANT
 
 
