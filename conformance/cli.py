@@ -25,6 +25,7 @@ from clusters.host.started import conform
 from conformance import options, output, report_commands
 from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
+from conformance.delivering import command as delivering
 from conformance.deploying import command as deploying
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES
@@ -40,29 +41,35 @@ SUITE = ROOT / "tests" / "conformance"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
-    command: Callable[[argparse.Namespace], int] | None = arguments.command
-    if command is None:
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser.parse_args(words)
+    if arguments.command is None:
         parser.print_help()
         return Exit.USAGE
     ends_like_an_interrupt()
+    return delivering.delivered(words, parser.parse_args, arguments, _outcome, _say)
+
+
+def _outcome(arguments: argparse.Namespace) -> tuple[int, str]:
+    """Runs a command: its exit code, and why it has no verdict where it says so."""
+    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         with _standard_input(arguments):
-            return command(arguments)
+            return command(arguments), ""
     except KeyboardInterrupt:
         print("conform: interrupted", file=sys.stderr)
-        return Exit.INTERRUPTED
+        return Exit.INTERRUPTED, "interrupted"
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.INCONCLUSIVE
+        return Exit.INCONCLUSIVE, ""
     except (ClusterError, OSError) as error:  # such as a disk that is full
         _say(str(error))
-        return Exit.INCONCLUSIVE
+        return Exit.INCONCLUSIVE, str(error)
     except Exception:
         # Python would exit with 1, which says that a cluster was seen to break its promise.
         traceback.print_exc()
         print("conform: this is a fault of conform itself; there is no verdict", file=sys.stderr)
-        return Exit.INCONCLUSIVE
+        return Exit.INCONCLUSIVE, "a fault of conform itself"
 
 
 @contextlib.contextmanager
@@ -104,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     _declare_planned(run)
+    delivering.declare(run, "run")
     run.set_defaults(command=_run)
 
     test = commands.add_parser("test", help="run the project's own tests")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shlex
 from argparse import ArgumentError, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
@@ -71,8 +72,12 @@ PROFILE = Option(
 )
 REPORT_DIR = Option(
     "--report-dir",
-    "where reports and evidence go (default: reports-out)",
-    {"type": Path, "default": Path("reports-out"), "metavar": "DIR"},
+    "where reports and evidence go (default: reports-out, below $ARTIFACTS where that is set)",
+    {
+        "type": Path,
+        "default": Path(os.environ.get("ARTIFACTS", ""), "reports-out"),
+        "metavar": "DIR",
+    },
 )
 IMAGE_PREFIX = Option(
     "--image-prefix",

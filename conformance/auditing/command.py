@@ -16,6 +16,7 @@ from clusters.host import rundir, scratch
 from clusters.host.started import conform
 from conformance import options, output
 from conformance.collecting.aside import forget_oldest, make_way
+from conformance.delivering import command as delivering
 from conformance.exits import Exit
 from conformance.options import positive
 
@@ -85,6 +86,7 @@ def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
         help="with --watch: serve OpenMetrics there, at /metrics (HOST: 127.0.0.1)",
     )
     output.declare(parser, (output.JSON, output.YAML, output.WIDE))
+    delivering.declare(parser, "audit")
     options.declare(parser.add_argument, (options.REPORT_DIR, options.PROFILE))
     return parser
 

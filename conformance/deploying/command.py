@@ -1,16 +1,20 @@
-"""The commands ``image`` and ``guest-image``: what they are told, and what they say."""
+"""The commands ``image``, ``guest-image`` and ``manifests``."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import yaml
 
 from clusters.contract.describing import image_name
 from clusters.contract.provider import ClusterError
 from clusters.host import needs, scratch
 from conformance import options
+from conformance.deploying.manifests import NAMESPACE
 from conformance.exits import Exit
 
 Say = Callable[[str], None]
@@ -40,6 +44,97 @@ def declare(add: Callable[..., ArgumentParser], say: Say) -> None:
         f"{_ARCHIVE}",
     )
     _declare_places(own).set_defaults(command=lambda given: image(given, say))
+    _declare_manifests(add).set_defaults(command=lambda given: manifests(given, say))
+
+
+def _declare_manifests(add: Callable[..., ArgumentParser]) -> ArgumentParser:
+    parser = add(
+        "manifests",
+        help="print what runs this tool in a cluster: rights, a ConfigMap, a Job",
+        description="Prints namespace, service account, roles, a ConfigMap for parameters and "
+        "results, and a Job or CronJob, as YAML for `kubectl apply -f -`. The Job ends with the "
+        "exit code of the command.",
+    )
+    parser.add_argument("uses", choices=("run", "audit"), help="what the Job does")
+    parser.add_argument(
+        "--image",
+        type=image_name,
+        metavar="REF",
+        help="the image of this tool (default: harness:latest below --image-prefix)",
+    )
+    options.declare(parser.add_argument, (options.IMAGE_PREFIX,))
+    parser.add_argument(
+        *("-n", "--namespace"),
+        default=NAMESPACE,
+        metavar="NAMESPACE",
+        help=f"where the Job runs (default: {NAMESPACE})",
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter for the ConfigMap, such as matrix=standard",
+    )
+    parser.add_argument(
+        "--disruptive", action="store_true", help="with the rights and the option of that name"
+    )
+    parser.add_argument(
+        "--libvirt", action="store_true", help="with the rights and the option of that name"
+    )
+    parser.add_argument(
+        "--schedule", default="", metavar="CRON", help="a CronJob, such as '0 3 * * *'"
+    )
+    parser.add_argument(
+        "--volume-claim",
+        default="",
+        metavar="NAME",
+        help="a PersistentVolumeClaim for reports and evidence",
+    )
+    return parser
+
+
+def manifests(arguments: Namespace, say: Say) -> int:
+    """Prints the objects. Raises ClusterError."""
+    from conformance.delivering.parameters import PREFIX, words
+    from conformance.deploying.manifests import Deployment
+    from conformance.deploying.manifests import manifests as objects
+
+    uses, own, other = (
+        arguments.uses,
+        *(("disruptive", "libvirt") if arguments.uses == "run" else ("libvirt", "disruptive")),
+    )
+    parameters = dict(each.partition("=")[::2] for each in arguments.param)
+    if uses == "run":
+        parameters.setdefault("image-prefix", arguments.image_prefix)
+    if getattr(arguments, other):
+        say(f"--{other} means nothing to {uses}")
+        return Exit.USAGE
+    try:
+        words({f"{PREFIX}{name}": value for name, value in parameters.items()}, uses)
+    except ValueError as error:
+        say(str(error))
+        return Exit.USAGE
+    asked = getattr(arguments, own)
+    wanted = Deployment(
+        command=uses,
+        bases=_bases(uses, own, asked=asked),
+        image=arguments.image or f"{arguments.image_prefix}/harness:latest",
+        namespace=arguments.namespace,
+        options=[f"--{own}"] if asked else [],
+        parameters=parameters,
+        schedule=arguments.schedule,
+        claim=arguments.volume_claim,
+    )
+    yaml.safe_dump_all(objects(wanted), sys.stdout, sort_keys=False)
+    return Exit.CONFORMANT
+
+
+def _bases(uses: str, own: str, *, asked: bool) -> tuple[str, ...]:
+    if not asked:
+        return (uses,)
+    # The base for libvirt holds the one for audits.
+    return (own,) if own == "libvirt" else (uses, own)
 
 
 def _declare_places(parser: ArgumentParser) -> ArgumentParser:
