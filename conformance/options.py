@@ -94,6 +94,11 @@ INSIST = Option(
     "asked and kept",
     {"choices": tuple(Insist), "type": Insist, "metavar": "asked|kept"},
 )
+WAIVERS = Option(
+    "--waivers",
+    "failures that are allowed: a YAML file with requirement, case, node, reason and the last day",
+    {"type": Path, "metavar": "FILE"},
+)
 VERBOSE = Option(
     "--verbose", "prints everything: each phase of a VMI, every finding", {"action": "store_true"}
 )
@@ -118,6 +123,7 @@ RUN = (
         {"type": positive, "default": 1.0, "metavar": "FACTOR"},
     ),
     INSIST,
+    WAIVERS,
 )
 """What is run on it, and how."""
 

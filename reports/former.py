@@ -114,4 +114,20 @@ def _claims(owners: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-_STEPS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {3: _from_3, 4: _from_4}
+def _from_5(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 5 knew no waivers."""
+    return {
+        **data,
+        "counts": {**data["counts"], "waived": 0},
+        "requirements": [
+            {**each, "counts": {**each["counts"], "waived": 0}} for each in data["requirements"]
+        ],
+        "waivers": [],
+    }
+
+
+_STEPS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    3: _from_3,
+    4: _from_4,
+    5: _from_5,
+}

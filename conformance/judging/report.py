@@ -28,6 +28,7 @@ from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.stopped import excused
 from conformance.judging.terms import Lack, Terms, terms_of
+from conformance.judging.waivers import Waivers, parsed
 from conformance.judging.words import outcome, summary
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
@@ -122,6 +123,7 @@ def judge(
     cases: list[report.Case] = []
     findings: list[report.Finding] = []
     broke: list[report.Problem] = []
+    waivers = _waivers(bundle.run)
     maps = Maps()
     libvirt: dict[str, None] = {}
     barred: set[str] = set()
@@ -129,12 +131,14 @@ def judge(
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
             own = unlike(
-                report_finding(
-                    path,
-                    _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
-                    brief=brief,
-                    names=case.names,
-                    said=said,
+                waivers.apply(
+                    report_finding(
+                        path,
+                        _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
+                        brief=brief,
+                        names=case.names,
+                        said=said,
+                    )
                 )
                 for path, finding in case.findings
             )
@@ -171,7 +175,7 @@ def judge(
         cluster=_cluster(run["cluster"], maps.descriptions()),
         profile=run["profile"],
         matrix=run["matrix"],
-        conclusion=conclude(covered, problems, extent, insist),
+        conclusion=conclude(covered, problems, extent, insist, tuple(waivers.told())),
         counts=report.count(findings),
         requirements=tuple(_requirements(covered, findings)),
         cases=tuple(cases),
@@ -190,7 +194,16 @@ def judge(
         ),
         setting=described(terms.setting, tuple(sorted(libvirt))),
         selection=selection,
+        waivers=tuple(waivers.told()),
     )
+
+
+def _waivers(run: Mapping[str, Any]) -> Waivers:
+    """Those that were recorded with the run. Raises BundleError."""
+    try:
+        return Waivers(parsed(run.get("waivers", []), "run.json"), str(run["run"]["started"])[:10])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(str(error)) from error
 
 
 def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterator[_Judged]:

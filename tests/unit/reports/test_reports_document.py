@@ -122,7 +122,7 @@ def test_every_verdict_is_counted() -> None:
     assert (counts[Verdict.PASS], counts[Verdict.FAIL], counts[Verdict.ERROR]) == (2, 1, 0)
 
 
-FORMS = {5: "d1f643819a26bd8b"}
+FORMS = {5: "d1f643819a26bd8b", 6: "2970fdae7b75fa8b"}
 """Digests of the schema by version: another content is another version."""
 
 
@@ -148,3 +148,14 @@ def test_documents_of_former_versions_are_read_and_rendered(version: int) -> Non
 def test_a_broken_document_of_the_version_before_is_refused() -> None:
     with pytest.raises(DocumentError, match="not a report document"):
         load('{"version": 3, "requirements": [1]}')
+
+
+def test_a_report_from_before_waivers_is_read_as_one_without_any(
+    example: Example,
+) -> None:
+    failing = example("failing")
+    data = json.loads(dump(failing))
+    del data["waivers"]
+    for each in (data, *data["requirements"]):
+        del each["counts"]["waived"]
+    assert load(json.dumps({**data, "version": 5})) == failing
