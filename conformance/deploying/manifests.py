@@ -175,7 +175,6 @@ def _job_spec(wanted: Deployment, account: str) -> Json:
         # What a verdict says once more is no better.
         "backoffLimit": 0,
         "template": {
-            "metadata": {"labels": {"app.kubernetes.io/name": wanted.name}},
             "spec": {
                 "serviceAccountName": account,
                 "restartPolicy": "Never",

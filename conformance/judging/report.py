@@ -1,6 +1,8 @@
 """From the recorded evidence of a run to its report document.
 
 What a run showed at its end, the same evidence shows on any other machine later.
+
+Longer than 400 lines: it is the one road from evidence to document.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.stopped import excused
 from conformance.judging.terms import Lack, Terms, terms_of
-from conformance.judging.waivers import Waivers, parsed
+from conformance.judging.waivers import of_run
 from conformance.judging.words import outcome, summary
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
@@ -123,7 +125,7 @@ def judge(
     cases: list[report.Case] = []
     findings: list[report.Finding] = []
     broke: list[report.Problem] = []
-    waivers = _waivers(bundle.run)
+    waivers = of_run(bundle.run)
     maps = Maps()
     libvirt: dict[str, None] = {}
     barred: set[str] = set()
@@ -131,17 +133,16 @@ def judge(
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
             own = unlike(
-                waivers.apply(
-                    report_finding(
-                        path,
-                        _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
-                        brief=brief,
-                        names=case.names,
-                        said=said,
-                    )
+                report_finding(
+                    path,
+                    _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
+                    brief=brief,
+                    names=case.names,
+                    said=said,
                 )
                 for path, finding in case.findings
             )
+            own = list(map(waivers.apply, own))
             verdict = report.worst(own)
             matters = verdict in _MATTERS
             cases.append(_report_case(case, verdict, bundle, brief=brief and not matters))
@@ -196,14 +197,6 @@ def judge(
         selection=selection,
         waivers=tuple(waivers.told()),
     )
-
-
-def _waivers(run: Mapping[str, Any]) -> Waivers:
-    """Those that were recorded with the run. Raises BundleError."""
-    try:
-        return Waivers(parsed(run.get("waivers", []), "run.json"), str(run["run"]["started"])[:10])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(str(error)) from error
 
 
 def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterator[_Judged]:

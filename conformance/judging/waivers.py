@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from conformance.collecting.bundle import BundleError
 from conformance.command_line import did_you_mean
 from conformance.requirements.catalogue import catalogue
 from reports import document as report
@@ -145,3 +146,11 @@ class Waivers:
             yield Waiver(
                 each.requirement, each.case, each.node, each.reason, each.expires, state, used
             )
+
+
+def of_run(run: Mapping[str, Any]) -> Waivers:
+    """Those that were recorded with a run. Raises BundleError."""
+    try:
+        return Waivers(parsed(run.get("waivers", []), "run.json"), str(run["run"]["started"])[:10])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(str(error)) from error
