@@ -25,6 +25,8 @@ from clusters.host.started import conform
 from conformance import options, output, report_commands
 from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
+from conformance.delivering import command as delivering
+from conformance.deploying import command as deploying
 from conformance.exits import Exit, ends_like_an_interrupt
 from conformance.model.vocabulary import PROFILES
 from conformance.proving import command as proving
@@ -40,29 +42,35 @@ SUITE = ROOT / "tests" / "conformance"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
-    command: Callable[[argparse.Namespace], int] | None = arguments.command
-    if command is None:
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser.parse_args(words)
+    if arguments.command is None:
         parser.print_help()
         return Exit.USAGE
     ends_like_an_interrupt()
+    return delivering.delivered(words, parser.parse_args, arguments, _outcome, _say)
+
+
+def _outcome(arguments: argparse.Namespace) -> tuple[int, str]:
+    """Runs a command: its exit code, and why it has no verdict where it says so."""
+    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         with _standard_input(arguments):
-            return command(arguments)
+            return command(arguments), ""
     except KeyboardInterrupt:
         print("conform: interrupted", file=sys.stderr)
-        return Exit.INTERRUPTED
+        return Exit.INTERRUPTED, "interrupted"
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.INCONCLUSIVE
+        return Exit.INCONCLUSIVE, ""
     except (ClusterError, OSError) as error:  # such as a disk that is full
         _say(str(error))
-        return Exit.INCONCLUSIVE
+        return Exit.INCONCLUSIVE, str(error)
     except Exception:
         # Python would exit with 1, which says that a cluster was seen to break its promise.
         traceback.print_exc()
         print("conform: this is a fault of conform itself; there is no verdict", file=sys.stderr)
-        return Exit.INCONCLUSIVE
+        return Exit.INCONCLUSIVE, "a fault of conform itself"
 
 
 @contextlib.contextmanager
@@ -104,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-n", type=int, dest="at_once", metavar="N", help="VMIs at once")
     run.add_argument("-k", dest="keyword", metavar="EXPR", help="only matching tests, as in pytest")
     _declare_planned(run)
+    delivering.declare(run, "run")
     run.set_defaults(command=_run)
 
     test = commands.add_parser("test", help="run the project's own tests")
@@ -119,19 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("name", nargs="?", default="dev")
     down.set_defaults(command=_down)
 
-    guest_image = commands.add_parser(
-        "guest-image",
-        help="write the images that VMIs boot from, to be pushed or loaded",
-        description="Builds the images guest, disk and sidecar from Debian packages, without "
-        "Docker, into one archive. It is an OCI layout and a Docker archive at once: `skopeo copy "
-        "oci-archive:...`, `docker load`, `podman load`, `ctr images import` and `kind load "
-        "image-archive` take it.",
-    )
-    guest_image.add_argument(
-        "-o", dest="output", type=Path, required=True, metavar="FILE", help="the archive, a .tar"
-    )
-    options.declare(guest_image.add_argument, (options.IMAGE_PREFIX,))
-    guest_image.set_defaults(command=_guest_image)
+    deploying.declare(commands.add_parser, _say)
 
     status = commands.add_parser("status", help="list the clusters of this machine")
     output.declare(status).set_defaults(command=_status)
@@ -348,25 +345,6 @@ def _down(arguments: argparse.Namespace) -> int:
     handle = rundir.find(arguments.name)
     providers.provider(handle.provider).down(handle)
     _say(f"the {handle.provider} cluster {handle.name} is gone")
-    return Exit.CONFORMANT
-
-
-def _guest_image(arguments: argparse.Namespace) -> int:
-    import shutil
-
-    from clusters.guest_images.build import build
-
-    needs.prepare(needs.IMAGES)
-    archive = build(arguments.image_prefix, progress=_say)
-    try:
-        shutil.copyfile(archive, arguments.output)
-    except OSError as error:
-        print(f"conform: {arguments.output} cannot be written: {error.strerror}", file=sys.stderr)
-        return Exit.USAGE
-    _say(f"the images are in {arguments.output}; push or load each of")
-    names = options.images(lambda name: getattr(arguments, name, None))
-    for name in (names.guest, names.disk, names.sidecar):
-        print(name)
     return Exit.CONFORMANT
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shlex
 from argparse import ArgumentError, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
@@ -71,8 +72,12 @@ PROFILE = Option(
 )
 REPORT_DIR = Option(
     "--report-dir",
-    "where reports and evidence go (default: reports-out)",
-    {"type": Path, "default": Path("reports-out"), "metavar": "DIR"},
+    "where reports and evidence go (default: reports-out, below $ARTIFACTS where that is set)",
+    {
+        "type": Path,
+        "default": Path(os.environ.get("ARTIFACTS", ""), "reports-out"),
+        "metavar": "DIR",
+    },
 )
 IMAGE_PREFIX = Option(
     "--image-prefix",
@@ -88,6 +93,11 @@ INSIST = Option(
     "ends with exit code 2 unless every mandatory requirement that applies was asked, or was "
     "asked and kept",
     {"choices": tuple(Insist), "type": Insist, "metavar": "asked|kept"},
+)
+WAIVERS = Option(
+    "--waivers",
+    "failures that are allowed: a YAML file with requirement, case, node, reason and the last day",
+    {"type": Path, "metavar": "FILE"},
 )
 VERBOSE = Option(
     "--verbose", "prints everything: each phase of a VMI, every finding", {"action": "store_true"}
@@ -113,6 +123,7 @@ RUN = (
         {"type": positive, "default": 1.0, "metavar": "FACTOR"},
     ),
     INSIST,
+    WAIVERS,
 )
 """What is run on it, and how."""
 

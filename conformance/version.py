@@ -17,8 +17,19 @@ _SECONDS = 5
 @cache
 def version() -> str:
     """Such as ``0.1.0 (commit 1f3c5a9)``; a checkout with changes of its own says so."""
-    commit = _commit() if (_ROOT / ".git").exists() else _installed_commit()
+    commit = _commit() if (_ROOT / ".git").exists() else _packed_commit() or _installed_commit()
     return f"{NUMBER} (commit {commit})" if commit else NUMBER
+
+
+PACKED = "COMMIT"
+"""The file of this package that names the commit where there is no repository: in an image."""
+
+
+def _packed_commit() -> str:
+    try:
+        return Path(__file__).with_name(PACKED).read_text().strip()
+    except OSError:
+        return ""
 
 
 def _commit() -> str:

@@ -9,8 +9,8 @@ from reports.causes import Cause, grouped
 from reports.document import Document, Finding, OwnerKind, Source, Verdict
 from reports.wording import setting_facts
 
-_WRONG = (Verdict.FAIL, Verdict.ERROR)
-_TOLD = (Verdict.PASS, Verdict.FAIL, Verdict.KNOWN_DIVERGENCE)
+_WRONG = (Verdict.FAIL, Verdict.ERROR, Verdict.WAIVED)
+_TOLD = (Verdict.PASS, Verdict.FAIL, Verdict.WAIVED, Verdict.KNOWN_DIVERGENCE)
 _OF_A_RUN = ("Command", "Selection")
 """Facts that tell how a run was asked for, not what was judged."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from reports.pcpus import Claim, Cpu, CpuMap, Mark, Node, OwnerKind, Source
 from reports.verdicts import WORST_FIRST, Counts, Outcome, Standing, Verdict, count, worst
+from reports.waivers import Waiver, WaiverState
 
 __all__ = [
     "VERSION",
@@ -47,6 +48,8 @@ __all__ = [
     "Target",
     "Timings",
     "Verdict",
+    "Waiver",
+    "WaiverState",
     "count",
     "worst",
 ]
@@ -397,6 +400,7 @@ class Document:
         matrix: which cases, such as ``smoke``.
         counts: of all findings; see `count`.
         setting: of the cluster; None in a report of a former version.
+        waivers: of the user, and what became of each.
     """
 
     run: Run
@@ -415,4 +419,5 @@ class Document:
     timings: Timings = field(default_factory=Timings)
     setting: Setting | None = None
     selection: Selection = field(default_factory=Selection)
+    waivers: tuple[Waiver, ...] = ()
     version: int = VERSION

@@ -115,9 +115,17 @@ def _claims(owners: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _from_5(data: dict[str, Any]) -> dict[str, Any]:
-    """Version 5 did not say which requirement follows from which: each finding is a cause."""
-    nothing: dict[str, Any] = {"follows": [], "unseen_without": []}
-    return {**data, "requirements": [{**each, **nothing} for each in data["requirements"]]}
+    """Version 5 knew no waivers, and not which requirement follows from which."""
+    more: dict[str, Any] = {"follows": [], "unseen_without": []}
+    return {
+        **data,
+        "counts": {**data["counts"], "waived": 0},
+        "requirements": [
+            {**each, **more, "counts": {**each["counts"], "waived": 0}}
+            for each in data["requirements"]
+        ],
+        "waivers": [],
+    }
 
 
 _STEPS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {

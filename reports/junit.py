@@ -30,6 +30,7 @@ _RESULT = {
     Verdict.FAIL: "failure",
     Verdict.ERROR: "error",
     Verdict.NOT_OBSERVED: "error",
+    Verdict.WAIVED: "skipped",
     Verdict.KNOWN_DIVERGENCE: "skipped",
     Verdict.NOT_APPLICABLE: "skipped",
 }
@@ -120,6 +121,8 @@ def _judged(test: ET.Element, findings: Sequence[Finding]) -> None:
     message = ordered[0].summary or ordered[0].message
     if verdict is Verdict.KNOWN_DIVERGENCE:
         message = f"known divergence: {message}"
+    if verdict is Verdict.WAIVED:
+        message = f"{ordered[0].look} {message}"
     _result(test, verdict, message, "\n\n".join(_text(finding) for finding in ordered))
 
 

@@ -19,6 +19,7 @@ from rich.text import Text
 from reports.causes import Cause, causes
 from reports.document import Document, Finding, Outcome, Standing, Verdict
 from reports.wording import (
+    BROKEN,
     SIMULATION,
     STANDINGS,
     coverage,
@@ -45,6 +46,7 @@ _SHORT = {
     Verdict.FAIL: "FAIL",
     Verdict.ERROR: "ERROR",
     Verdict.NOT_OBSERVED: "UNSEEN",
+    Verdict.WAIVED: "waived",
     Verdict.KNOWN_DIVERGENCE: "known",
     Verdict.PASS: "pass",
     Verdict.NOT_APPLICABLE: "n/a",
@@ -53,6 +55,7 @@ _STYLES = {
     Verdict.FAIL: "bold red",
     Verdict.ERROR: "bold magenta",
     Verdict.NOT_OBSERVED: "bold yellow",
+    Verdict.WAIVED: "yellow",
     Verdict.KNOWN_DIVERGENCE: "yellow",
     Verdict.PASS: "green",
     Verdict.NOT_APPLICABLE: "dim",
@@ -225,7 +228,7 @@ def _requirements(document: Document, console: Console) -> Table:
     room = max(console.width - longest - _OTHER_COLUMNS, 12)
     for requirement in document.requirements:
         counts = requirement.counts
-        unclear = (Verdict.ERROR, Verdict.NOT_OBSERVED, Verdict.KNOWN_DIVERGENCE)
+        unclear = {*BROKEN, Verdict.KNOWN_DIVERGENCE} - {Verdict.FAIL}
         numbers = (
             counts[Verdict.PASS],
             counts[Verdict.FAIL],

@@ -8,12 +8,16 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """The outcome of one requirement: of one finding, or the worst of many."""
+    """The outcome of one requirement: of one finding, or the worst of many.
+
+    WAIVED is a failure that the user has allowed for a while (`reports.waivers`).
+    """
 
     PASS = "pass"
     FAIL = "fail"
     NOT_APPLICABLE = "not-applicable"
     NOT_OBSERVED = "not-observed"
+    WAIVED = "waived"
     KNOWN_DIVERGENCE = "known-divergence"
     ERROR = "error"
 
@@ -22,6 +26,7 @@ WORST_FIRST = (
     Verdict.FAIL,
     Verdict.ERROR,
     Verdict.NOT_OBSERVED,
+    Verdict.WAIVED,
     Verdict.KNOWN_DIVERGENCE,
     Verdict.PASS,
     Verdict.NOT_APPLICABLE,
@@ -34,12 +39,13 @@ class Standing(StrEnum):
 
     Of findings that differ the first of these counts, BROKEN before all others. NOT_APPLICABLE:
     every finding says so, or the cluster is known to lack what it would take. NOT_ASKED: no case
-    and no scenario that was selected could show it.
+    and no scenario that was selected could show it. WAIVED: what was broken of it is waived.
     """
 
     BROKEN = "broken"
     ERROR = "error"
     NOT_OBSERVED = "not-observed"
+    WAIVED = "waived"
     KNOWN_DIVERGENCE = "known-divergence"
     KEPT = "kept"
     NOT_ASKED = "not-asked"

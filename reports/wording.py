@@ -21,6 +21,7 @@ SIGNS: Mapping[Verdict, str] = {
     Verdict.FAIL: "✗",
     Verdict.ERROR: "!",
     Verdict.NOT_OBSERVED: "?",
+    Verdict.WAIVED: "~",
     Verdict.KNOWN_DIVERGENCE: "≈",
     Verdict.PASS: "✓",
     Verdict.NOT_APPLICABLE: "–",
@@ -40,13 +41,14 @@ SIMULATION = (
     "This says nothing about any real cluster."
 )
 
-BROKEN = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_OBSERVED)
-"""What keeps a run from being conformant, the worst first."""
+BROKEN = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_OBSERVED, Verdict.WAIVED)
+"""What keeps a run from being conformant, and what does not because it is waived; worst first."""
 
 STANDINGS: Mapping[Standing, str] = {
     Standing.BROKEN: "broken",
     Standing.ERROR: "went wrong in this tool",
     Standing.NOT_OBSERVED: "not observed",
+    Standing.WAIVED: "waived",
     Standing.KNOWN_DIVERGENCE: "known not to be kept",
     Standing.KEPT: "kept",
     Standing.NOT_ASKED: "not asked",
@@ -138,6 +140,10 @@ def setting_facts(document: Document) -> Iterator[tuple[str, str]]:
             f"{selection.left_out} cases and scenarios of the matrix left out",
         )
         yield "Selection", "; ".join(filter(None, parts))
+    for each in document.waivers:
+        became = f"{each.state}, {each.findings} findings" if each.findings else str(each.state)
+        became += f"; until {each.expires}; cases {each.case}, nodes {each.node}: {each.reason}"
+        yield f"Waiver of {each.requirement}", became
     if run.command:
         yield "Command", run.command
     judged = run.judged_by if run.judged_by != run.tool_version else ""
@@ -200,7 +206,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def broken(document: Document) -> list[Finding]:
-    """The findings that keep the run from being conformant, failures first."""
+    """The findings that keep the run from being conformant, failures first; waived ones last."""
     return worst_first(f for f in document.findings if f.verdict in BROKEN)
 
 

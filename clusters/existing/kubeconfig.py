@@ -18,19 +18,27 @@ from clusters.contract.provider import ClusterError
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 """Members that name a file, relative to the kubeconfig."""
 
+_USUAL = "~/.kube/config"
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds what it is in its cluster."""
+HOST, PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+
 
 def single_context(path: str | None, context: str | None) -> str:
     """The text of a kubeconfig with one context only, which is its current one.
 
     Args:
         path: a file, or several separated by colons, of which the first that defines
-            something counts; None for ``$KUBECONFIG`` or ``~/.kube/config``.
+            something counts; None for ``$KUBECONFIG`` or ``~/.kube/config``, or, where there is
+            neither, the service account of the pod that this runs in.
         context: None for the current one.
 
     Raises:
         ClusterError: there is no such file or context, or it is no kubeconfig.
     """
-    where = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    where = path or os.environ.get("KUBECONFIG") or _USUAL
+    if where == _USUAL and not Path(where).expanduser().exists() and (host := os.environ.get(HOST)):
+        return _of_the_pod(host, os.environ.get(PORT, "443"))
     files = [Path(part).expanduser() for part in where.split(os.pathsep) if part]
     found = [(file, _load(file)) for file in files if file.exists()]
     if not found:
@@ -60,6 +68,29 @@ def single_context(path: str | None, context: str | None) -> str:
         parts[kind] = [{"name": name, member: value}]
     return yaml.safe_dump(
         {"apiVersion": "v1", "kind": "Config", "current-context": chosen, **parts}
+    )
+
+
+def _of_the_pod(host: str, port: str) -> str:
+    """A kubeconfig of the pod's own service account. Its token is a file, which is renewed."""
+    token, authority = SERVICE_ACCOUNT / "token", SERVICE_ACCOUNT / "ca.crt"
+    if not token.exists():
+        raise ClusterError(
+            f"this is a pod without {token}: give it a service account, or give --kubeconfig FILE"
+        )
+    server = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+    name = "in-cluster"
+    cluster = {"server": server, "certificate-authority": str(authority)}
+    context = {"cluster": name, "user": name}
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": name, "user": {"tokenFile": str(token)}}],
+            "contexts": [{"name": name, "context": context}],
+        }
     )
 
 

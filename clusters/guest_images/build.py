@@ -12,9 +12,10 @@ from importlib import resources
 from pathlib import Path
 
 from clusters.contract.provider import ClusterError, Progress
-from clusters.guest_images.archive import ContainerImage, File, write
 from clusters.guest_images.initrd import initrd
 from clusters.host import cache
+from clusters.kit import oci_archive
+from clusters.kit.oci_archive import ContainerImage, File, write
 from clusters.virtual_node import kernel
 from clusters.virtual_node.image import debian_suite, unpack_packages
 
@@ -28,7 +29,7 @@ DISK = "/disk/disk.img"
 SIDECAR = "/usr/bin/hook-sidecar"
 
 _DISK_BYTES = 1 << 20
-_SOURCES = ("archive.py", "build.py", "initrd.py", "sidecar.pl")
+_SOURCES = ("build.py", "initrd.py", "sidecar.pl")
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = f"{_LIBRARIES}/ld-linux-x86-64.so.2"
 _PERL = ("usr/bin/perl", f"{_LIBRARIES}/perl-base/")
@@ -51,6 +52,7 @@ def build(prefix: str, *, progress: Progress) -> Path:
     """
     here = resources.files(__package__)
     own = [here.joinpath(name).read_bytes() for name in _SOURCES]
+    own.append(Path(oci_archive.__file__).read_bytes())
     suite = debian_suite()
     name = f"images-{cache.key([suite, prefix, *PACKAGES, *own, *_guest_programs().values()])}"
 

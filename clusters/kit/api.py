@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from clusters.contract.access import AccessError
+from clusters.kit import credentials
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -125,9 +126,8 @@ class Api:
         """
         from kubernetes import client, config
 
-        configuration: Any = client.Configuration()
         try:
-            config.load_kube_config(kubeconfig, client_configuration=configuration)
+            configuration = credentials.configuration(kubeconfig)
         except (config.ConfigException, OSError, ValueError) as error:
             raise ApiError(f"the kubeconfig's credentials cannot be used: {error}") from error
         self.server: str = configuration.host

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from clusters.contract.access import AccessError
+from clusters.kit import credentials
 
 CONNECT_SECONDS = 20.0
 LONGEST_SECONDS = 10.0
@@ -21,10 +22,7 @@ class ApiConsole:
     """GuestConsole of a cluster that serves the subresource."""
 
     def __init__(self, kubeconfig: str, context: str | None = None) -> None:
-        from kubernetes import client, config
-
-        self._configuration: Any = client.Configuration()
-        config.load_kube_config(kubeconfig, context, client_configuration=self._configuration)
+        self._configuration = credentials.configuration(kubeconfig, context)
 
     def text(self, namespace: str, vmi: str, enough: Callable[[str], bool]) -> str:
         """What arrives after the guest was sent an empty line, until that is enough.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.contract.access import AccessError, ExecResult
+from clusters.kit import credentials
 
 CONNECT_SECONDS = 20.0
 COMMAND_SECONDS = 180.0
@@ -39,13 +40,11 @@ class ApiExec:
 
     def __init__(self, kubeconfig: str) -> None:
         import websocket
-        from kubernetes import client, config
+        from kubernetes import client
 
         # The client's stream sets no deadline for its handshake; this is the only way in.
         websocket.setdefaulttimeout(CONNECT_SECONDS)
-        configuration: Any = client.Configuration()
-        config.load_kube_config(kubeconfig, client_configuration=configuration)
-        self._client: Any = client.ApiClient(configuration)
+        self._client: Any = client.ApiClient(credentials.configuration(kubeconfig))
 
     def run(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> ExecResult:
         """As `ContainerExec.run`; bytes that are no UTF-8 are shown as ``\\xNN``."""

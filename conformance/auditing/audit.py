@@ -24,6 +24,7 @@ from conformance.collecting.record import Record, describe, record
 from conformance.collecting.snapshot import NODES_AT_ONCE
 from conformance.judging.decide import settling, settling_node
 from conformance.judging.terms import Terms, terms_of
+from conformance.judging.waivers import Waived, as_data
 from conformance.model.evidence import RawSnapshot, Snapshot
 from conformance.model.vocabulary import (
     EVERY_NODE,
@@ -63,6 +64,7 @@ class Wanted:
         libvirt: whether launchers' libvirt is asked, by commands that can change nothing.
         rate: requests a second at the most.
         settle: how long what has not settled is looked at again while nothing changes, seconds.
+        waivers: failures that are allowed.
     """
 
     namespace: str = ""
@@ -72,6 +74,7 @@ class Wanted:
     libvirt: bool = False
     rate: float = RATE
     settle: float = HOUSEKEEPING
+    waivers: tuple[Waived, ...] = ()
 
     @property
     def everything(self) -> bool:
@@ -144,6 +147,7 @@ def audit(
         cases=[],
         moments=(RUNNING, EVERY_NODE),
         command=command,
+        waivers=as_data(wanted.waivers),
     )
     unasked = {
         **dict.fromkeys(OFFERED, CHANGES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shlex
 import sys
@@ -16,12 +17,14 @@ from clusters.host import rundir, scratch
 from clusters.host.started import conform
 from conformance import options, output
 from conformance.collecting.aside import forget_oldest, make_way
+from conformance.delivering import command as delivering
 from conformance.exits import Exit
 from conformance.options import positive
 
 if TYPE_CHECKING:
     from clusters.contract.access import ClusterAccess
     from conformance.auditing.audit import Audited, Wanted
+    from conformance.judging.waivers import Waived
     from reports.document import Document
 
 Say = Callable[[str], None]
@@ -85,7 +88,8 @@ def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
         help="with --watch: serve OpenMetrics there, at /metrics (HOST: 127.0.0.1)",
     )
     output.declare(parser, (output.JSON, output.YAML, output.WIDE))
-    options.declare(parser.add_argument, (options.REPORT_DIR, options.PROFILE))
+    delivering.declare(parser, "audit")
+    options.declare(parser.add_argument, (options.REPORT_DIR, options.PROFILE, options.WAIVERS))
     return parser
 
 
@@ -169,6 +173,11 @@ def audit(arguments: Namespace, say: Say) -> int:
 
     Raises ClusterError.
     """
+    try:
+        waivers = _waivers(arguments)
+    except ValueError as error:
+        say(str(error))
+        return Exit.USAGE
     if arguments.watch is not None:
         from conformance.auditing.watch import watch
 
@@ -176,9 +185,10 @@ def audit(arguments: Namespace, say: Say) -> int:
             """Only changes are told."""
 
         _make_way(arguments.report_dir, say)
-        return watch(lambda: _once(arguments, quietly), arguments.watch, arguments.metrics, say)
+        once = functools.partial(_once, arguments, waivers, quietly)
+        return watch(once, arguments.watch, arguments.metrics, say)
     _make_way(arguments.report_dir, say)
-    document, audited = _once(arguments, say)
+    document, audited = _once(arguments, waivers, say)
     forget_oldest(arguments.report_dir)
     _show(arguments, document)
     for case, state in sorted(audited.passed.items()):
@@ -220,7 +230,19 @@ def _make_way(directory: Path, say: Say) -> None:
         raise ClusterError(f"{directory}: what is there cannot be kept aside: {error}") from None
 
 
-def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:
+def _waivers(arguments: Namespace) -> tuple[Waived, ...]:
+    """Those of the file. Raises ValueError."""
+    if arguments.waivers is None:
+        return ()
+    from conformance.judging.waivers import read
+
+    found = read(arguments.waivers)
+    if arguments.redact and any((each.case, each.node) != ("*", "*") for each in found):
+        raise ValueError("waivers of certain cases or nodes name them, which --redact forbids")
+    return found
+
+
+def _once(arguments: Namespace, waivers: tuple[Waived, ...], say: Say) -> tuple[Document, Audited]:
     """One audit, judged; the reports are written."""
     from conformance.auditing.audit import Wanted
     from conformance.collecting import bundle
@@ -233,6 +255,7 @@ def _once(arguments: Namespace, say: Say) -> tuple[Document, Audited]:
         node=arguments.node,
         libvirt=arguments.libvirt,
         rate=arguments.rate,
+        waivers=waivers,
     )
     with reached(arguments) as access:
         audited = _looked(

@@ -32,6 +32,7 @@ def record(
     moments: Sequence[str] = (RUNNING, REFUSED, DELETED, EVERY_NODE),
     command: str = "",
     selection: report.Selection | None = None,
+    waivers: Sequence[Mapping[str, str]] = (),
 ) -> Record:
     """A record that begins now, of a cluster that is not up yet.
 
@@ -45,6 +46,7 @@ def record(
         moments: at which evidence is taken; requirements of other moments are not judged.
         command: the command line.
         selection: what of the matrix is asked.
+        waivers: failures that are allowed, as `conformance.judging.waivers` has them.
     """
     began = utc_now()
     return {
@@ -62,6 +64,7 @@ def record(
         ],
         "scenarios": list(scenarios),
         "phases": {},
+        **({"waivers": list(waivers)} if waivers else {}),
     }
 
 

@@ -3,7 +3,8 @@
 Only a finding ``fail`` of a mandatory requirement makes a run NOT CONFORMANT. An exception of this
 tool, a problem of the run or a mandatory requirement that was asked and not observed leaves it
 INCONCLUSIVE, however much was kept. CONFORMANT stands alone when every mandatory requirement that
-applies was kept; short of that, and of the whole of a matrix, the verdict says how much was.
+applies was kept; short of that, and of the whole of a matrix, the verdict says how much was. A
+failure that is waived is counted apart, and never makes CONFORMANT stand alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from conformance.exits import Exit, Insist
 from conformance.judging.coverage import Covered
-from reports.document import Conclusion, Outcome, Problem, Standing
+from reports.document import Conclusion, Outcome, Problem, Standing, Waiver, WaiverState
 from reports.wording import shortened, some
 
 _NAMES = 8
@@ -46,6 +47,7 @@ def conclude(
     problems: Sequence[Problem],
     extent: Extent,
     insist: Insist | None = None,
+    waivers: Sequence[Waiver] = (),
 ) -> Conclusion:
     """What the whole run says; a problem of the run is never a failure of the cluster."""
     mandatory = [each for each in covered if each.requirement.mandatory]
@@ -58,6 +60,7 @@ def conclude(
     open_ = _open(of(Standing.ERROR), of(Standing.NOT_OBSERVED), problems)
 
     def conclusion(outcome: Outcome, code: Exit, *sentences: str) -> Conclusion:
+        sentences = (*sentences, _expired(waivers))
         reason = " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences if text)
         known = len(of(Standing.KNOWN_DIVERGENCE))
         return Conclusion(outcome, reason, code, len(kept), known, applying)
@@ -79,6 +82,7 @@ def conclude(
             Exit.NOT_CONFORMANT,
             f"mandatory requirements were broken: {', '.join(broken)}",
             f"beside that, {open_}" if open_ else "",
+            _waived(waivers),
         )
     if open_ or not kept:
         nothing = "no mandatory requirement was seen to be kept"
@@ -86,21 +90,24 @@ def conclude(
             Outcome.INCONCLUSIVE,
             Exit.INCONCLUSIVE,
             "; ".join(filter(None, (open_, "" if kept else nothing))),
+            _waived(waivers),
         )
     unasked = _unasked(of(Standing.NOT_ASKED), extent)
     known = _known(of(Standing.KNOWN_DIVERGENCE))
-    if not unasked and not known:
+    waived = _waived(waivers)
+    if not unasked and not known and not waived:
         return conclusion(
             Outcome.CONFORMANT,
             Exit.CONFORMANT,
             f"every one of the {applying} mandatory requirements that apply was observed and kept, "
             f"in {extent.judgements} judgements",
         )
-    missing = {None: "", Insist.ASKED: unasked, Insist.KEPT: unasked or known}[insist]
+    missing = {None: "", Insist.ASKED: unasked, Insist.KEPT: unasked or known or waived}[insist]
     found = conclusion(
         Outcome.CONFORMANT_AS_ASKED,
         Exit.CONFORMANT,
         "nothing that was asked was broken or left open",
+        waived,
         known,
         unasked,
     )
@@ -128,6 +135,19 @@ def _open(errors: Sequence[str], unseen: Sequence[str], problems: Sequence[Probl
         f"mandatory requirements could not be observed: {some(unseen, _NAMES)}" if unseen else "",
     )
     return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def _waived(waivers: Sequence[Waiver]) -> str:
+    applied = [each for each in waivers if each.state is WaiverState.APPLIED]
+    number = sum(each.findings for each in applied)
+    ids = ", ".join(dict.fromkeys(each.requirement for each in applied))
+    return f"{number} failures are waived, of {ids}" if applied else ""
+
+
+def _expired(waivers: Sequence[Waiver]) -> str:
+    over = [each for each in waivers if each.state is WaiverState.EXPIRED]
+    names = ", ".join(f"{each.requirement} ({each.expires})" for each in over)
+    return f"waivers that have expired, and waive nothing: {names}" if over else ""
 
 
 def _known(ids: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ _BY_VERDICT = {
     Verdict.FAIL: Standing.BROKEN,
     Verdict.ERROR: Standing.ERROR,
     Verdict.NOT_OBSERVED: Standing.NOT_OBSERVED,
+    Verdict.WAIVED: Standing.WAIVED,
     Verdict.KNOWN_DIVERGENCE: Standing.KNOWN_DIVERGENCE,
     Verdict.PASS: Standing.KEPT,
     Verdict.NOT_APPLICABLE: Standing.NOT_APPLICABLE,

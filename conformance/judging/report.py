@@ -1,6 +1,8 @@
 """From the recorded evidence of a run to its report document.
 
 What a run showed at its end, the same evidence shows on any other machine later.
+
+Longer than 400 lines: it is the one road from evidence to document.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
 from conformance.judging.stopped import excused
 from conformance.judging.terms import Lack, Terms, terms_of
+from conformance.judging.waivers import of_run
 from conformance.judging.words import outcome, summary
 from conformance.matrix.scenarios import SCENARIOS, Scenario
 from conformance.model.evidence import RawSnapshot, Snapshot, Story
@@ -123,6 +126,7 @@ def judge(
     cases: list[report.Case] = []
     findings: list[report.Finding] = []
     broke: list[report.Problem] = []
+    waivers = of_run(bundle.run)
     maps = Maps()
     libvirt: dict[str, None] = {}
     barred: set[str] = set()
@@ -139,6 +143,7 @@ def judge(
                 )
                 for path, finding in case.findings
             )
+            own = list(map(waivers.apply, own))
             verdict = report.worst(own)
             matters = verdict in _MATTERS
             cases.append(_report_case(case, verdict, bundle, brief=brief and not matters))
@@ -172,7 +177,7 @@ def judge(
         cluster=_cluster(run["cluster"], maps.descriptions()),
         profile=run["profile"],
         matrix=run["matrix"],
-        conclusion=conclude(covered, problems, extent, insist),
+        conclusion=conclude(covered, problems, extent, insist, tuple(waivers.told())),
         counts=report.count(findings),
         requirements=tuple(_requirements(covered, findings)),
         cases=tuple(cases),
@@ -191,6 +196,7 @@ def judge(
         ),
         setting=described(terms.setting, tuple(sorted(libvirt))),
         selection=selection,
+        waivers=tuple(waivers.told()),
     )
 
 

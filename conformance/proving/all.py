@@ -1,5 +1,25 @@
 """Imports every module of saboteurs, so that they are registered."""
 
-from conformance.proving import of_cpus, of_guests, of_nodes, of_objects, of_scenarios, of_stacks
+from conformance.proving import (
+    of_cpus,
+    of_gates,
+    of_guests,
+    of_nodes,
+    of_objects,
+    of_pins,
+    of_restarts,
+    of_scenarios,
+    of_stacks,
+)
 
-__all__ = ["of_cpus", "of_guests", "of_nodes", "of_objects", "of_scenarios", "of_stacks"]
+__all__ = [
+    "of_cpus",
+    "of_gates",
+    "of_guests",
+    "of_nodes",
+    "of_objects",
+    "of_pins",
+    "of_restarts",
+    "of_scenarios",
+    "of_stacks",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.model.cpuset import CpuSet
-from conformance.model.vocabulary import DELETED
+from conformance.model.vocabulary import COMPUTE, DELETED
 from conformance.proving.saboteur import spoils
 from conformance.proving.scene import NothingToSpoilError, Scene
 
@@ -245,7 +245,7 @@ def entry_stays(scene: Scene) -> Scene:
     former = _former(scene)
 
     def edit(state: Any) -> None:
-        state["entries"][former.pod_uid] = {"compute": former.exclusive}
+        state["entries"][former.pod_uid] = {COMPUTE: former.exclusive}
 
     return scene.checkpoint(edit)
 
@@ -275,7 +275,7 @@ def pod_stays(scene: Scene) -> Scene:
             "name": former.pod_name,
             "uid": former.pod_uid,
         },
-        "spec": {"containers": [{"name": "compute", "image": "launcher"}]},
+        "spec": {"containers": [{"name": COMPUTE, "image": "launcher"}]},
         "status": {"phase": "Running"},
     }
     return scene.but(pods=(*scene.raw.pods, pod))

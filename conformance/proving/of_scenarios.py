@@ -1,4 +1,4 @@
-"""Saboteurs of what takes several moments to show: waiting, restarts, gates, neighbours."""
+"""Saboteurs of what takes several moments to show: waiting, neighbours that come and go."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 from conformance.checks.capacity import SCHEDULED_LATER
 from conformance.model.cpuset import CpuSet
-from conformance.model.vocabulary import COMPUTE, CPU_MANAGER_LABELS
+from conformance.model.vocabulary import COMPUTE
 from conformance.proving.saboteur import spoils
 from conformance.proving.scene import NothingToSpoilError, Scene
 
-_NODE = ""
+NODE = ""
 """The subject of a recording that is of a node alone."""
-_STRANGER = "99999999-0000-4000-8000-000000000000"
+STRANGER = "99999999-0000-4000-8000-000000000000"
 """UID of a pod that is not there."""
 
 
-def _bound(scene: Scene, node: str | None = None) -> Scene:
+def bound(scene: Scene, node: str | None = None) -> Scene:
     """The pod was given a node."""
 
     def edit(pod: Any) -> None:
@@ -26,7 +26,7 @@ def _bound(scene: Scene, node: str | None = None) -> Scene:
     return scene.pod(edit)
 
 
-def _because(scene: Scene, message: str) -> Scene:
+def because(scene: Scene, message: str) -> Scene:
     """The pod waits for another reason."""
 
     def edit(found: Any) -> None:
@@ -37,22 +37,12 @@ def _because(scene: Scene, message: str) -> Scene:
     return scene.vmi(edit).pod(edit)
 
 
-def _failed(scene: Scene) -> Scene:
+def failed(scene: Scene) -> Scene:
+    """The VMI has failed."""
     return scene.vmi(lambda vmi: vmi["status"].update(phase="Failed"))
 
 
-def _label(value: str | None) -> Any:
-    def edit(node: Any) -> None:
-        labels = node["metadata"].setdefault("labels", {})
-        for key in CPU_MANAGER_LABELS:
-            labels.pop(key, None)
-            if value is not None:
-                labels[key] = value
-
-    return edit
-
-
-_TAINT = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+TAINT = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
 
 # Waiting for CPUs
 
@@ -60,13 +50,13 @@ _TAINT = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
 @spoils("LIFE-PENDING", scenario="node-full", moment="full", subject="second", alone=True)
 def is_scheduled_on_a_full_node(scene: Scene) -> Scene:
     """The second VMI is given a node on which nothing is free."""
-    return _bound(scene)
+    return bound(scene)
 
 
 @spoils("LIFE-PENDING", scenario="node-full", moment="full", subject="second", alone=True)
 def waits_for_something_else(scene: Scene) -> Scene:
     """The second VMI waits, and the reason names no CPUs."""
-    return _because(scene, _TAINT)
+    return because(scene, TAINT)
 
 
 @spoils(
@@ -79,7 +69,7 @@ def waits_for_something_else(scene: Scene) -> Scene:
 )
 def fails_when_there_is_room(scene: Scene) -> Scene:
     """The second VMI fails when the first has given its CPUs back."""
-    return _failed(scene)
+    return failed(scene)
 
 
 @spoils(
@@ -150,7 +140,7 @@ def second_gets_nothing(scene: Scene) -> Scene:
 )
 def freed_cpus_leak(scene: Scene) -> Scene:
     """The second VMI gets other CPUs than the first had, and those are in no set."""
-    places = _elsewhere(scene)
+    places = elsewhere(scene)
     left = scene.state.default - places.values()
     return scene.renumbered(places).default(left).in_step(left)
 
@@ -182,124 +172,22 @@ def sidecars_cost_nothing(scene: Scene) -> Scene:
 @spoils("SIDE-CAPACITY", scenario="sidecar-edge", moment="short", subject="edge", alone=True)
 def is_scheduled_without_room_for_its_sidecar(scene: Scene) -> Scene:
     """The VMI is given a node that has room for compute alone."""
-    return _bound(scene)
+    return bound(scene)
 
 
 @spoils("SIDE-CAPACITY", scenario="sidecar-edge", moment="short", subject="edge", alone=True)
 def edge_waits_for_something_else(scene: Scene) -> Scene:
     """The VMI waits, and the reason names no CPUs."""
-    return _because(scene, _TAINT)
+    return because(scene, TAINT)
 
 
 @spoils("SIDE-CAPACITY", "RUN-STARTED", scenario="sidecar-edge", moment="exact", subject="edge")
 def fails_where_it_fits(scene: Scene) -> Scene:
     """The VMI fails where all of its pod has room, exactly."""
-    return _failed(scene)
+    return failed(scene)
 
 
-# Restarts
-
-
-@spoils(
-    "LIFE-RESTART",
-    "CPU-EXCLUSIVE",
-    scenario="container-restart",
-    moment="after",
-    subject="own",
-    bug="kubernetes#90303",
-)
-def comes_back_elsewhere(scene: Scene) -> Scene:
-    """The restarted container has other CPUs than before, by every source."""
-    return scene.renumbered(_elsewhere(scene))
-
-
-@spoils(
-    "LIFE-RESTART",
-    "CPU-COUNT",
-    "CPU-EXCLUSIVE",
-    "CPU-POOL",
-    scenario="container-restart",
-    moment="after",
-    subject="own",
-    alone=True,
-    bug="kubernetes#91668",
-)
-def comes_back_unlisted(scene: Scene) -> Scene:
-    """The checkpoint has no entry of the restarted container, which keeps its cgroup's CPUs."""
-    return scene.entry(None)
-
-
-@spoils(
-    *("LIFE-RESTART", "CPU-COUNT", "CPU-EXCLUSIVE", "CPU-POOL", "PIN-XML", "PIN-THREADS"),
-    scenario="container-restart",
-    moment="after",
-    subject="own",
-    alone=True,
-)
-def comes_back_anywhere(scene: Scene) -> Scene:
-    """The cgroup of the restarted container has every CPU of the node."""
-    return scene.cpuset(scene.compute.cgroup, scene.host.online)
-
-
-@spoils(
-    "LIFE-KUBELET",
-    "CPU-COUNT",
-    "CPU-EXCLUSIVE",
-    "CPU-POOL",
-    scenario="kubelet-restart-pods",
-    moment="after",
-    subject="own",
-)
-def restart_forgets(scene: Scene) -> Scene:
-    """The restarted kubelet has forgotten what it gave away."""
-    return scene.entry(None).default(scene.state.default | scene.owned)
-
-
-@spoils(
-    "LIFE-KUBELET",
-    "CPU-EXCLUSIVE",
-    scenario="kubelet-restart-pods",
-    moment="after",
-    subject="own",
-    bug="kubernetes#129078",
-)
-def restart_gives_others(scene: Scene) -> Scene:
-    """The restarted kubelet has moved a running container, by every source."""
-    return scene.renumbered(_elsewhere(scene))
-
-
-@spoils(
-    "LIFE-KUBELET",
-    scenario="kubelet-restart-pods",
-    moment="after",
-    subject="own",
-    alone=True,
-    bug="kubevirt#11843",
-)
-def restart_starts_containers_anew(scene: Scene) -> Scene:
-    """A container was started anew after the kubelet's restart."""
-
-    def edit(pod: Any) -> None:
-        pod["status"]["containerStatuses"][0]["restartCount"] += 1
-
-    return scene.pod(edit)
-
-
-@spoils(
-    "LIFE-KUBELET",
-    "CPU-POOL",
-    scenario="kubelet-restart-pods",
-    moment="after",
-    subject="own",
-    alone=True,
-)
-def restart_loses_a_part_of_the_pool(scene: Scene) -> Scene:
-    """The shared pool has lost a CPU over the restart."""
-    left = scene.state.default - sorted(scene.pool)[:1]
-    return scene.default(left).in_step(left)
-
-
-def _elsewhere(scene: Scene) -> dict[int, int]:
+def elsewhere(scene: Scene) -> dict[int, int]:
     """Each CPU of compute, with one of the shared pool to change it for."""
     free = sorted(scene.pool)
     if len(free) < len(scene.owned):
@@ -343,7 +231,7 @@ def shared_is_not_let_back(scene: Scene) -> Scene:
     return scene.cpuset(scene.compute.cgroup, few)
 
 
-@spoils("LIFE-CHURN", scenario="coming-and-going", moment="sample", subject=_NODE, alone=True)
+@spoils("LIFE-CHURN", scenario="coming-and-going", moment="sample", subject=NODE, alone=True)
 def two_owners(scene: Scene) -> Scene:
     """The checkpoint gives the CPUs of one VMI to another one too."""
 
@@ -356,7 +244,7 @@ def two_owners(scene: Scene) -> Scene:
     return scene.checkpoint(edit)
 
 
-@spoils("LIFE-CHURN", scenario="coming-and-going", moment="sample", subject=_NODE, alone=True)
+@spoils("LIFE-CHURN", scenario="coming-and-going", moment="sample", subject=NODE, alone=True)
 def owned_and_shared(scene: Scene) -> Scene:
     """CPUs that a VMI owns are in the shared pool as well."""
     return scene.default(scene.host.online)
@@ -367,7 +255,7 @@ def owned_and_shared(scene: Scene) -> Scene:
     "CPU-POOL",
     scenario="coming-and-going",
     moment="after",
-    subject=_NODE,
+    subject=NODE,
     alone=True,
     bug="kubernetes#112228",
 )
@@ -381,7 +269,7 @@ def somebodys_entry_stays(scene: Scene) -> Scene:
     "CPU-POOL",
     scenario="deleted-while-starting",
     moment="after",
-    subject=_NODE,
+    subject=NODE,
     alone=True,
 )
 def aborted_keeps_its_entry(scene: Scene) -> Scene:
@@ -389,21 +277,17 @@ def aborted_keeps_its_entry(scene: Scene) -> Scene:
     return _left(scene)
 
 
-@spoils(
-    "LIFE-ABORTED", scenario="deleted-while-starting", moment="after", subject=_NODE, alone=True
-)
+@spoils("LIFE-ABORTED", scenario="deleted-while-starting", moment="after", subject=NODE, alone=True)
 def aborted_keeps_its_cgroup(scene: Scene) -> Scene:
     """A cgroup of a pod is left whose VMI was deleted while it started."""
-    pod = f"/kubepods.slice/kubepods-pod{_STRANGER.replace('-', '_')}.slice"
+    pod = f"/kubepods.slice/kubepods-pod{STRANGER.replace('-', '_')}.slice"
     return scene.cpuset(pod, scene.state.default)
 
 
-@spoils(
-    "LIFE-ABORTED", scenario="deleted-while-starting", moment="after", subject=_NODE, alone=True
-)
+@spoils("LIFE-ABORTED", scenario="deleted-while-starting", moment="after", subject=NODE, alone=True)
 def aborted_keeps_a_container(scene: Scene) -> Scene:
     """The cgroup of a container is left whose VMI was deleted while it started."""
-    pod = f"/kubepods.slice/kubepods-pod{_STRANGER.replace('-', '_')}.slice"
+    pod = f"/kubepods.slice/kubepods-pod{STRANGER.replace('-', '_')}.slice"
     scope = f"{pod}/cri-containerd-{'8' * 64}.scope"
     return scene.cpuset(scope, scene.state.default).group(scope, "cgroup.threads", "")
 
@@ -412,157 +296,7 @@ def _left(scene: Scene) -> Scene:
     cpus = CpuSet(sorted(scene.pool)[-1:])
 
     def edit(state: Any) -> None:
-        state["entries"][_STRANGER] = {COMPUTE: str(cpus)}
+        state["entries"][STRANGER] = {COMPUTE: str(cpus)}
         state["defaultCpuSet"] = str(scene.state.default - cpus)
 
     return scene.checkpoint(edit)
-
-
-# Gates and labels
-
-
-@spoils("SIDE-GATE", scenario="sidecar-gate", moment="off", subject="without", alone=True)
-def hook_without_its_gate(scene: Scene) -> Scene:
-    """A launcher pod has a hook sidecar although the gate is off."""
-    name = scene.raw.manifest["metadata"]["name"]
-    amount = {"cpu": "200m", "memory": "64M"}
-    resources = {"requests": amount, "limits": amount}
-    containers = [
-        {"name": each, "image": each, "resources": resources}
-        for each in (COMPUTE, "hook-sidecar-0")
-    ]
-    metadata = {"namespace": "default", "name": name, "uid": _STRANGER}
-    pod = {"metadata": metadata, "spec": {"containers": containers}, "status": {"phase": "Pending"}}
-    vmi = {"metadata": metadata, "status": {"phase": "Scheduling"}}
-    return scene.but(rejection=None, vmi=vmi, pod=pod, pods=(pod,), not_observed={})
-
-
-@spoils(
-    "SIDE-GATE",
-    "SIDE-RESOURCES",
-    "SIDE-UNPINNED",
-    scenario="sidecar-gate",
-    moment="on",
-    subject="with",
-    alone=True,
-)
-def no_hook_with_its_gate(scene: Scene) -> Scene:
-    """The launcher pod has no hook sidecar although the gate is on."""
-
-    def edit(pod: Any) -> None:
-        pod["spec"]["containers"] = [
-            each for each in pod["spec"]["containers"] if not each["name"].startswith("hook-")
-        ]
-
-    return scene.pod(edit)
-
-
-@spoils("SIDE-GATE", "RUN-STARTED", scenario="sidecar-gate", moment="on", subject="with")
-def hook_breaks_the_vmi(scene: Scene) -> Scene:
-    """The VMI with a hook sidecar fails although the gate is on."""
-    return _failed(scene)
-
-
-@spoils("NODE-ONLY", scenario="labelled-only", moment="full", subject="waits", alone=True)
-def goes_to_an_unlabelled_node(scene: Scene) -> Scene:
-    """The dedicated VMI is given a node without the label."""
-    return _bound(scene, "node-2")
-
-
-@spoils("NODE-ONLY", scenario="labelled-only", moment="full", subject="waits", alone=True)
-def waits_for_no_cpus(scene: Scene) -> Scene:
-    """The dedicated VMI waits, and the reason names no CPUs."""
-    return _because(scene, _TAINT)
-
-
-@spoils("NODE-ONLY", "RUN-STARTED", scenario="labelled-only", moment="full", subject="waits")
-def fails_instead_of_waiting(scene: Scene) -> Scene:
-    """The dedicated VMI fails instead of waiting for a labelled node."""
-    return _failed(scene)
-
-
-@spoils(
-    "NODE-UNLABEL",
-    "NODE-LABEL",
-    scenario="cpu-manager-stops",
-    moment="none",
-    subject=_NODE,
-    alone=True,
-    bug="kubevirt#14078",
-)
-def label_outlives_the_policy(scene: Scene) -> Scene:
-    """The label stays true while the kubelet's policy is none."""
-    return scene.node(_label("true"))
-
-
-@spoils(
-    "NODE-UNLABEL",
-    "NODE-LABEL",
-    scenario="cpu-manager-stops",
-    moment="back",
-    subject=_NODE,
-    alone=True,
-)
-def label_does_not_come_back(scene: Scene) -> Scene:
-    """The label does not come back when the kubelet's policy is static again."""
-    return scene.node(_label(None))
-
-
-@spoils("NODE-UNLABEL", scenario="cpu-manager-stops", moment="waiting", subject="late", alone=True)
-def goes_where_no_manager_is(scene: Scene) -> Scene:
-    """A dedicated VMI is given a node whose policy is none."""
-    return _bound(scene)
-
-
-@spoils("NODE-GATE", "NODE-LABEL", scenario="gate-off", moment="off", subject=_NODE, alone=True)
-def labelled_without_the_gate(scene: Scene) -> Scene:
-    """Nodes are labelled although the gate is off."""
-    return scene.node(_label("true"))
-
-
-@spoils("NODE-GATE", "NODE-LABEL", scenario="gate-off", moment="on", subject=_NODE, alone=True)
-def unlabelled_with_the_gate(scene: Scene) -> Scene:
-    """Nodes are not labelled although the gate is on."""
-    return scene.node(_label(None))
-
-
-@spoils("NODE-GATE", "NODE-LABEL", scenario="gate-off", moment="on", subject=_NODE, alone=True)
-def false_with_the_gate(scene: Scene) -> Scene:
-    """Nodes are labelled false although the gate is on."""
-    return scene.node(_label("false"))
-
-
-@spoils(
-    "NODE-MANUAL",
-    "NODE-LABEL",
-    "NODE-GATE",
-    scenario="gate-off",
-    moment="by-hand",
-    subject=_NODE,
-    alone=True,
-)
-def administrators_label_is_removed(scene: Scene) -> Scene:
-    """The label that an administrator put is gone."""
-    return scene.node(_label(None))
-
-
-@spoils(
-    "NODE-MANUAL",
-    "NODE-LABEL",
-    "NODE-GATE",
-    scenario="gate-off",
-    moment="by-hand",
-    subject=_NODE,
-    alone=True,
-)
-def administrators_label_is_changed(scene: Scene) -> Scene:
-    """The label that an administrator put has another value."""
-    return scene.node(_label("unknown"))
-
-
-@spoils("NODE-MANUAL", "RUN-STARTED", "NODE-LABEL", scenario="gate-off", moment="by-hand")
-def administrators_label_does_not_count(scene: Scene) -> Scene:
-    """A dedicated VMI fails on a node that an administrator has labelled."""
-    if not scene.raw.vmi:
-        return scene.node(_label("true"))
-    return _bound(scene.vmi(lambda vmi: vmi.update(status={"phase": "Failed"})))

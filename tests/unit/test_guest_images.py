@@ -22,8 +22,9 @@ import pytest
 
 from clusters.contract.describing import image_name
 from clusters.contract.provider import ClusterError
-from clusters.guest_images import archive, build
+from clusters.guest_images import build
 from clusters.guest_images.initrd import initrd
+from clusters.kit import oci_archive
 from conformance.matrix.manifests import Images
 from conformance.matrix.matrices import matrix
 from conformance.matrix.pods import STAY
@@ -66,7 +67,7 @@ def packages(*, without: str = "") -> tarfile.TarFile:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     path = tmp_path / "images.tar"
-    archive.write(path, build.images(packages(), PREFIX))
+    oci_archive.write(path, build.images(packages(), PREFIX))
     return path
 
 
@@ -139,7 +140,7 @@ def test_launchers_find_what_they_look_for_and_may_read_it(written: Path) -> Non
 
 
 def test_the_same_packages_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
-    archive.write(tmp_path / "again.tar", build.images(packages(), PREFIX))
+    oci_archive.write(tmp_path / "again.tar", build.images(packages(), PREFIX))
     assert (tmp_path / "again.tar").read_bytes() == written.read_bytes()
 
 

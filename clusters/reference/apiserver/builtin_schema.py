@@ -23,7 +23,13 @@ _MODELS = {
     "ConfigMap": "V1ConfigMap",
     "Secret": "V1Secret",
     "ServiceAccount": "V1ServiceAccount",
+    "Role": "V1Role",
+    "RoleBinding": "V1RoleBinding",
+    "ClusterRole": "V1ClusterRole",
+    "ClusterRoleBinding": "V1ClusterRoleBinding",
     "DaemonSet": "V1DaemonSet",
+    "Job": "V1Job",
+    "CronJob": "V1CronJob",
     "CustomResourceDefinition": "V1CustomResourceDefinition",
 }
 
@@ -80,6 +86,7 @@ _PATCH_KEYS = {
     "V1NodeStatus.addresses": "type",
     "V1NamespaceStatus.conditions": "type",
     "V1DaemonSetStatus.conditions": "type",
+    "V1JobStatus.conditions": "type",
     "V1ServiceAccount.secrets": "name",
     "V1ObjectMeta.finalizers": "",
     "V1ObjectMeta.ownerReferences": "uid",

@@ -53,6 +53,13 @@ SECRET = ResourceType("", ("v1",), "Secret", "secrets", "secret", True)
 SERVICE_ACCOUNT = ResourceType(
     "", ("v1",), "ServiceAccount", "serviceaccounts", "serviceaccount", True, ("sa",)
 )
+_RBAC = "rbac.authorization.k8s.io"
+ROLE = ResourceType(_RBAC, ("v1",), "Role", "roles", "role", True)
+ROLE_BINDING = ResourceType(_RBAC, ("v1",), "RoleBinding", "rolebindings", "rolebinding", True)
+CLUSTER_ROLE = ResourceType(_RBAC, ("v1",), "ClusterRole", "clusterroles", "clusterrole", False)
+CLUSTER_ROLE_BINDING = ResourceType(
+    _RBAC, ("v1",), "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", False
+)
 DAEMON_SET = ResourceType(
     "apps",
     ("v1",),
@@ -64,6 +71,13 @@ DAEMON_SET = ResourceType(
     ("all",),
     ("status",),
 )
+JOB = ResourceType(
+    "batch", ("v1",), "Job", "jobs", "job", True, (), ("all",), subresources=("status",)
+)
+CRON_JOB = ResourceType(
+    "batch", ("v1",), "CronJob", "cronjobs", "cronjob", True, ("cj",), ("all",), ("status",)
+)
+"""Stored and described; nothing here runs the pods of either."""
 VMI = ResourceType(
     "kubevirt.io",
     ("v1", "v1alpha3"),
@@ -174,7 +188,13 @@ ALL = (
     CONFIG_MAP,
     SECRET,
     SERVICE_ACCOUNT,
+    ROLE,
+    ROLE_BINDING,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     DAEMON_SET,
+    JOB,
+    CRON_JOB,
     VMI,
     VIRTUAL_MACHINE,
     REPLICA_SET,

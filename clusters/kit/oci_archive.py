@@ -22,6 +22,7 @@ from typing import Any
 ARCHITECTURE = "amd64"
 OWNER = 107
 """The user that KubeVirt runs guests as (kubevirt pkg/util/util.go, NonRootUID)."""
+ROOT = 0
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -46,19 +47,40 @@ class File:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A symbolic link of an image."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory of an image that no file says is there, or whose mode matters."""
+
+    mode: int = 0o755
+
+
+@dataclass(frozen=True)
 class ContainerImage:
     """One image with one layer.
 
     Attributes:
         name: with registry or ``localhost``, and tag.
-        files: by absolute path; their directories are made, and all belong to `OWNER`. Equal ones
-            become hard links.
+        files: by absolute path; their directories are made. Equal ones become hard links.
         entrypoint: the command that a container of it runs; empty where its user gives one.
+        owner: the user and group that all of it belongs to.
+        user: as whom a container runs.
+        environment: of a container.
+        directory: where a container starts; empty for the root.
     """
 
     name: str
-    files: Mapping[str, File]
+    files: Mapping[str, File | Link | Directory]
     entrypoint: Sequence[str] = field(default=())
+    owner: int = OWNER
+    user: int = OWNER
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: str = ""
 
 
 def write(path: Path, images: Sequence[ContainerImage]) -> None:
@@ -73,7 +95,7 @@ def write(path: Path, images: Sequence[ContainerImage]) -> None:
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
     for image in images:
-        tar = _layer(image.files)
+        tar = _layer(image)
         layer = blob(_LAYER, gzip.compress(tar, mtime=0))
         config = blob(_CONFIG, _json(_config(image, tar)))
         manifest = {
@@ -99,9 +121,9 @@ def write(path: Path, images: Sequence[ContainerImage]) -> None:
     }
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for name in ("blobs", "blobs/sha256"):
-            archive.addfile(_directory(name, owner=0))
+            archive.addfile(_directory(name, Directory(), owner=ROOT))
         for name, data in files.items():
-            archive.addfile(_file(name, File(data), owner=0), io.BytesIO(data))
+            archive.addfile(_file(name, File(data), owner=ROOT), io.BytesIO(data))
 
 
 def _config(image: ContainerImage, layer: bytes) -> Json:
@@ -110,36 +132,55 @@ def _config(image: ContainerImage, layer: bytes) -> Json:
         "architecture": ARCHITECTURE,
         "os": "linux",
         "config": {
-            "User": str(OWNER),
+            "User": str(image.user),
             **({"Entrypoint": list(image.entrypoint)} if image.entrypoint else {}),
+            **(
+                {"Env": [f"{k}={v}" for k, v in image.environment.items()]}
+                if image.environment
+                else {}
+            ),
+            **({"WorkingDir": image.directory} if image.directory else {}),
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-        "history": [{"created": _EPOCH, "created_by": "conform guest-image"}],
+        "history": [{"created": _EPOCH, "created_by": "conform"}],
     }
 
 
-def _layer(files: Mapping[str, File]) -> bytes:
-    directories = {
-        str(parent) for path in files for parent in Path(path).parents if str(parent) != "/"
-    }
+def _layer(image: ContainerImage) -> bytes:
+    parents = {str(parent) for path in image.files for parent in Path(path).parents} - {"/"}
+    directories = {path: Directory() for path in parents}
+    directories |= {path: each for path, each in image.files.items() if isinstance(each, Directory)}
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for directory in sorted(directories):
-            tar.addfile(_directory(directory.strip("/"), owner=OWNER))
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path, directory in sorted(directories.items()):
+            tar.addfile(_directory(path.strip("/"), directory, owner=image.owner))
         names: dict[File, str] = {}
-        for path, file in sorted(files.items()):
-            member = _file(path.strip("/"), file, owner=OWNER)
-            first = names.setdefault(file, member.name)
-            if first != member.name:
-                # One program under several names is there once.
-                member.type, member.linkname, member.size = tarfile.LNKTYPE, first, 0
-            tar.addfile(member, io.BytesIO(file.content))
+        for path, file in sorted(image.files.items()):
+            match file:
+                case Link(target):
+                    tar.addfile(_link(path.strip("/"), target, owner=image.owner))
+                case File(content):
+                    member = _file(path.strip("/"), file, owner=image.owner)
+                    first = names.setdefault(file, member.name)
+                    if first != member.name:
+                        # One program under several names is there once.
+                        member.type, member.linkname, member.size = tarfile.LNKTYPE, first, 0
+                    tar.addfile(member, io.BytesIO(content))
     return out.getvalue()
 
 
-def _directory(name: str, *, owner: int) -> tarfile.TarInfo:
+def _directory(name: str, directory: Directory, *, owner: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
-    info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, 0o755, owner, owner
+    info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, directory.mode, owner, owner
+    return info
+
+
+def _link(name: str, target: str, *, owner: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode, info.uid, info.gid = (
+        *(tarfile.SYMTYPE, target, 0o777),
+        *(owner, owner),
+    )
     return info
 
 

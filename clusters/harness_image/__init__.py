@@ -1,0 +1,1 @@
+"""The image of this tool itself, made of Debian packages and locked wheels, without Docker."""
