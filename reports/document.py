@@ -154,7 +154,7 @@ class Cluster:
 
     Attributes:
         provider: where the cluster came from, such as ``embedded`` or ``existing``.
-        stack: what pinned the CPUs, such as ``embedded stack`` or ``KubeVirt v1.6.0``.
+        stack: what pinned the CPUs, such as ``the reference stack`` or ``KubeVirt v1.6.0``.
         simulation: nothing of it was real; every renderer says so.
         nodes: one line on each node (its topology, its CPU manager) by name.
         acceleration: how virtual nodes ran, such as ``TCG``; empty where that means nothing.
