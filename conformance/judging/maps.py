@@ -51,16 +51,15 @@ class Maps:
                 self._nodes.setdefault(facts.node.name, facts.node)
         for together in _moments(looks, judged):
             node = together[-1][2].node
-            if node is not None and node.topology is not None:
-                drawn = _map(case, together)
-                self._keep(node.name, drawn, len(node.topology.cpus), matters=matters)
-
-    def _keep(self, node: str, drawn: report.CpuMap, cpus: int, *, matters: bool) -> None:
-        self._seen[node] += 1
-        kept = self._mattering if matters else self._others
-        room = kept[-1].room if kept else self._room
-        if room >= cpus:
-            kept.append(_Kept(self._seen.total(), node, room - cpus, drawn))
+            if node is None or node.topology is None:
+                continue
+            self._seen[node.name] += 1
+            kept = self._mattering if matters else self._others
+            left = (kept[-1].room if kept else self._room) - len(node.topology.cpus)
+            # To draw one takes longer than to judge its VMI.
+            if left >= 0:
+                place = self._seen.total()
+                kept.append(_Kept(place, node.name, left, _map(case, together)))
 
     def descriptions(self) -> dict[str, str]:
         """One line on each node that was seen: its topology and its kubelet, by its name."""
