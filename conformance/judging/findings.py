@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.finding import Finding, Verdict
@@ -84,4 +85,10 @@ def summary(finding: Finding) -> str:
     """The finding in one sentence: of several objections the first, and how many more there are."""
     first, *more = finding.objections or (finding.message,)
     rest = f" (and {len(more)} more)" if more else ""
-    return sentence(without_sources(first), SENTENCE - len(rest)).removesuffix(".") + rest
+    return _in_short(first, SENTENCE - len(rest)) + rest
+
+
+@lru_cache(maxsize=4096)
+def _in_short(text: str, limit: int) -> str:
+    """What many say alike is shortened, and kept, once."""
+    return sentence(without_sources(text), limit).removesuffix(".")
