@@ -316,7 +316,7 @@ class Finding:
         look: what to look at next.
         id: the same in every run: requirement, case and, where a case has several, node.
         fingerprint: of requirement, case, verdict and the kind of objection, without CPU ids,
-            names and times: the same defect has the same in every run.
+            names and times: the same defect has the same in every run. Empty for what passed.
     """
 
     requirement: str

@@ -10,7 +10,6 @@ from functools import lru_cache
 from conformance.judging.claims import Said, said
 from conformance.judging.marks import guest_marks, marks, together_by_cpus
 from conformance.model.evidence import Node, RawSnapshot, Snapshot
-from conformance.model.same import Same
 from conformance.model.topology import Topology
 from reports import document as report
 
@@ -75,7 +74,7 @@ class Maps:
         return tuple(
             report.Node(
                 name=name,
-                cpus=_cpus(Same(node.topology)),
+                cpus=_cpus(node.topology) if node.topology else (),
                 reserved=tuple(sorted((node.kubelet.reserved if node.kubelet else None) or ())),
                 maps=tuple(maps[name]),
                 left_out=self._seen[name] - len(maps[name]),
@@ -157,12 +156,11 @@ def _asks(vmi: object) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _cpus(shared: Same[Topology | None]) -> tuple[report.Cpu, ...]:
-    """Nodes of the same hardware share them, as they share its files."""
-    (topology,) = shared.values
+def _cpus(topology: Topology) -> tuple[report.Cpu, ...]:
+    """Nodes of the same hardware share them."""
     return tuple(
         report.Cpu(cpu.id, cpu.core, cpu.socket, cpu.node, tuple(sorted(cpu.siblings)))
-        for cpu in (topology.cpus if topology else ())
+        for cpu in topology.cpus
     )
 
 
