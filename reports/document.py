@@ -157,7 +157,7 @@ class Cluster:
 
     Attributes:
         provider: where the cluster came from, such as ``embedded`` or ``existing``.
-        stack: what pinned the CPUs, such as ``embedded stack`` or ``KubeVirt v1.6.0``.
+        stack: what pinned the CPUs, such as ``the reference stack`` or ``KubeVirt v1.6.0``.
         simulation: nothing of it was real; every renderer says so.
         nodes: one line on each node (its topology, its CPU manager) by name.
         acceleration: how virtual nodes ran, such as ``TCG``; empty where that means nothing.
@@ -324,7 +324,7 @@ class Finding:
         look: what to look at next.
         id: the same in every run: requirement, case and, where a case has several, node.
         fingerprint: of requirement, case, verdict and the kind of objection, without CPU ids,
-            names and times: the same defect has the same in every run.
+            names and times: the same defect has the same in every run. Empty for what passed.
     """
 
     requirement: str

@@ -149,7 +149,8 @@ def _text(finding: Finding) -> str:
     lines += [f"  {c.what:<{width}}  {c.value}  [{c.source}]" for c in finding.compared]
     lines += [f"  note: {note}" for note in finding.notes]
     if finding.id:
-        lines.append(f"  finding: {finding.id}, fingerprint {finding.fingerprint}")
+        kind = f", fingerprint {finding.fingerprint}" if finding.fingerprint else ""
+        lines.append(f"  finding: {finding.id}{kind}")
     if finding.evidence:
         lines.append(f"  evidence: {finding.evidence}")
     return "\n".join(lines)

@@ -23,7 +23,6 @@ _VARIABLE = (
 )
 
 
-@lru_cache(maxsize=4096)
 def pattern(text: str, *names: str) -> str:
     """The text without names, ids, numbers, paths and times.
 
@@ -33,7 +32,14 @@ def pattern(text: str, *names: str) -> str:
     """
     text = text[:4000]
     for name in sorted(filter(None, names), key=len, reverse=True):
-        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "NAME", text)
+        # Most texts have none of them, and an expression of each takes long to make.
+        if name in text:
+            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "NAME", text)
+    return _without_values(text)
+
+
+@lru_cache(maxsize=4096)
+def _without_values(text: str) -> str:
     for expression, word in _VARIABLE:
         text = expression.sub(word, text)
     return re.sub(r"\bN(?: ?, ?N)+\b", "N", " ".join(text.split()))

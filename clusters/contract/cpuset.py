@@ -1,4 +1,4 @@
-"""Sets of pCPUs in the kernel's list format (``0-3,8``), the embedded stack's own.
+"""Sets of pCPUs in the kernel's list format (``0-3,8``), the reference stack's own.
 
 The harness has its own implementation on purpose: the two judge each other.
 """

@@ -1,4 +1,4 @@
-"""What the embedded stack adds to a node: the guest, libvirt's settings, room for containers.
+"""What the reference stack adds to a node: the guest, libvirt's settings, room for containers.
 
 The files go into the node's image; `warm_up` runs once on the booted node before that is
 saved, so that no launcher pays for what is the same every time.

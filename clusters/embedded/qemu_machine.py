@@ -1,4 +1,4 @@
-"""A node of the embedded stack that is a real machine: a virtual node with crun and libvirt."""
+"""A node of the reference stack that is a real machine: a virtual node with crun and libvirt."""
 
 from __future__ import annotations
 

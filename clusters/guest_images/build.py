@@ -1,6 +1,6 @@
 """Builds the three images: a guest, a disk for it, a sidecar beside it.
 
-The guest is the embedded stack's own, `clusters.guest_images.guest`, on Debian's kernel, so that
+The guest is the reference stack's own, `clusters.guest_images.guest`, on Debian's kernel, so that
 the same guest reports everywhere. Debian's cloud kernel has the serial line, sysfs and the
 virtio bus built in, which is all that the guest needs; it mounts no disk.
 """

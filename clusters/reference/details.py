@@ -1,4 +1,4 @@
-"""What other processes know of a cluster of the embedded stack, by its handle.
+"""What other processes know of a cluster of the reference stack, by its handle.
 
 Nothing of the stack itself is imported here: a run that only uses the cluster need not load it.
 """
@@ -30,7 +30,7 @@ def stack_description(handle: Handle) -> str:
     """The reference stack in one line, with whatever it does wrong on purpose."""
     faults = handle.details["faults"]
     broken = f", broken on purpose ({faults})" if faults else ""
-    return f"the embedded reference stack{broken}"
+    return f"the reference stack{broken}"
 
 
 def stack_capabilities(handle: Handle) -> Mapping[str, Capability]:

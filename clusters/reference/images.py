@@ -1,4 +1,4 @@
-"""What the containers of the embedded stack run: it pulls no images, it knows some by name.
+"""What the containers of the reference stack run: it pulls no images, it knows some by name.
 
 Registry, organisation and tag do not matter, so that manifests written for a real cluster
 work; the stack's own images bear the names of the components that they stand for.

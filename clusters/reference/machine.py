@@ -1,6 +1,6 @@
-"""What the embedded stack needs from a node: files, cgroups, containers, domains.
+"""What the reference stack needs from a node: files, cgroups, containers, domains.
 
-The kubelet, virt-handler and virt-launcher of the embedded stack drive a node through
+The kubelet, virt-handler and virt-launcher of the reference stack drive a node through
 this protocol alone. `clusters.embedded.qemu_machine` implements it on a virtual node
 with crun and libvirt, `clusters.simulated.machine` in memory.
 """
@@ -20,7 +20,7 @@ class NodeError(AccessError):
 
 
 class Program(Enum):
-    """What runs in a container; the embedded stack pulls no images."""
+    """What runs in a container; the reference stack pulls no images."""
 
     LAUNCHER = "launcher"
     """virtqemud with an empty home of its own; domains are started in it."""

@@ -1,4 +1,4 @@
-"""Where the embedded stack keeps its things on a node."""
+"""Where the reference stack keeps its things on a node."""
 
 GUEST = "/usr/share/cpu-conformance/guest"
 """Directory of the guest's kernel (``vmlinux``) and initial RAM file system (``initrd``)."""

@@ -1,4 +1,4 @@
-"""The embedded stack behind its front door: what runs inside a cluster's process."""
+"""The reference stack behind its front door: what runs inside a cluster's process."""
 
 from __future__ import annotations
 

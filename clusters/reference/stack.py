@@ -1,4 +1,4 @@
-"""The embedded reference pinning stack: every component, on given nodes, in one event loop.
+"""The reference stack: every component, on given nodes, in one event loop.
 
 What serves the Kubernetes API over HTTPS gets `Stack.store`, `Stack.admit` and the
 `PodAccess` methods from here; nodes are `Machine`s, real or simulated.

@@ -1,1 +1,1 @@
-"""The embedded stack on nodes that exist in memory: the whole matrix in seconds."""
+"""The reference stack on nodes that exist in memory: the whole matrix in seconds."""

@@ -1,4 +1,4 @@
-"""A node of the embedded stack that exists in memory: containers, libvirt, guests.
+"""A node of the reference stack that exists in memory: containers, libvirt, guests.
 
 Nothing runs. Containers are processes of a `Kernel`, a domain is a QEMU process with the
 threads that libvirt would have made and pinned. Every operation takes one turn of the event

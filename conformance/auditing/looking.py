@@ -110,7 +110,12 @@ class Looker(Collector):
                 vmis[uid] = (found(first), raw_vmi)
             else:
                 vmis[uid] = self._vmi_at(raw, shared, (first, last), (pods, after), domains)
-        return Look(raw, vmis)
+        # What they have in common is written once for all of them.
+        common = {
+            uid: (state, own and own.sharing(raw.look, raw.machine))
+            for uid, (state, own) in vmis.items()
+        }
+        return Look(raw, common)
 
     def _on(self, node: str, layers: Layers) -> Mapping[str, Json]:
         """The VMIs of a node, by UID."""

@@ -15,7 +15,7 @@ from conformance.checks.witnesses import (
     held,
     incomplete,
     node,
-    residents,
+    sharers,
     title,
     topology,
 )
@@ -102,12 +102,7 @@ def _confined(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Compari
     allowed = topology(snapshot).online - held(snapshot) - kept
     cleared = awaited(snapshot)
     free = allowed - cleared
-    for cpus, containers in residents(snapshot).items():
-        others = [
-            (pod, container)
-            for pod, container in containers
-            if (pod.uid, container.name) not in state.entries and pod.uid not in state.pods
-        ]
+    for cpus, others in sharers(snapshot).items():
         if cpus is not None and cpus <= free:
             number += len(others)
         else:

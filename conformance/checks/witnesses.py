@@ -324,6 +324,26 @@ def residents(snapshot: Snapshot) -> Residents:
     return snapshot.around.once(_residents)
 
 
+def sharers(snapshot: Snapshot) -> Residents:
+    """Those of them that the kubelet gave no exclusive CPUs."""
+    return snapshot.around.once(_sharers)
+
+
+def _sharers(
+    pods: tuple[Pod, ...], state: Checkpoint | None, unlisted: tuple[Unlisted, ...]
+) -> Residents:
+    if state is None:
+        return _residents(pods, state, unlisted)
+    return {
+        cpus: [
+            (pod, container)
+            for pod, container in containers
+            if (pod.uid, container.name) not in state.entries and pod.uid not in state.pods
+        ]
+        for cpus, containers in _residents(pods, state, unlisted).items()
+    }
+
+
 def _residents(
     pods: tuple[Pod, ...], _state: Checkpoint | None, _unlisted: tuple[Unlisted, ...]
 ) -> Residents:

@@ -19,7 +19,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +29,7 @@ from conformance.collecting.foreign import BundleError
 from conformance.collecting.forms import FormError, structure
 from conformance.collecting.recorded import LONGEST_STEM, Snapshots, digits, stem
 from conformance.model.evidence import RawSnapshot
-from conformance.model.same import Same, Ts
+from conformance.model.shared import Shared, Ts
 from reports import document as report
 
 FORMAT = 2
@@ -118,8 +117,9 @@ def write_snapshot(directory: Path, raw: RawSnapshot) -> Path:
     }
     data["domain"] = raw.domain and asdict(raw.domain)
     data["former"] = raw.former and asdict(raw.former)
-    data["hardware"] = _share(directory, "hardware", Same(raw.hardware))
-    data["on_node"] = _share(directory, "nodes", Same(data.pop("pods"), data.pop("files")))
+    data["hardware"] = _share(directory, "hardware", raw.machine)
+    data["on_node"] = _share(directory, "nodes", raw.look)
+    del data["pods"], data["files"]
     stamp = digits(raw.began)
     about = raw.manifest or raw.node or {}
     name = about.get("metadata", {}).get("name", "") if raw.scenario else ""
@@ -138,17 +138,16 @@ def _part_of_name(text: str) -> str:
     return quote(text, safe=" ").replace(".", "-")[:LONGEST_STEM]
 
 
-def _share(directory: Path, kind: str, part: Same[*Ts]) -> str:
+def _share(directory: Path, kind: str, part: Shared[*Ts]) -> str:
     """Writes a part of a snapshot unless it is there already; returns its name."""
-    text, digest = _shared(part)
+    text, digest = part.once(_written)
     if not (directory / kind / f"{digest}.json").exists():
         _write_text(directory, f"{kind}/{digest}.json", text)
     return digest
 
 
-@lru_cache(maxsize=4)
-def _shared(part: Same[*Ts]) -> tuple[str, str]:
-    text = json.dumps(part.values, sort_keys=True)
+def _written(*values: object) -> tuple[str, str]:
+    text = json.dumps(values, sort_keys=True)
     return text, hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from conformance.checks.strangers import strangers
 from conformance.checks.threads import Threads, sorted_threads
@@ -280,12 +279,7 @@ def _threads(threads: list[Thread]) -> str:
     return ", ".join(names) + (f" and {more} more threads" if more else "")
 
 
-@lru_cache(maxsize=256)
-def _joined(names: tuple[str, ...]) -> str:
+def _counted(names: Iterable[str]) -> str:
     unique = list(dict.fromkeys(names))
     more = len(unique) - _NAMES
     return ", ".join(unique[:_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _counted(names: list[str]) -> str:
-    return _joined(tuple(names))

@@ -257,13 +257,8 @@ def judge(
         finding = _judge(terms, requirement, check, snapshot, expectation)
     except Exception as error:
         finding = broken(requirement.id, error)
-    return replace(
-        finding,
-        case=snapshot.case,
-        scenario=snapshot.scenario,
-        moment=snapshot.moment,
-        node=snapshot.node.name if snapshot.node else "",
-    )
+    node = snapshot.node.name if snapshot.node else ""
+    return finding.at(snapshot.case, snapshot.scenario, snapshot.moment, node)
 
 
 def _judge(

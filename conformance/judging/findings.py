@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.finding import Finding, Verdict
@@ -25,34 +26,44 @@ def report_finding(
         said: what was said before: what many say alike is kept once.
         names: of the workloads of its case, which differ from run to run.
     """
-    kept = brief and finding.verdict is Verdict.PASS
-    case = finding.case or finding.scenario
+    passed = finding.verdict is Verdict.PASS
+    message = said.setdefault(finding.message, finding.message)
+    short = summary(finding)
     return report.Finding(
         requirement=finding.requirement,
         verdict=report.Verdict(finding.verdict),
-        message=said.setdefault(finding.message, finding.message),
+        message=message,
         compared=tuple(
             report.Compared(value.what, value.value, value.source)
-            for value in (() if kept else finding.compared)
+            for value in (() if brief and passed else finding.compared)
         ),
         case=finding.case,
         scenario=finding.scenario,
         moment=finding.moment,
         node=finding.node,
-        evidence=f"evidence/{path}" if path else "",
-        notes=finding.notes,
-        summary=summary(finding),
+        evidence=_evidence(path),
+        notes=tuple(said.setdefault(each, each) for each in finding.notes),
+        summary=message if short == message else short,
         objections=finding.objections,
         look=finding.look,
         id=identity(finding),
-        fingerprint=digest(
-            finding.requirement,
-            case,
-            finding.verdict.value,
-            *dict.fromkeys(
-                pattern(each, *names, finding.node)
-                for each in finding.objections or (finding.message,)
-            ),
+        fingerprint="" if passed else _fingerprint(finding, names),
+    )
+
+
+@lru_cache(maxsize=16)
+def _evidence(path: str) -> str:
+    """The same text for all findings of a recording."""
+    return f"evidence/{path}" if path else ""
+
+
+def _fingerprint(finding: Finding, names: tuple[str, ...]) -> str:
+    return digest(
+        finding.requirement,
+        finding.case or finding.scenario,
+        finding.verdict.value,
+        *dict.fromkeys(
+            pattern(each, *names, finding.node) for each in finding.objections or (finding.message,)
         ),
     )
 
@@ -84,4 +95,10 @@ def summary(finding: Finding) -> str:
     """The finding in one sentence: of several objections the first, and how many more there are."""
     first, *more = finding.objections or (finding.message,)
     rest = f" (and {len(more)} more)" if more else ""
-    return sentence(without_sources(first), SENTENCE - len(rest)).removesuffix(".") + rest
+    return _in_short(first, SENTENCE - len(rest)) + rest
+
+
+@lru_cache(maxsize=4096)
+def _in_short(text: str, limit: int) -> str:
+    """What many say alike is shortened, and kept, once."""
+    return sentence(without_sources(text), limit).removesuffix(".")

@@ -10,7 +10,6 @@ from functools import lru_cache
 from conformance.judging.claims import Said, said, workload
 from conformance.judging.marks import guest_marks, marks, together_by_cpus
 from conformance.model.evidence import Node, RawSnapshot, Snapshot
-from conformance.model.same import Same
 from conformance.model.topology import Topology
 from reports import document as report
 
@@ -51,16 +50,15 @@ class Maps:
                 self._nodes.setdefault(facts.node.name, facts.node)
         for together in _moments(looks, judged):
             node = together[-1][2].node
-            if node is not None and node.topology is not None:
-                drawn = _map(case, together)
-                self._keep(node.name, drawn, len(node.topology.cpus), matters=matters)
-
-    def _keep(self, node: str, drawn: report.CpuMap, cpus: int, *, matters: bool) -> None:
-        self._seen[node] += 1
-        kept = self._mattering if matters else self._others
-        room = kept[-1].room if kept else self._room
-        if room >= cpus:
-            kept.append(_Kept(self._seen.total(), node, room - cpus, drawn))
+            if node is None or node.topology is None:
+                continue
+            self._seen[node.name] += 1
+            kept = self._mattering if matters else self._others
+            left = (kept[-1].room if kept else self._room) - len(node.topology.cpus)
+            # To draw one takes longer than to judge its VMI.
+            if left >= 0:
+                place = self._seen.total()
+                kept.append(_Kept(place, node.name, left, _map(case, together)))
 
     def descriptions(self) -> dict[str, str]:
         """One line on each node that was seen: its topology and its kubelet, by its name."""
@@ -76,7 +74,7 @@ class Maps:
         return tuple(
             report.Node(
                 name=name,
-                cpus=_cpus(Same(node.topology)),
+                cpus=_cpus(node.topology) if node.topology else (),
                 reserved=tuple(sorted((node.kubelet.reserved if node.kubelet else None) or ())),
                 maps=tuple(maps[name]),
                 left_out=self._seen[name] - len(maps[name]),
@@ -158,12 +156,11 @@ def _asks(vmi: object) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _cpus(shared: Same[Topology | None]) -> tuple[report.Cpu, ...]:
-    """Nodes of the same hardware share them, as they share its files."""
-    (topology,) = shared.values
+def _cpus(topology: Topology) -> tuple[report.Cpu, ...]:
+    """Nodes of the same hardware share them."""
     return tuple(
         report.Cpu(cpu.id, cpu.core, cpu.socket, cpu.node, tuple(sorted(cpu.siblings)))
-        for cpu in (topology.cpus if topology else ())
+        for cpu in topology.cpus
     )
 
 

@@ -76,7 +76,11 @@ def _leaked(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
 
 def _intruders(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
     """Whoever may run on what the checkpoint gives to somebody else."""
-    owners = [each for each in _exclusive(found) if each.cpus]
+    owners = _exclusive(found)
+    by_cpu: dict[int, list[int]] = defaultdict(list)
+    for place, owner in enumerate(owners):
+        for cpu in owner.cpus:
+            by_cpu[cpu].append(place)
     there: dict[tuple[CpuSet, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for each in found:
         if each.claim.source is Source.CHECKPOINT or not each.running:
@@ -84,9 +88,10 @@ def _intruders(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
         # A pin is a wish: where nothing else confines a guest, libvirt names every pCPU.
         if each.claim.source is Source.LIBVIRT and (not each.own or len(each.cpus) != 1):
             continue
-        for owner in owners:
-            both = each.cpus & owner.cpus
-            if both and not _same(each, owner, owners):
+        for place in sorted({place for cpu in each.cpus for place in by_cpu.get(cpu, ())}):
+            owner = owners[place]
+            if not _same(each, owner, owners):
+                both = each.cpus & owner.cpus
                 there[both, _who(owner)][_who(each)].append(_SOURCES[each.claim.source])
     for (both, name), others in there.items():
         words = [
@@ -111,12 +116,12 @@ def _same(each: Said, owner: Said, owners: Sequence[Said]) -> bool:
 
 def _confined(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
     """Own containers whose cgroup is not what the checkpoint gives."""
+    running: dict[tuple[str, str], list[Said]] = defaultdict(list)
+    for each in found:
+        if each.claim.source is Source.CGROUP and each.running:
+            running[each.pod, each.claim.container].append(each)
     for owner in _exclusive(found):
-        for each in found:
-            if each.claim.source is not Source.CGROUP or not each.running:
-                continue
-            if (each.pod, each.claim.container) != (owner.pod, owner.claim.container):
-                continue
+        for each in running.get((owner.pod, owner.claim.container), ()):
             if more := each.cpus - owner.cpus:
                 yield more, f"the cgroup of {_who(each)} has it; the checkpoint does not give it"
             if less := owner.cpus - each.cpus:

@@ -133,12 +133,13 @@ def judge(
     said: dict[str, str] = {}
     with _no_search_for_cycles():
         for case in _judged(terms, bundle, broke):
+            names = case.names
             own = unlike(
                 report_finding(
                     path,
                     _of_newer_form(finding, bundle.newer) if bundle.newer else finding,
                     brief=brief,
-                    names=case.names,
+                    names=names,
                     said=said,
                 )
                 for path, finding in case.findings

@@ -94,19 +94,18 @@ class Terms:
 
         Many manifests of a cluster differ in nothing but their names, which nothing rests on.
         """
-        if self.found:
-            return self._expect_found(manifest)
         beside = tuple(beside)
-        metadata = manifest.get("metadata")
-        alike = metadata
-        if isinstance(metadata, Mapping) and manifest.get("kind") == kinds.VMI:
-            alike = {**metadata, "name": "", "namespace": ""}
+        changed = self.setting.changed_since(_created(manifest)) if self.found else None
         # As text, 1 is not True, and not "1".
-        key = repr(({**manifest, "metadata": alike}, beside))
+        key = repr((_without_names(manifest, found=self.found), beside, changed))
         if key not in self._expected:
             if len(self._expected) >= _EXPECTATIONS:
                 self._expected.clear()
-            self._expected[key] = expect(manifest, self.profile, self.setting, beside)
+            self._expected[key] = (
+                self._expect_found(manifest, changed)
+                if self.found
+                else expect(manifest, self.profile, self.setting, beside)
+            )
         return self._expected[key]
 
     @cached_property
@@ -114,8 +113,8 @@ class Terms:
         """By the text of what was asked."""
         return {}
 
-    def _expect_found(self, manifest: Mapping[str, Any]) -> Expectation:
-        """Of a VMI that runs already, with its stored spec.
+    def _expect_found(self, manifest: Mapping[str, Any], changed: str | None) -> Expectation:
+        """Of a VMI that runs already, with its stored spec; `changed` is `Setting.changed_since`.
 
         The cluster may have been of another release, or configured otherwise, when it started:
         what virt-api made of it then is in its stored spec, such as the annotation for even
@@ -126,8 +125,8 @@ class Terms:
         found = expect(manifest, self.profile, then)
         outdated = OUTDATED_LAUNCHER in _labels(manifest)
         doubts = {key: why for key, why in found.doubts.items() if key != "emulator"}
-        if why := self.setting.changed_since(_created(manifest)):
-            doubts["sidecars"] = why
+        if changed:
+            doubts["sidecars"] = changed
         return replace(
             found,
             needs=(),
@@ -229,6 +228,15 @@ class Terms:
                 if has is None:
                     undecided = undecided or words
         return (None, undecided) if undecided else (False, "")
+
+
+def _without_names(manifest: Mapping[str, Any], *, found: bool) -> Mapping[str, Any]:
+    """A manifest with what its expectation rests on, which names of VMIs are not."""
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, Mapping) or manifest.get("kind") != kinds.VMI:
+        return manifest
+    own = ("name", "namespace", *(("uid", "creationTimestamp") if found else ()))
+    return {**manifest, "metadata": {k: v for k, v in metadata.items() if k not in own}}
 
 
 def _labels(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

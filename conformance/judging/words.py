@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from conformance.judging.terms import Lack
 from conformance.model.evidence import Snapshot
@@ -10,8 +11,17 @@ from conformance.model.expectation import Expectation
 from conformance.model.vocabulary import EVERY_NODE
 
 
-def summary(expectation: Expectation) -> dict[str, str]:
-    """An expectation in a few words by aspect."""
+def summary(expectation: Expectation) -> Mapping[str, str]:
+    """An expectation in a few words by aspect; what many cases expect alike is kept once."""
+    return _once(*_words(expectation).items())
+
+
+@lru_cache(maxsize=1024)
+def _once(*words: tuple[str, str]) -> Mapping[str, str]:
+    return dict(words)
+
+
+def _words(expectation: Expectation) -> dict[str, str]:
     refusal = expectation.refusal
     if refusal is not None:
         return {

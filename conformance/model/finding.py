@@ -63,3 +63,20 @@ class Finding:
     notes: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
     look: str = ""
+
+    def at(self, case: str, scenario: str, moment: str, node: str) -> Finding:
+        """The finding with where it was made; `dataclasses.replace` takes three times as long."""
+        return Finding(
+            self.requirement,
+            self.verdict,
+            self.message,
+            self.compared,
+            case,
+            scenario,
+            moment,
+            node,
+            self.final,
+            self.notes,
+            self.objections,
+            self.look,
+        )

@@ -6,6 +6,7 @@ same recording under other names: its own node, namespace, UIDs, containers and 
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -105,47 +106,55 @@ def write(recording: Recording, directory: Path, number: int, *, restless: bool)
             snapshots say the same of it.
     """
     cases = []
-    for index, raw in enumerate(_snapshots(recording, number, restless=restless)):
-        title = f"VMI {index}, as it was found"
-        cases.append({"id": raw.case, "title": title, "manifest": raw.manifest})
-        bundle.write_snapshot(directory, raw)
+    with tempfile.TemporaryDirectory() as first:
+        own = [bundle.write_snapshot(Path(first), raw) for raw in recording.snapshots]
+        texts = [(_blank(path.name), _blank(path.read_text()), _shared(path)) for path in own]
+    for start in range(0, number, VMIS):
+        rename, shared = _renaming(start // VMIS), ""
+        for index, raw in enumerate(recording.snapshots[: number - start]):
+            title = f"VMI {start + index}, as it was found"
+            manifest = rename(raw.manifest)
+            cases.append({"id": rename(raw.case), "title": title, "manifest": manifest})
+            if restless or not index:
+                look = _look(recording.snapshots[0], raw, start, rename)
+                changed = _restarted(look, (index + 1) % VMIS) if restless else look
+                shared = _shared(bundle.write_snapshot(directory, changed))
+                continue
+            # What only its names tell from the recorded one is made as text, in no time.
+            name, text, recorded = (_filled(each, start // VMIS) for each in texts[index])
+            (directory / "snapshots" / name).write_text(text.replace(recorded, shared))
     bundle.write_run(directory, {**recording.run, "cases": cases})
 
 
-def _snapshots(recording: Recording, number: int, *, restless: bool) -> Iterator[RawSnapshot]:
-    for start in range(0, number, VMIS):
-        rename = _renaming(start // VMIS)
-        first = recording.snapshots[0]
-        pods = tuple(rename(pod) for pod in first.pods)
-        files = {rename(path): rename(text) for path, text in _moved(first.files, start)}
-        for index, raw in enumerate(recording.snapshots[: number - start]):
-            own = replace(
-                raw,
-                case=rename(raw.case),
-                manifest=rename(raw.manifest),
-                vmi=rename(raw.vmi),
-                pod=rename(raw.pod),
-                node=rename(raw.node),
-                pods=pods,
-                events=rename(raw.events),
-                files=files,
-                domain=raw.domain and replace(raw.domain, xml=rename(raw.domain.xml)),
-            )
-            yield _restarted(own, (index + 1) % VMIS) if restless else own
+def _shared(path: Path) -> str:
+    """The name of what a written snapshot shares with the others of its node."""
+    return str(json.loads(path.read_text())["on_node"])
+
+
+def _look(
+    first: RawSnapshot, raw: RawSnapshot, start: int, rename: Callable[[Any], Any]
+) -> RawSnapshot:
+    """A snapshot on another node, which has what the first one says of its node."""
+    return replace(
+        raw,
+        case=rename(raw.case),
+        manifest=rename(raw.manifest),
+        vmi=rename(raw.vmi),
+        pod=rename(raw.pod),
+        node=rename(raw.node),
+        pods=tuple(rename(pod) for pod in first.pods),
+        events=rename(raw.events),
+        files={rename(path): rename(text) for path, text in _moved(first.files, start)},
+        domain=raw.domain and replace(raw.domain, xml=rename(raw.domain.xml)),
+    )
 
 
 def _renaming(node: int) -> Callable[[Any], Any]:
     """Gives everything that a node's evidence names the names of another one."""
 
-    def name(match: re.Match[str]) -> str:
-        found = match[0]
-        if found in (_NAMESPACE, _NODE):
-            return f"{found}-{node}"
-        return f"{node:04x}{found[4:]}"
-
     def rename(value: Any) -> Any:
         if isinstance(value, str):
-            return _NAMES.sub(name, value)
+            return _filled(_blank(value), node)
         if isinstance(value, Mapping):
             return {rename(key): rename(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -153,6 +162,20 @@ def _renaming(node: int) -> Callable[[Any], Any]:
         return value
 
     return rename
+
+
+def _blank(text: str) -> str:
+    """The text with gaps where the number of a node belongs."""
+
+    def name(match: re.Match[str]) -> str:
+        found = match[0]
+        return f"{found}-\0" if found in (_NAMESPACE, _NODE) else f"\1{found[4:]}"
+
+    return _NAMES.sub(name, text)
+
+
+def _filled(text: str, node: int) -> str:
+    return text.replace("\0", str(node)).replace("\1", f"{node:04x}")
 
 
 def _moved(files: Mapping[str, str], offset: int) -> Iterator[tuple[str, str]]:

@@ -60,7 +60,7 @@ def _bare(name: str, workers: int) -> float:
         api.create(paths.core("namespaces"), {"metadata": {"name": NAMESPACE}})
         cases = {case.id: case for case in matrix(name)}
         sizes = [(case.id, needed(case.expectation), 20.0) for case in cases.values()]
-        todo = [cases[each] for each in reversed(packed(sizes, workers, DEFAULT_CPUS))]
+        todo = [cases[each] for each in reversed(packed(sizes, workers, [DEFAULT_CPUS]))]
         began = time.monotonic()
         threads = [
             threading.Thread(target=_work, args=(handle.kubeconfig, todo)) for _ in range(workers)

@@ -1,4 +1,4 @@
-"""Containers, guests and their libvirt on a real node, as the embedded stack drives them."""
+"""Containers, guests and their libvirt on a real node, as the reference stack drives them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.unit.admitting import Api, api, judge
 
 @pytest.mark.parametrize("profile", ["v1", "v1alpha2"])
 @pytest.mark.parametrize("name", ["smoke", "standard", "full"])
-def test_the_embedded_stack_does_what_the_oracle_expects(name: str, profile: str) -> None:
+def test_the_reference_stack_does_what_the_oracle_expects(name: str, profile: str) -> None:
     cases = matrix(name, profile)
     found = [disagreement(case, api(profile)) for case in cases]
     assert cases

@@ -196,7 +196,7 @@ class PodWorker:
     def _cannot_pull(self, record: ContainerRecord) -> None:
         image = record.spec.get("image", "")
         record.problem = "ErrImagePull"
-        message = f'Failed to pull image "{image}": the embedded stack does not know this image'
+        message = f'Failed to pull image "{image}": the reference stack does not know this image'
         self._publish(phase_of(self._records))
         self._event("Failed", message, type_=events.WARNING)
         record.problem = "ImagePullBackOff"

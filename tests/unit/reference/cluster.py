@@ -1,4 +1,4 @@
-"""A simulated cluster for tests of the embedded stack, used through its store."""
+"""A simulated cluster for tests of the reference stack, used through its store."""
 
 from __future__ import annotations
 

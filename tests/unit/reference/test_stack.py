@@ -1,4 +1,4 @@
-"""The embedded stack, whole, on simulated nodes: what a user does and what comes of it."""
+"""The reference stack, whole, on simulated nodes: what a user does and what comes of it."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def passing() -> Document:
         ),
         cluster=Cluster(
             provider="embedded",
-            stack="embedded reference stack",
+            stack="the reference stack",
             simulation=False,
             nodes={"node-1": "2x3x2 (2 NUMA), static, reserved 0-1"},
             acceleration="TCG, AMD-V emulated",
@@ -405,7 +405,7 @@ def simulated() -> Document:
         document,
         cluster=Cluster(
             "simulated",
-            "embedded reference stack",
+            "the reference stack",
             True,
             {"node-1": "2x3x2 (2 NUMA), static", "node-2": "1x4x1 (1 NUMA), static"},
         ),
