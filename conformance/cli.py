@@ -22,7 +22,7 @@ from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
-from conformance import options, output, report_commands
+from conformance import options, output, report_commands, sweep_command
 from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
 from conformance.exits import Exit, ends_like_an_interrupt
@@ -142,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     output.declare(preflight).set_defaults(command=_preflight)
 
     auditing.declare(commands.add_parser, _say)
+    sweep_command.declare(commands.add_parser, _say)
 
     report_commands.declare(commands)
 
@@ -372,7 +373,10 @@ def _status(arguments: argparse.Namespace) -> int:
     found, rows = list(rundir.handles()), []
     for handle in found:
         if handle.provider in providers.DESCRIPTIONS:
-            state = providers.provider(handle.provider).alive(handle) or "running"
+            try:
+                state = providers.provider(handle.provider).alive(handle) or "running"
+            except ClusterError as error:
+                state = str(error)
         else:
             state = "of another version of this tool"
         rows.append(

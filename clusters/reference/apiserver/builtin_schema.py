@@ -23,6 +23,11 @@ _MODELS = {
     "ConfigMap": "V1ConfigMap",
     "Secret": "V1Secret",
     "ServiceAccount": "V1ServiceAccount",
+    "Lease": "V1Lease",
+    "Role": "V1Role",
+    "RoleBinding": "V1RoleBinding",
+    "ClusterRole": "V1ClusterRole",
+    "ClusterRoleBinding": "V1ClusterRoleBinding",
     "DaemonSet": "V1DaemonSet",
     "CustomResourceDefinition": "V1CustomResourceDefinition",
 }
