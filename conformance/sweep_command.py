@@ -32,7 +32,6 @@ def declare(add: Callable[..., ArgumentParser], say: Say) -> None:
     )
     parser.add_argument(
         *("-n", "--namespace"),
-        default="",
         metavar="NS",
         type=namespace_name,
         help="look in one namespace alone, with rights in that alone",
@@ -61,7 +60,7 @@ def sweep(arguments: Namespace, say: Say) -> int:
             api = Api(str(copy))
             try:
                 clean = leftovers.sweep(
-                    api, tell, namespace=arguments.namespace, dry_run=arguments.dry_run
+                    api, tell, namespace=arguments.namespace or "", dry_run=arguments.dry_run
                 )
             finally:
                 api.close()
