@@ -411,6 +411,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
             node_ssh=arguments.node_ssh,
             probe_image=arguments.probe_image,
             disruptive=arguments.disruptive,
+            namespace=arguments.namespace or "",
         )
     if arguments.form:
         points = [{**asdict(point), "state": str(point.state)} for point in found.points]

@@ -79,6 +79,7 @@ class ExistingProvider:
             node_ssh=asked.node_ssh,
             probe_image=asked.probe_image,
             disruptive=asked.disruptive,
+            namespace=asked.namespace or "",
         )
         for point in found.points:
             progress(str(point))
