@@ -119,7 +119,7 @@ def settled(api: Api, before: Json) -> Json:
 
 
 def main(number: int, seed: int) -> int:
-    """Kills so many runs, each followed by a sweep; says what each left, and how many were wrong."""
+    """Kills so many runs, each followed by a sweep; how many of them are not as before."""
     chance, wrong = random.Random(seed), 0
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name) / "c"
