@@ -138,7 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
-    options.declare(preflight.add_argument, options.KUBECONFIG)
+    options.declare(
+        preflight.add_argument, [each for each in options.KUBECONFIG if each.flag != "--owner"]
+    )
     output.declare(preflight).set_defaults(command=_preflight)
 
     auditing.declare(commands.add_parser, _say)
@@ -251,12 +253,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _planned(arguments: argparse.Namespace) -> int:
     """Says what a run would create, or of which images."""
+    from clusters.kit.marks import Mark, whoever_runs_this
     from conformance.planned import image_names, objects
 
     profile = PROFILES[0] if arguments.profile == options.ALL else arguments.profile
     images = options.images(lambda name: getattr(arguments, name))
     try:
-        found = list(objects(arguments.matrix, profile, images, "conformance-ID"))
+        mark = Mark("ID", arguments.owner or whoever_runs_this())
+        found = list(objects(arguments.matrix, profile, images, mark, arguments.namespace))
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE

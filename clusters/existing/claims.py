@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from clusters.contract.provider import ClusterError, Handle
 from clusters.kit.api import Api, ApiError, Json, once
@@ -144,6 +144,16 @@ def announce(api: Api, claim: Claim, kinds: Iterable[str]) -> None:
     """Says of which further kinds the run will make objects. Raises ApiError."""
     noted = {KINDS: ",".join(sorted(set(kinds)))}
     api.merge(claim.path, {"metadata": {"annotations": noted}})
+
+
+def give_up(api: Api, claim: Claim) -> None:
+    """Says of a run that is known to have died that it has: nobody need wait. Raises ApiError."""
+    lease = api.find(claim.path)
+    if lease is None or lost_by(lease, claim):
+        return
+    then = api.now() - timedelta(seconds=claim.mark.seconds + 1)
+    version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
+    api.merge(claim.path, {"metadata": version, "spec": {"renewTime": written(then)}})
 
 
 def lost(api: Api, claim: Claim) -> str | None:

@@ -136,12 +136,17 @@ def _remove(api: Api, sign: Sign, say: Say) -> None:
     say(f"nothing of run {sign.run} is left in namespace {sign.namespace}")
 
 
-def end(api: Api, claim: Claim, say: Say) -> None:
-    """Puts back and removes what is left of a run that ends. Raises ApiError, LeftError."""
+def end(api: Api, claim: Claim) -> None:
+    """Removes what is left of a run that ends and has put back what it changed.
+
+    Where it could not, the record stays for a sweep. Raises ApiError, LeftError.
+    """
     lease = api.find(claim.path)
     if lost_by(lease, claim):
         return
-    changes.put_back(api, claim.namespace, say)
+    if noted := changes.noted(api, claim.namespace):
+        what = ", ".join(change.path for change in noted)
+        raise LeftError(f"what the run changed of {what} was not put back")
     if not claim.given:
         _remove_namespace(api, claim.namespace)
         return

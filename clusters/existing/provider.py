@@ -22,7 +22,7 @@ from clusters.contract.access import (
 from clusters.contract.provider import ClusterError, Handle, Progress, Provider
 from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
 from clusters.existing import leftovers, preflight, probes
-from clusters.existing.claims import Claim, claim_of, lost, own_namespace, take
+from clusters.existing.claims import Claim, claim_of, give_up, lost, own_namespace, take
 from clusters.existing.description import DESCRIPTION, Settings
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
@@ -199,14 +199,17 @@ class ExistingProvider:
         """Forgets the cluster: removes what the run or its probes left there, the handle and the
         copy of the kubeconfig.
 
-        Raises ClusterError when something was left behind.
+        What a run left that has died is for a sweep, which says what it does. Raises ClusterError
+        when something was left behind.
         """
         namespace, claim = handle.details.get(PROBES), claim_of(handle)
-        said: list[str] = []
+        owner = handle.details.get(OWNER)
         try:
             if Path(handle.kubeconfig).exists():
-                if claim is not None:
-                    leftovers.end(Api(handle.kubeconfig), claim, said.append)
+                if claim is not None and owner and not processes.alive(owner):
+                    give_up(Api(handle.kubeconfig), claim)
+                elif claim is not None:
+                    leftovers.end(Api(handle.kubeconfig), claim)
                 elif namespace:
                     probes.stop_probes(Api(handle.kubeconfig), namespace)
         except (ApiError, leftovers.LeftError) as error:

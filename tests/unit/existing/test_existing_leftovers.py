@@ -17,7 +17,8 @@ from clusters.contract.provider import ClusterError, Handle
 from clusters.contract.shape import SHAPES, ClusterSpec
 from clusters.existing import claims, leftovers
 from clusters.existing.claims import LEASES, NAMESPACES, Claim, Keeper, take
-from clusters.existing.provider import PROVIDER
+from clusters.existing.provider import OWNER, PROVIDER
+from clusters.host import processes
 from clusters.kit import changes
 from clusters.kit.api import Api
 from clusters.kit.changes import Gates, Labels
@@ -258,7 +259,7 @@ def test_who_was_taken_for_dead_knows_and_does_nothing_more(
     with pytest.raises(claims.ClaimLostError, match="taken for dead"):
         keeper.renew()
     keeper.stop()
-    leftovers.end(api, claim, print)
+    leftovers.end(api, claim)
     assert api.find(stays) is not None, "that is the sweeper's business now"
     assert "may be alive" in swept(api), "another sweeper waits for the first one"
     age(api)
@@ -268,6 +269,16 @@ def test_who_was_taken_for_dead_knows_and_does_nothing_more(
 
 def _broken(*_: object) -> None:
     raise ZeroDivisionError
+
+
+def test_a_run_that_was_killed_on_this_machine_counts_as_dead_at_once(
+    api: Api, there: Handle, tmp_path: Path
+) -> None:
+    claim = own(api)
+    details = {**claim.details(), OWNER: processes.identity(0)}
+    PROVIDER.down(Handle("existing", "x", str(tmp_path), there.kubeconfig, details))
+    assert api.find(claim.path) is not None, "a sweep tells what it removes"
+    assert "has died" in swept(api)
 
 
 def test_who_was_renewed_in_the_same_moment_is_not_swept(
@@ -332,6 +343,15 @@ def test_what_somebody_else_changed_meanwhile_is_left_and_told(api: Api) -> None
     assert changes.gates_of("kubevirts", api.get(KUBEVIRT)) == ["Sidecar", "NUMA", "CPUManager"]
     api.merge(KUBEVIRT, gates(api, []).patch(["CPUManager", "Sidecar"]))
     api.merge(NODE, {"metadata": {"labels": {label: None}}})
+
+
+def test_what_a_run_could_not_put_back_stays_for_a_sweep(api: Api) -> None:
+    claim = own(api)
+    change(api, claim, gates(api, ["Sidecar"]))
+    with pytest.raises(leftovers.LeftError, match="was not put back"):
+        leftovers.end(api, claim)
+    age(api)
+    assert "feature gate CPUManager of kubevirt/kubevirt is on again" in swept(api)
 
 
 @pytest.mark.parametrize(
