@@ -22,7 +22,7 @@ from clusters.contract.provider import ClusterError
 from clusters.contract.shape import SHAPES
 from clusters.host import needs, rundir, scratch
 from clusters.host.started import conform
-from conformance import options, output, report_commands
+from conformance import options, output, report_commands, sweep_command
 from conformance.auditing import command as auditing
 from conformance.command_line import Parser, did_you_mean
 from conformance.delivering import command as delivering
@@ -136,10 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     preflight = commands.add_parser(
         "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
     )
-    options.declare(preflight.add_argument, options.KUBECONFIG)
+    options.declare(
+        preflight.add_argument, [each for each in options.KUBECONFIG if each.flag != "--owner"]
+    )
     output.declare(preflight).set_defaults(command=_preflight)
 
     auditing.declare(commands.add_parser, _say)
+    sweep_command.declare(commands.add_parser, _say)
 
     report_commands.declare(commands)
     proving.declare(commands)
@@ -249,12 +252,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _planned(arguments: argparse.Namespace) -> int:
     """Says what a run would create, or of which images."""
+    from clusters.kit.marks import Mark, whoever_runs_this
     from conformance.planned import image_names, objects
 
     profile = PROFILES[0] if arguments.profile == options.ALL else arguments.profile
     images = options.images(lambda name: getattr(arguments, name))
     try:
-        found = list(objects(arguments.matrix, profile, images, "conformance-ID"))
+        mark = Mark("ID", arguments.owner or whoever_runs_this())
+        found = list(objects(arguments.matrix, profile, images, mark, arguments.namespace))
     except ValueError as error:
         print(f"conform: {error}", file=sys.stderr)
         return Exit.USAGE
@@ -352,7 +357,10 @@ def _status(arguments: argparse.Namespace) -> int:
     found, rows = list(rundir.handles()), []
     for handle in found:
         if handle.provider in providers.DESCRIPTIONS:
-            state = providers.provider(handle.provider).alive(handle) or "running"
+            try:
+                state = providers.provider(handle.provider).alive(handle) or "running"
+            except ClusterError as error:
+                state = str(error)
         else:
             state = "of another version of this tool"
         rows.append(
@@ -387,6 +395,7 @@ def _preflight(arguments: argparse.Namespace) -> int:
             node_ssh=arguments.node_ssh,
             probe_image=arguments.probe_image,
             disruptive=arguments.disruptive,
+            namespace=arguments.namespace or "",
         )
     if arguments.form:
         points = [{**asdict(point), "state": str(point.state)} for point in found.points]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from clusters.existing.claims import own_namespace
+from clusters.kit.marks import Mark
 from conformance.cases_by_name import chosen
 from conformance.matrix.manifests import Images
 
@@ -15,8 +17,10 @@ _IN_ANNOTATION = re.compile(r'"image"\s*:\s*"([^"]+)"')
 """Hook sidecars are listed in an annotation, as JSON."""
 
 
-def objects(matrix: str, profile: str, images: Images, namespace: str) -> Iterator[Json]:
-    """Everything that a run of a matrix creates, its namespace first.
+def objects(
+    matrix: str, profile: str, images: Images, mark: Mark, given: str | None = None
+) -> Iterator[Json]:
+    """Everything that a run of a matrix creates, its namespace first unless that is given.
 
     What is expected to be refused is among it: it is sent, and would not be stored. Scenarios
     create what their stories say, in the same namespace.
@@ -24,10 +28,12 @@ def objects(matrix: str, profile: str, images: Images, namespace: str) -> Iterat
     Raises ValueError as `chosen`.
     """
     found = chosen(matrix, profile, images)
-    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    namespace = given or own_namespace(mark.run)
+    if given is None:
+        yield mark.on({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     for each in (*found.helpers, *(case.manifest for case in found.cases)):
         metadata = {**(each.get("metadata") or {}), "namespace": namespace}
-        yield {**each, "metadata": metadata}
+        yield mark.on({**each, "metadata": metadata})
 
 
 def image_names(found: Iterable[Json]) -> list[str]:

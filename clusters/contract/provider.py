@@ -73,7 +73,10 @@ class Provider(Protocol):
         ...
 
     def alive(self, handle: Handle) -> str | None:
-        """None while the cluster runs, else one line that says what died."""
+        """None while the cluster runs, else one line that says what died.
+
+        Raises ClusterError when it is not this run's any more, and will not be again.
+        """
         ...
 
     def down(self, handle: Handle) -> None:

@@ -80,11 +80,13 @@ class ClusterSpec:
         profile: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap ``kubevirt-config``).
         options: values of the provider's own options (`Description.options`) by their names;
             what is not in it is as its default says.
+        run: id of the run that it is for; empty for one that its user keeps.
     """
 
     nodes: tuple[NodeSpec, ...] = field(default_factory=lambda: (NodeSpec("node-1"),))
     profile: str = "v1"
     options: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
 
 
 def _one(shape: NodeShape, *options: str, reserved: frozenset[int] = frozenset({0, 1})) -> NodeSpec:

@@ -17,6 +17,13 @@ def directory_name(text: str) -> str:
     return text
 
 
+def namespace_name(text: str) -> str:
+    """A name that a namespace can have. Raises ArgumentTypeError."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise ArgumentTypeError(f"{text!r} cannot be the name of a namespace")
+    return text
+
+
 @dataclass(frozen=True)
 class Settings:
     """The options, as `ClusterSpec.options` has them.
@@ -29,6 +36,8 @@ class Settings:
         node_ssh: command by which its nodes are read, None for another way
             (`clusters.existing.probes.CommandShell`).
         probe_image: image of pods by which they are read; without both virt-handler is used.
+        namespace: that a run uses, and that is there already; None for one of its own.
+        owner: who runs it, for whoever finds what it leaves; None for ``user@host``.
     """
 
     kubeconfig: str | None = None
@@ -37,6 +46,8 @@ class Settings:
     disruptive: bool = False
     node_ssh: str | None = None
     probe_image: str | None = None
+    namespace: str | None = None
+    owner: str | None = None
 
 
 DESCRIPTION = Description(
@@ -67,6 +78,17 @@ DESCRIPTION = Description(
             "--probe-image",
             "read its nodes through privileged pods of this image, which needs sh, cat and sleep",
             {"type": image_name, "metavar": "REF"},
+        ),
+        Option(
+            "--namespace",
+            "make everything in this namespace, which is there already, and touch nothing else in "
+            "it; without the right to create and delete namespaces",
+            {"metavar": "NAME", "type": namespace_name},
+        ),
+        Option(
+            "--owner",
+            "who runs it, noted on everything that is made (default: USER@HOST)",
+            {"metavar": "NAME"},
         ),
     ),
     made=False,

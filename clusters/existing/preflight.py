@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,21 @@ from clusters.existing.node_points import (
 )
 from clusters.existing.points import Point, State
 from clusters.existing.probes import CommandShell
-from clusters.existing.rights import DISRUPTIVE, PROBES, RIGHTS, Right, single
+from clusters.existing.rights import (
+    DISRUPTIVE,
+    KUBEVIRT,
+    PROBES,
+    RIGHTS,
+    Right,
+    rights_in,
+    single,
+)
 from clusters.kit.api import Api, ApiError
 from clusters.kit.pod_exec import ApiExec
 
-RBAC = Path(__file__).with_name("rbac") / "run"
-"""Which grants what a run needs."""
+RBAC = Path(__file__).with_name("rbac")
+"""What grants the rights that a run needs."""
+_OF_NAMESPACES = frozenset({"pods", "configmaps"})
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ def preflight(
     node_ssh: str | None = None,
     probe_image: str | None = None,
     disruptive: bool = False,
+    namespace: str = "",
 ) -> Preflight:
     """Looks at the cluster of a kubeconfig's current context; changes nothing.
 
@@ -70,13 +80,14 @@ def preflight(
         node_ssh: command by which nodes are read, None for virt-handler.
         probe_image: image of pods by which they will be read: nothing is read yet.
         disruptive: whether scenarios may disturb it, which needs further rights.
+        namespace: that the run uses; empty for one of its own.
     """
     checkpoint = f"{kubelet_root}/{CHECKPOINT}"
     try:
         api = Api(kubeconfig)
         try:
             reach = _Reach(api, ApiExec(kubeconfig), checkpoint, node_ssh, probe_image)
-            return _preflight(api, wanted_cpus, reach, disruptive=disruptive)
+            return _preflight(api, wanted_cpus, reach, namespace, disruptive=disruptive)
         finally:
             api.close()
     except ApiError as error:
@@ -94,7 +105,9 @@ class _Reach:
     probe_image: str | None
 
 
-def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -> Preflight:
+def _preflight(
+    api: Api, wanted_cpus: int, reach: _Reach, namespace: str, *, disruptive: bool
+) -> Preflight:
     kubernetes = api.get("/version").get("gitVersion", "")
     points = [Point("reachable", State.OK, f"Kubernetes {kubernetes} at {api.server}")]
     # The first question that needs credentials; without them no other has an answer.
@@ -103,8 +116,18 @@ def _preflight(api: Api, wanted_cpus: int, reach: _Reach, *, disruptive: bool) -
         return Preflight((*points, Point("credentials", State.GAP, str(trouble))), kubernetes)
     pods, no_pods = _ask("pods", lambda: api.items("/api/v1/pods"))
     found, no_handlers = _ask("virt-handler", lambda: handlers(api))
-    wanted = (*RIGHTS, *(PROBES if reach.probe_image else ()), *(DISRUPTIVE if disruptive else ()))
-    points += rights(_refused_rights(api, wanted))
+    wanted: tuple[Right, ...] = RIGHTS
+    base = "run"
+    if namespace:
+        kubevirts = found[0].namespace if found else KUBEVIRT
+        wanted, base = rights_in(namespace, kubevirts), "namespaced"
+    more_wanted = (*(PROBES if reach.probe_image else ()), *(DISRUPTIVE if disruptive else ()))
+    # What is not about the whole cluster is done in the run's namespace.
+    wanted += tuple(
+        replace(each, namespace=namespace) if each.resource in _OF_NAMESPACES else each
+        for each in more_wanted
+    )
+    points += rights(_refused_rights(api, wanted), base)
     kubevirt, more = _kubevirt(api, any(pinning(node) for node in nodes or ()))
     points += more
     if trouble is not None or nodes is None:
@@ -168,6 +191,8 @@ def _refused_rights(
                     "resource": resource,
                     "subresource": subresource,
                     "verb": verb,
+                    "namespace": right.namespace,
+                    "name": right.name,
                 }
             },
         }
@@ -180,8 +205,13 @@ def _refused_rights(
     return tuple(refused)
 
 
-def rights(refused: Sequence[tuple[Right, str]] | ApiError) -> Iterator[Point]:
-    """What the refused rights mean; one point a right."""
+def rights(refused: Sequence[tuple[Right, str]] | ApiError, base: str = "run") -> Iterator[Point]:
+    """What the refused rights mean; one point a right.
+
+    Args:
+        refused: each with its verb; the error by which they could not be asked for.
+        base: the kustomize base that grants them.
+    """
     if isinstance(refused, ApiError):
         yield Point("rights", State.LIMITED, f"they could not be asked for: {refused}")
     elif not refused:
@@ -190,12 +220,14 @@ def rights(refused: Sequence[tuple[Right, str]] | ApiError) -> Iterator[Point]:
         for right, pairs in groupby(refused, lambda pair: pair[0]):
             verbs = " and ".join(verb for _, verb in pairs)
             name = f"{right.resource}.{right.group}" if right.group else right.resource
+            name += f" {right.name}" if right.name else ""
+            where = f"namespace {right.namespace}" if right.namespace else "every namespace"
             yield Point(
                 "rights",
                 State.GAP if right.needed else State.LIMITED,
-                f"this user may not {verbs} {name} in every namespace, which it takes to "
-                f"{right.why}",
-                f"let an administrator apply {RBAC} and give you a token of its service account",
+                f"this user may not {verbs} {name} in {where}, which it takes to {right.why}",
+                f"let an administrator apply {RBAC / base} and give you a token of its service "
+                "account",
             )
 
 

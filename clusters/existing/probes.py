@@ -11,8 +11,10 @@ from typing import Any
 
 from clusters.contract.access import AccessError, Reading
 from clusters.contract.provider import ClusterError, Progress
+from clusters.existing.claims import NAMESPACES, PRIVILEGED
 from clusters.kit import framing
 from clusters.kit.api import Api
+from clusters.kit.marks import Mark
 
 COMMAND_SECONDS = 180.0
 PROBE_START_SECONDS = 180.0
@@ -72,25 +74,35 @@ class CommandShell:
 
 
 def start_probes(
-    api: Api, namespace: str, image: str, nodes: Sequence[str], *, progress: Progress
+    api: Api,
+    namespace: str,
+    image: str,
+    nodes: Sequence[str],
+    *,
+    progress: Progress,
+    mark: Mark | None = None,
 ) -> None:
-    """Starts a privileged pod on each of the nodes, in a namespace made for them.
+    """Starts a privileged pod on each of the nodes.
+
+    In a namespace made for them, or with the mark of a run in that which the run uses.
 
     Raises:
         ClusterError: they do not run; the namespace is gone again.
         ApiError: the API refused or did not answer; the same.
     """
     progress(f"starting probes on {len(nodes)} nodes, in namespace {namespace}")
-    # Pod Security admission refuses what is privileged elsewhere.
-    labels = {"pod-security.kubernetes.io/enforce": "privileged", PROBE_LABEL: namespace}
-    api.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
+    if mark is None:
+        labels = {PRIVILEGED: "privileged", PROBE_LABEL: namespace}
+        api.create(NAMESPACES, {"metadata": {"name": namespace, "labels": labels}})
     try:
         for number, node in enumerate(nodes, start=1):
             pod = probe_pod(f"probe-{number}", namespace, image, node)
-            api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
+            marked = pod if mark is None else mark.on(pod)
+            api.create(f"/api/v1/namespaces/{namespace}/pods", marked)
         _await_probes(api, namespace, image)
     except BaseException:
-        stop_probes(api, namespace)
+        if mark is None:
+            stop_probes(api, namespace)
         raise
 
 
@@ -131,7 +143,8 @@ def _await_probes(api: Api, namespace: str, image: str) -> None:
     deadline = time.monotonic() + PROBE_START_SECONDS
     while True:
         waits = {}
-        for pod in api.items(f"/api/v1/namespaces/{namespace}/pods"):
+        selector = f"{PROBE_LABEL}={namespace}"
+        for pod in api.items(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector):
             status = pod.get("status") or {}
             if status.get("phase") != "Running":
                 waits[str(pod["spec"].get("nodeName"))] = _why(status)

@@ -21,7 +21,8 @@ from clusters.contract.access import (
 )
 from clusters.contract.provider import ClusterError, Handle, Progress, Provider
 from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
-from clusters.existing import preflight, probes
+from clusters.existing import leftovers, preflight, probes
+from clusters.existing.claims import Claim, claim_of, give_up, lost, own_namespace, take
 from clusters.existing.description import DESCRIPTION, Settings
 from clusters.existing.kubeconfig import single_context
 from clusters.existing.libvirt import VirshLibvirt
@@ -35,10 +36,12 @@ from clusters.existing.node_points import (
 )
 from clusters.existing.points import Point, State
 from clusters.host import processes, rundir
+from clusters.host.started import conform
 from clusters.kit.api import Api, ApiError
 from clusters.kit.console import ApiConsole
 from clusters.kit.hugepages import hugepages
 from clusters.kit.launchers import launcher_pod
+from clusters.kit.marks import Mark, whoever_runs_this
 from clusters.kit.pod_exec import ApiExec
 
 LOG_LINES = "2000"
@@ -68,12 +71,15 @@ class ExistingProvider:
         path = directory / "kubeconfig"
         path.touch(mode=0o600)
         path.write_text(single_context(asked.kubeconfig, asked.context))
+        if spec.run:
+            _sweep(str(path), asked.namespace or "", progress)
         found = preflight.preflight(
             str(path),
             kubelet_root=asked.kubelet_root,
             node_ssh=asked.node_ssh,
             probe_image=asked.probe_image,
             disruptive=asked.disruptive,
+            namespace=asked.namespace or "",
         )
         for point in found.points:
             progress(str(point))
@@ -87,15 +93,24 @@ class ExistingProvider:
             details[DISRUPTIVE] = "yes"
         if asked.node_ssh:
             details[SSH] = asked.node_ssh
+        claim = _claim(spec.run, asked) if spec.run else None
+        if claim is not None:
+            details |= claim.details()
         if asked.probe_image:
-            details[PROBES] = f"conformance-probe-{name}"
+            details[PROBES] = claim.namespace if claim else f"conformance-probe-{name}"
         if not detached:
             details[OWNER] = processes.identity(os.getpid())
         handle = Handle(DESCRIPTION.name, name, str(directory), str(path), details)
-        # From here on the probes are found again and removed, whatever happens.
+        # From here on what is made is found again and removed, whatever happens.
         rundir.write_handle(directory, handle)
-        if asked.probe_image:
-            self._start_probes(handle, asked.probe_image, progress)
+        try:
+            if claim is not None:
+                _take(handle, claim, privileged=bool(asked.probe_image))
+            if asked.probe_image:
+                self._start_probes(handle, asked.probe_image, progress)
+        except BaseException:
+            self.down(handle)
+            raise
         return handle
 
     def attach(self, name: str, directory: Path, asked: Settings) -> Handle:
@@ -135,7 +150,9 @@ class ExistingProvider:
             api = Api(handle.kubeconfig)
             nodes = api.items("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")
             names = [str(node["metadata"]["name"]) for node in nodes]
-            probes.start_probes(api, handle.details[PROBES], image, names, progress=progress)
+            namespace, claim = handle.details[PROBES], claim_of(handle)
+            mark = claim.mark if claim else None
+            probes.start_probes(api, namespace, image, names, progress=progress, mark=mark)
         except ApiError as error:
             raise ClusterError(f"the probes could not be started: {error}") from error
         access = ExistingAccess(handle)
@@ -147,10 +164,7 @@ class ExistingProvider:
         )
         for point in points:
             progress(str(point))
-        gaps = [point for point in points if point.state is State.GAP]
-        if gaps:
-            self.down(handle)
-        _require(gaps)
+        _require([point for point in points if point.state is State.GAP])
 
     def connect(self, handle: Handle) -> ExistingAccess:
         """As `Provider.connect`. Raises ClusterError when the API does not answer."""
@@ -160,14 +174,21 @@ class ExistingProvider:
             raise ClusterError(str(error)) from error
 
     def alive(self, handle: Handle) -> str | None:
-        """As `Provider.alive`: whether the API answers these credentials."""
+        """As `Provider.alive`: whether the API answers these credentials.
+
+        Raises ClusterError when the run's claim is lost.
+        """
         owner = handle.details.get(OWNER)
         if owner and not processes.alive(owner):
             return f"the run that used the existing cluster {handle.name} has ended"
         try:
             api = Api(handle.kubeconfig)
             try:
-                api.get("/version")
+                if claim := claim_of(handle):
+                    if why := lost(api, claim):
+                        raise ClusterError(why)
+                else:
+                    api.get("/version")
             finally:
                 api.close()
         except ApiError as error:
@@ -175,21 +196,60 @@ class ExistingProvider:
         return None
 
     def down(self, handle: Handle) -> None:
-        """Forgets the cluster: removes probes, the handle and the copy of the kubeconfig.
+        """Forgets the cluster: removes what the run or its probes left there, the handle and the
+        copy of the kubeconfig.
 
-        Raises ClusterError when probes could not be removed.
+        What a run left that has died is for a sweep, which says what it does. Raises ClusterError
+        when something was left behind.
         """
-        namespace = handle.details.get(PROBES)
+        namespace, claim = handle.details.get(PROBES), claim_of(handle)
+        owner = handle.details.get(OWNER)
         try:
-            if namespace and Path(handle.kubeconfig).exists():
-                probes.stop_probes(Api(handle.kubeconfig), namespace)
-        except ApiError as error:
+            if Path(handle.kubeconfig).exists():
+                if claim is not None and owner and not processes.alive(owner):
+                    give_up(Api(handle.kubeconfig), claim)
+                elif claim is not None:
+                    leftovers.end(Api(handle.kubeconfig), claim)
+                elif namespace:
+                    probes.stop_probes(Api(handle.kubeconfig), namespace)
+        except (ApiError, leftovers.LeftError) as error:
+            mend = f"`kubectl delete namespace {namespace}` removes it"
+            if claim is not None:
+                namespace, mend = claim.namespace, f"`{conform()} sweep` removes it later"
             raise ClusterError(
-                f"namespace {namespace} with the probes was left behind: {error}; `kubectl delete "
-                f"namespace {namespace}` removes it"
+                f"what was made in namespace {namespace} was left behind: {error}; {mend}"
             ) from error
         finally:
             rundir.remove(Path(handle.directory))
+
+
+def _claim(run: str, asked: Settings) -> Claim:
+    mark = Mark(run, asked.owner or whoever_runs_this())
+    return Claim(asked.namespace or own_namespace(run), mark, given=asked.namespace is not None)
+
+
+def _sweep(kubeconfig: str, namespace: str, progress: Progress) -> None:
+    """Removes what dead runs have left, before this one is hindered by it."""
+    try:
+        api = Api(kubeconfig)
+        try:
+            leftovers.sweep(api, progress, namespace=namespace)
+        finally:
+            api.close()
+    except ApiError as error:
+        progress(f"what dead runs may have left is not looked for: {error}")
+
+
+def _take(handle: Handle, claim: Claim, *, privileged: bool) -> None:
+    """Raises ClusterError."""
+    try:
+        api = Api(handle.kubeconfig)
+        try:
+            take(api, claim, privileged=privileged)
+        finally:
+            api.close()
+    except ApiError as error:
+        raise ClusterError(f"namespace {claim.namespace} could not be claimed: {error}") from error
 
 
 class ExistingAccess:

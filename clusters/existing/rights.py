@@ -6,7 +6,10 @@ Each group of rights has a kustomize base below ``rbac/`` that grants exactly th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from clusters.existing.claims import NAME as LEASE
+from clusters.kit.changes import NAME as CHANGES
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Right:
         why: what it is for, as the part of a sentence after "to".
         needed: without it there is no run; otherwise something stays unobserved.
         namespace: the only one in which it is needed; empty for every one.
+        name: of the only object that it is about; empty for every one.
     """
 
     group: str
@@ -27,8 +31,29 @@ class Right:
     why: str
     needed: bool = True
     namespace: str = ""
+    name: str = ""
 
 
+_KUBEVIRT_IO = "kubevirt.io"
+_CONSOLES = "subresources.kubevirt.io"
+_VMIS = ("create", "delete", "get", "list", "watch")
+_CLAIMS = (
+    Right("coordination.k8s.io", "leases", ("create",), "claim its namespace"),
+    Right(
+        "coordination.k8s.io",
+        "leases",
+        ("delete", "get", "list", "patch"),
+        "claim its namespace, and to find what dead runs have left",
+        name=LEASE,
+    ),
+    Right(
+        "",
+        "configmaps",
+        ("get",),
+        "know what dead runs have changed and not put back",
+        name=CHANGES,
+    ),
+)
 RIGHTS = (
     Right("", "nodes", ("get", "list"), "know labels and allocatable CPUs"),
     Right("", "nodes/proxy", ("get",), "read the kubelet's running configuration", needed=False),
@@ -46,25 +71,54 @@ RIGHTS = (
     Right("", "pods/exec", ("create", "get"), "read node files in virt-handler, run virsh"),
     Right("", "pods/log", ("get",), "keep the logs of KubeVirt's pods", needed=False),
     Right("", "events", ("list",), "explain what did not start", needed=False),
-    Right("kubevirt.io", "kubevirts", ("list",), "know version, state and feature gates"),
+    Right(_KUBEVIRT_IO, "kubevirts", ("list",), "know version, state and feature gates"),
+    Right(_KUBEVIRT_IO, "virtualmachineinstances", _VMIS, "run the VMIs that are judged"),
     Right(
-        "kubevirt.io",
-        "virtualmachineinstances",
-        ("create", "delete", "get", "list", "watch"),
-        "run the VMIs that are judged",
-    ),
-    Right(
-        "subresources.kubevirt.io",
+        _CONSOLES,
         "virtualmachineinstances/console",
         ("get",),
         "read what a guest says of its CPUs",
         needed=False,
     ),
+    *_CLAIMS,
 )
+
+KUBEVIRT = "kubevirt"
+"""The namespace that virt-operator usually deploys to."""
+
+
+def rights_in(namespace: str, kubevirt: str = KUBEVIRT) -> tuple[Right, ...]:
+    """What a run needs that makes everything in a namespace that is there already.
+
+    ``rbac/namespaced`` grants it. Beside its own namespace and KubeVirt's it only reads.
+    """
+    everywhere = ("nodes", "nodes/proxy", "kubevirts")
+    exec_ = ("create", "get")
+    own = (
+        Right("", "pods", ("get",), "know its launchers"),
+        Right("", "pods/exec", exec_, "run virsh"),
+        *(r for r in RIGHTS if r.resource in ("virtualmachineinstances", "events") or r in _CLAIMS),
+        *(r for r in RIGHTS if r.group == _CONSOLES),
+        *(r for r in RIGHTS if r.resource == "pods" and not r.needed),
+    )
+    return (
+        *(right for right in RIGHTS if right.resource in everywhere),
+        Right("", "pods", ("list",), "know every pod that shares a node with a judged VMI"),
+        Right("", "pods/exec", exec_, "read node files in virt-handler", namespace=kubevirt),
+        *(
+            replace(right, namespace=kubevirt)
+            for right in RIGHTS
+            if right.resource in ("pods/log", "events")
+        ),
+        *(replace(right, namespace=namespace) for right in own),
+    )
+
 
 DISRUPTIVE = (
     Right("", "nodes", ("patch",), "take labels from nodes and put them back"),
-    Right("kubevirt.io", "kubevirts", ("patch",), "turn feature gates off and on"),
+    Right(_KUBEVIRT_IO, "kubevirts", ("patch",), "turn feature gates off and on"),
+    Right("", "configmaps", ("create",), "note what it changes"),
+    Right("", "configmaps", ("delete", "patch"), "note what it changes", name=CHANGES),
 )
 """What scenarios need beside it that --disruptive allows; ``rbac/disruptive`` grants it."""
 
@@ -88,9 +142,22 @@ FILES = (
 )
 """What a file of a user's own may need beside it; ``rbac/files`` grants it."""
 
-KUBEVIRT = "kubevirt"
-"""The namespace that virt-operator usually deploys to."""
-_KUBEVIRT_IO = "kubevirt.io"
+
+def files_in(namespace: str) -> tuple[Right, ...]:
+    """The same for a namespace that stays: what is made is found and deleted one by one.
+
+    ``rbac/namespaced-files`` grants it.
+    """
+    return tuple(
+        right
+        if right.resource in _OF_CLUSTER
+        else replace(
+            right, namespace=namespace, verbs=tuple(sorted({*right.verbs, "delete", "list"}))
+        )
+        for right in FILES
+    )
+
+
 AUDIT = (
     Right("", "nodes", ("list",), "know labels and CPUs of every node"),
     Right("", "nodes/proxy", ("get",), "read the kubelet's running configuration", needed=False),

@@ -11,7 +11,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -133,12 +133,17 @@ class Api:
         self.server: str = configuration.host
         self.faults: Appended = [] if faults is None else faults
         self._retry = retry
+        self._ahead = timedelta()
         self._configuration = configuration
         self._client: Any = client.ApiClient(configuration)
 
     def close(self) -> None:
         """Lets go of connections."""
         self._client.close()
+
+    def now(self) -> datetime:
+        """The time by the server's clock, as its last answer told it; until then by ours."""
+        return datetime.now(UTC) + self._ahead
 
     def get(self, path: str, **query: str) -> Json:
         """One object, such as that of ``/version``. Raises ApiError."""
@@ -351,6 +356,8 @@ class Api:
             if _is_connection_fault(error):
                 raise UnreachableError(self._unreachable(error)) from error
             raise
+        if date := _date(response.headers.get("Date")):
+            self._ahead = date - datetime.now(UTC)
         if response.status >= 400:
             raise self._refused(method, path, response, refusal)
         return response
@@ -410,11 +417,15 @@ def _seconds(after: str | None) -> float | None:
         return None
     if after.strip().isdecimal():
         return float(after)
+    # A date in the past is no wait; one far away is bounded by whoever waits.
+    date = _date(after)
+    return (date - datetime.now(UTC)).total_seconds() if date else None
+
+
+def _date(text: str | None) -> datetime | None:
+    """A date of HTTP; None for anything else."""
     try:
-        date = parsedate_to_datetime(after)
+        date = parsedate_to_datetime(text or "")
     except ValueError:
         return None
-    # A date in the past is no wait; one far away is bounded by whoever waits.
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(
-        UTC
-    ).timestamp()
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -87,6 +87,15 @@ def collection(kind: str, api_version: str, namespace: str) -> str:
     )
 
 
+def resource(obj: Mapping[str, Any]) -> str:
+    """What objects of a kind of this page are called, such as ``virtualmachines.kubevirt.io``.
+
+    Raises KeyError.
+    """
+    found = _ALL[obj["kind"]]
+    return f"{found.plural}.{found.group}" if found.group else found.plural
+
+
 def words(obj: Mapping[str, Any]) -> str:
     """An object as a reader knows it, such as ``Secret cloud-init``."""
     metadata = obj.get("metadata")

@@ -25,7 +25,6 @@ from conformance.collecting import bundle, foreign
 from conformance.exits import Exit
 from conformance.judging.report import judge
 from conformance.model.evidence import RawDomain
-from fixtures.changes import left_behind
 from reports.document import Outcome
 from reports.write import write_all
 from tests.selfproof import recording as good
@@ -470,19 +469,6 @@ def test_a_handle_is_written_through_no_link(tmp_path: Path) -> None:
     rundir.write_handle(tmp_path, handle)
     assert (tmp_path / "precious").read_text() == "kept"
     assert Handle.load((tmp_path / rundir.HANDLE).read_text()) == handle
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"path": 1}', '{"path": "\\u001b[2J", "former": {}}']
-)
-def test_notes_of_killed_runs_are_shown_whatever_they_say(tmp_path: Path, text: str) -> None:
-    (tmp_path / "r1").mkdir()
-    (tmp_path / "r1" / "a.json").write_text(text)
-    os.mkfifo(tmp_path / "r1" / "b.json")
-    first, second = left_behind(tmp_path)
-    assert "r1" in first
-    assert "b.json" in second
-    assert (first + second).isprintable()
 
 
 def test_bounds_are_above_what_a_run_records() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clusters.kit.api import Api
+from clusters.kit.marks import Mark
 from conformance.collecting.api import connect
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import user_file
@@ -65,8 +66,11 @@ def test_helpers_are_made_and_what_is_not_taken_is_told(api: Api) -> None:
         {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "metadata": {"name": "r"}},
     )
     said: list[str] = []
-    users_files.make(api, "default", helpers, said.append)
-    assert api.find("/api/v1/namespaces/default/secrets/seed") is not None
+    users_files.make(api, "default", Mark("r1", "me@here"), helpers, said.append)
+    made = api.find("/api/v1/namespaces/default/secrets/seed")
+    assert made is not None
+    assert made["metadata"]["labels"]["cpu-conformance/run"] == "r1"
+    assert made["metadata"]["annotations"]["cpu-conformance/owner"] == "me@here"
     assert said[0] == "Secret seed is made in namespace default"
     assert said[1].startswith("DataVolume r could not be made: 404: ")
 

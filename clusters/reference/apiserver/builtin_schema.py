@@ -23,6 +23,7 @@ _MODELS = {
     "ConfigMap": "V1ConfigMap",
     "Secret": "V1Secret",
     "ServiceAccount": "V1ServiceAccount",
+    "Lease": "V1Lease",
     "Role": "V1Role",
     "RoleBinding": "V1RoleBinding",
     "ClusterRole": "V1ClusterRole",

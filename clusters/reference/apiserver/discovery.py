@@ -40,6 +40,7 @@ _SUBRESOURCES = {
     "exec": ("PodExecOptions", ("create", "get")),
     "log": ("Pod", ("get",)),
     "proxy": ("NodeProxyOptions", ("get",)),
+    "token": ("TokenRequest", ("create",)),
 }
 
 

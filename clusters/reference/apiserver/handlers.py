@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from clusters.reference.apiserver import errors
+from clusters.reference.apiserver.authorization import Authorizer
 from clusters.reference.apiserver.backends import Admission, Cause, PodAccess
 from clusters.reference.apiserver.discovery import CONSOLE_GROUP, REVIEWS
 from clusters.reference.apiserver.operations import Operations
@@ -49,11 +50,12 @@ class ResourceHandler:
         types: Sequence[ResourceType],
         admission: Admission,
         pods: PodAccess,
+        authorizer: Authorizer,
     ) -> None:
         self._store = store
         self._types = types
         self._operations = Operations(store, admission)
-        self._subresources = Subresources(store, types, self._operations, pods)
+        self._subresources = Subresources(store, types, self._operations, pods, authorizer)
 
     async def handle(self, request: web.Request) -> Answer:
         """One request. Raises StatusError."""

@@ -51,8 +51,16 @@ EVENT = ResourceType("", ("v1",), "Event", "events", "event", True, ("ev",))
 CONFIG_MAP = ResourceType("", ("v1",), "ConfigMap", "configmaps", "configmap", True, ("cm",))
 SECRET = ResourceType("", ("v1",), "Secret", "secrets", "secret", True)
 SERVICE_ACCOUNT = ResourceType(
-    "", ("v1",), "ServiceAccount", "serviceaccounts", "serviceaccount", True, ("sa",)
+    "",
+    ("v1",),
+    "ServiceAccount",
+    "serviceaccounts",
+    "serviceaccount",
+    True,
+    ("sa",),
+    subresources=("token",),
 )
+LEASE = ResourceType("coordination.k8s.io", ("v1",), "Lease", "leases", "lease", True)
 _RBAC = "rbac.authorization.k8s.io"
 ROLE = ResourceType(_RBAC, ("v1",), "Role", "roles", "role", True)
 ROLE_BINDING = ResourceType(_RBAC, ("v1",), "RoleBinding", "rolebindings", "rolebinding", True)
@@ -188,6 +196,7 @@ ALL = (
     CONFIG_MAP,
     SECRET,
     SERVICE_ACCOUNT,
+    LEASE,
     ROLE,
     ROLE_BINDING,
     CLUSTER_ROLE,

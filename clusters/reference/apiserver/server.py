@@ -7,9 +7,7 @@ OpenAPI, Tables, strategic merge nor exec, which kubectl needs.
 from __future__ import annotations
 
 import errno
-import hmac
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -18,14 +16,16 @@ from aiohttp import web
 from clusters.contract.provider import ClusterError
 from clusters.kit.certificates import kubeconfig, write_private
 from clusters.reference.apiserver import crds, errors, openapi
+from clusters.reference.apiserver.authorization import ADMINISTRATOR, Authorizer, attributes
 from clusters.reference.apiserver.backends import Admission, PodAccess
-from clusters.reference.apiserver.discovery import Discovery, version_info
+from clusters.reference.apiserver.discovery import REVIEWS, Discovery, version_info
 from clusters.reference.apiserver.errors import StatusError
 from clusters.reference.apiserver.handlers import ResourceHandler
 from clusters.reference.apiserver.resources import ALL, ResourceType
 from clusters.reference.apiserver.responses import accepted, answer, refusal
 from clusters.reference.apiserver.store import Store
 from clusters.reference.apiserver.streams import STREAMING
+from clusters.reference.apiserver.subresources import USER
 from clusters.reference.apiserver.tls import make_tls
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ LARGEST_BODY = 3 * 1024 * 1024
 """Upstream's limit of a request body."""
 
 _OPEN_TO_ALL = ("/healthz", "/livez", "/readyz", "/version")
+_OPEN_TO_USERS = ("/api", "/openapi")
+"""How paths begin that whoever has a token may read, or ask about himself (system:discovery,
+system:basic-user)."""
 _STOP_SECONDS = 0.1
 """Watches never end by themselves; nothing is worth waiting for."""
 
@@ -88,13 +91,14 @@ class ApiServer:
             name: of the cluster in the kubeconfig.
             extra_routes: served beside the API, to who has the token.
         """
-        self.token = secrets.token_urlsafe(32)
+        self._authorizer = Authorizer(store)
+        self.token = self._authorizer.token
         self.port = port
         self._name = name
         self._discovery = Discovery(types)
         self._types = tuple(types)
         self._store = store
-        self._resources = ResourceHandler(store, types, admission, pods)
+        self._resources = ResourceHandler(store, types, admission, pods, self._authorizer)
         self._extra_routes = tuple(extra_routes)
         self._tls = make_tls(ADDRESS)
         self._runner: web.AppRunner | None = None
@@ -108,7 +112,7 @@ class ApiServer:
         """Listens. Raises ApiServerError when the port is taken."""
         crds.install(self._store, self._types)
         application = web.Application(
-            middlewares=[self._answer_errors, self._authenticate],
+            middlewares=[self._answer_errors, self._authorize],
             client_max_size=LARGEST_BODY,
         )
         application.add_routes(self._extra_routes)
@@ -209,13 +213,19 @@ class ApiServer:
         return answer(found)
 
     @web.middleware
-    async def _authenticate(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def _authorize(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path in _OPEN_TO_ALL:
+            return await handler(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        known = scheme.lower() == "bearer" and hmac.compare_digest(
-            token.strip().encode(), self.token.encode()
-        )
-        if not known and request.path not in _OPEN_TO_ALL:
+        user = self._authorizer.user(token.strip()) if scheme.lower() == "bearer" else None
+        if user is None:
             raise errors.unauthorized()
+        request[USER] = user
+        wanted = attributes(request.method, request.path, request.query)
+        if wanted is not None and wanted.group != REVIEWS[0].group:
+            self._authorizer.require(user, wanted)
+        elif user != ADMINISTRATOR and not request.path.startswith(_OPEN_TO_USERS):
+            raise StatusError(403, "Forbidden", f'forbidden: User "{user}" cannot do that')
         return await handler(request)
 
     @web.middleware

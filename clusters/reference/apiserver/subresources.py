@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from clusters.reference.apiserver import errors
+from clusters.reference.apiserver.authorization import Attributes, Authorizer
 from clusters.reference.apiserver.backends import PodAccess
 from clusters.reference.apiserver.containers import container_of, has_ended, not_started
 from clusters.reference.apiserver.discovery import REVIEWS
@@ -36,6 +37,8 @@ from clusters.reference.machine import NodeError
 
 Object = dict[str, Any]
 Answer = web.StreamResponse
+USER = web.RequestKey("user", str)
+"""Under which a request has who asks."""
 
 
 class Subresources:
@@ -47,11 +50,13 @@ class Subresources:
         types: Sequence[ResourceType],
         operations: Operations,
         pods: PodAccess,
+        authorizer: Authorizer,
     ) -> None:
         self._store = store
         self._types = types
         self._operations = operations
         self._pods = pods
+        self._authorizer = authorizer
 
     async def handle(self, request: web.Request, target: Target) -> Answer:
         """One request for a subresource. Raises StatusError."""
@@ -61,6 +66,7 @@ class Subresources:
             "binding": {"POST": self._bind},
             "eviction": {"POST": self._evict},
             "proxy": {"GET": self._proxy},
+            "token": {"POST": self._token},
         }
         handler = allowed[target.subresource].get(request.method)
         if handler is None:
@@ -76,6 +82,15 @@ class Subresources:
         options = (body or {}).get("deleteOptions") if isinstance(body, dict) else None
         self._operations.delete(target, delete_options(request, options))
         return answer(_success(), status=201)
+
+    async def _token(self, request: web.Request, target: Target) -> Answer:
+        """A token that never expires."""
+        self._operations.get(target)
+        body = await body_of(request)
+        token = self._authorizer.token_of(target.namespace, target.name)
+        shown = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}}
+        spec = (body or {}).get("spec") or {}
+        return answer({**shown, "spec": spec, "status": {"token": token}}, status=201)
 
     async def _proxy(self, _: web.Request, target: Target) -> Answer:
         self._operations.get(target)
@@ -180,7 +195,7 @@ class Subresources:
         return await serve_console(request, read, is_over)
 
     async def review(self, request: web.Request, path: str) -> Answer:
-        """Everything is allowed to who has the token."""
+        """What whoever asks may do, which of everything only the administrator may."""
         kinds = {review.plural: review for review in REVIEWS}
         review = kinds.get(path.strip("/"))
         if review is None:
@@ -191,10 +206,20 @@ class Subresources:
         if not isinstance(body, dict):
             raise errors.bad_request(f"the body must be a {review.kind}")
         if review.kind == "SelfSubjectAccessReview":
-            status: Object = {"allowed": True, "reason": "the token is the administrator's"}
+            asked = (body.get("spec") or {}).get("resourceAttributes") or {}
+            resource = "/".join(filter(None, map(asked.get, ("resource", "subresource"))))
+            wanted = Attributes(
+                asked.get("verb", ""),
+                asked.get("group", ""),
+                resource,
+                asked.get("namespace", ""),
+                asked.get("name", ""),
+            )
+            status: Object = {"allowed": self._authorizer.allows(request[USER], wanted)}
         else:
+            namespace = (body.get("spec") or {}).get("namespace", "")
             status = {
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+                "resourceRules": list(self._authorizer.rules(request[USER], namespace)),
                 "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
                 "incomplete": False,
             }

@@ -276,6 +276,7 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _AGE,
     ),
     "ServiceAccount": (_NAME, Column("Secrets", _count("secrets"), type="integer"), _AGE),
+    "Lease": (_NAME, Column("Holder", _at("spec", "holderIdentity")), _AGE),
     "Event": (
         Column("Last Seen", _event_age("lastTimestamp")),
         Column("Type", _at("type")),
