@@ -26,7 +26,8 @@ _OTHERS = re.compile(
     # pkg/kubelet: eviction, nodeshutdown, preemption, lifecycle; core/v1 DisruptionTarget
     r"|Evicted|Preempting|PreemptionByScheduler|DeletionByTaintManager|EvictionByEvictionAPI"
     r"|TerminationByKubelet|DeletionByPodGC|NodeShutdown|Terminated|NodeLost|NodeUnresponsive"
-    r"|OutOf\w+|NodeAffinity|TopologyAffinityError|DeadlineExceeded|OOMKilled"
+    r"|OutOf\w+|NodeAffinity|TopologyAffinityError|OOMKilled"
+    r"|(?<!code = )(?<!failed with )DeadlineExceeded"
     # plugin/pkg/admission; whoever else may refuse the launcher pod
     r"|exceeded quota|violates PodSecurity|admission webhook|failed calling webhook|is forbidden"
     r"|CreateContainerConfigError|Cannot allocate memory)"
@@ -37,9 +38,13 @@ _OTHERS = re.compile(
 )
 """What says that room, an image or somebody else keeps a VMI from running."""
 _FAILURES = re.compile(
-    r"container \S+ ended with \d+|CrashLoopBackOff|SyncVMI failed|FailedCreate:.*\bis invalid\b"
+    r"container \S+ ended with \d+|CrashLoopBackOff"
+    r"|SyncVMI failed(?! with DeadlineExceeded)|FailedCreate:.*\bis invalid\b"
 )
 """What says that it was tried and failed, while a phase does not say so yet."""
+_BY_THE_CLOCK = re.compile(r"\bcontext deadline exceeded\b")
+"""What virt-handler says of a launcher that it did not wait for, as on a node that starves. The
+launcher's own answer is lost then: seen of 1.8.4."""
 
 _OUT_OF_RANGE = re.compile(r"\bpanic: runtime error: (?:slice bounds|index) out of range")
 _NO_AFFINITY = "cannot set CPU affinity"
@@ -72,6 +77,9 @@ def outlook(snapshot: Snapshot) -> Outlook:
         return Outlook(False, f"{words}: {excuse} ({why})")
     pod = snapshot.pod
     ended = phase in ("Failed", "Succeeded") or (pod is not None and pod.phase == "Failed")
+    said = any(map(_FAILURES.search, (now, *snapshot.events)))
+    if ended and not said and _BY_THE_CLOCK.search(now):
+        return Outlook(False, f"{words}: virt-handler gave its launcher up by the clock ({why})")
     if ended or _FAILURES.search(now):
         return Outlook(True, f"{words} instead of {RUNS}: {why}")
     moved = f"; what moved last: {snapshot.moved}" if snapshot.moved else ""

@@ -84,7 +84,7 @@ broken_by(
 )
 broken_by(
     "iothreads_on_vcpus",
-    "IOT-ISOLATED",
+    *("IOT-ISOLATED", "PIN-LIVE"),
     does="IOThreads are pinned to the pCPUs of vCPUs although the emulator is isolated.",
     run="[isolate-io]",
     bug="kubevirt#3103",

@@ -2,7 +2,8 @@
 
 Two VMIs of the smoke matrix, on a node that starved: a third one's launcher had given up, and the
 connection to virt-handler broke while their release was looked at. Four of the standard matrix: two
-that this release does not start, and two that it does. And of a v1.7.4 its node and some of its
+that this release does not start, and two that it does. One of these again, on a node so slow that
+virt-handler did not wait for the launcher's answer. And of a v1.7.4 its node and some of its
 refusals: it has the label of both documents.
 """
 
@@ -62,6 +63,35 @@ def test_twin_a_release_that_has_mended_it_must_start_it(standard: Path, case: s
     run["setting"]["kubevirt"]["status"]["observedKubeVirtVersion"] = "v1.9.0"
     (standard / "run.json").write_text(json.dumps(run))
     assert by_verdict(standard, case, Verdict.FAIL) == {"RUN-STARTED"}
+
+
+@pytest.fixture
+def unanswered(tmp_path: Path) -> Path:
+    return unpacked("kubevirt-1.8.4-unanswered.tar.xz", tmp_path)
+
+
+def test_what_it_does_not_start_is_not_observed_when_nobody_waited_for_the_answer(
+    unanswered: Path,
+) -> None:
+    assert "RUN-STARTED" in by_verdict(unanswered, ELSEWHERE, Verdict.NOT_OBSERVED)
+    assert not by_verdict(unanswered, ELSEWHERE, Verdict.FAIL)
+    assert {"QOS-POD", "LIFE-RELEASED"} <= by_verdict(unanswered, ELSEWHERE, Verdict.PASS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("cannot set CPU affinity on process 77: Invalid argument", Verdict.KNOWN_DIVERGENCE),
+        ("internal error: process exited while connecting to monitor", Verdict.FAIL),
+    ],
+)
+def test_twin_an_answer_decides(unanswered: Path, answer: str, verdict: Verdict) -> None:
+    (path,) = (unanswered / "snapshots").glob(f"{ELSEWHERE}.running.*.json")
+    data = json.loads(path.read_text())
+    (event,) = [each for each in data["events"] if each["reason"] == "SyncFailed"][:1]
+    event["message"] = f"server error. command SyncVMI failed: \"LibvirtError(Message='{answer}')\""
+    path.write_text(json.dumps(data))
+    assert by_verdict(unanswered, ELSEWHERE, verdict) >= {"RUN-STARTED"}
 
 
 def by_verdict(evidence: Path, case: str, verdict: Verdict) -> set[str]:

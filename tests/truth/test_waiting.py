@@ -190,6 +190,64 @@ def test_a_launcher_that_gave_up_by_the_clock_is_not_observed(
     assert words in said
 
 
+def by_the_clock(*events: str) -> Callable[[Shot], None]:
+    """A VMI that failed while virt-handler had no answer of its launcher, and what was said before.
+
+    Seen of a real 1.8.4: the call that started the domain took longer than virt-handler waits.
+    """
+
+    def edit(shot: Shot) -> None:
+        phase("Failed")(shot)
+        shot.data["vmi"]["status"]["conditions"] = [
+            {
+                "type": "Synchronized",
+                "status": "False",
+                "reason": "Synchronizing with the Domain failed.",
+                "message": "unable to create virt-launcher client connection: "
+                "context deadline exceeded",
+            }
+        ]
+        for message in events:
+            about = {"kind": "VirtualMachineInstance", "name": CASE}
+            shot.data["events"].append(
+                {"involvedObject": about, "reason": "SyncFailed", "message": message}
+            )
+
+    return edit
+
+
+UNANSWERED = (
+    "unknown error encountered sending command SyncVMI: rpc error: code = DeadlineExceeded "
+    "desc = context deadline exceeded"
+)
+ANSWERED = 'server error. command SyncVMI failed: "LibvirtError(Code=1)"'
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [((UNANSWERED,), Verdict.NOT_OBSERVED), ((UNANSWERED, ANSWERED), Verdict.FAIL)],
+    ids=["unanswered", "twin-answered"],
+)
+def test_a_launcher_whose_answer_nobody_waited_for_is_not_observed(
+    recording: Recording, said: tuple[str, ...], verdict: Verdict
+) -> None:
+    change(recording, by_the_clock(*said), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is verdict
+
+
+def test_twin_a_panic_is_a_failure_although_virt_handler_had_no_answer(
+    recording: Recording,
+) -> None:
+    def edit(shot: Shot) -> None:
+        panicked("panic: runtime error: index out of range [4] with length 4")(shot)
+        shot.data["vmi"]["status"]["conditions"] = [
+            {"type": "Synchronized", "status": "False", "message": UNANSWERED}
+        ]
+
+    change(recording, edit, CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.FAIL
+
+
 @pytest.mark.parametrize(
     ("release", "isolated", "words", "verdict"),
     [
