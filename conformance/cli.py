@@ -134,7 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     output.declare(status).set_defaults(command=_status)
 
     preflight = commands.add_parser(
-        "preflight", help="say what an existing cluster lacks for a run, and how to mend it"
+        "preflight",
+        help="say what an existing cluster lacks for a run, and how to mend it",
+        description="Looks at an existing cluster, changes nothing, and says what it lacks for a "
+        "run and how to mend that. Exit code: 0 nothing is missing, 2 something is.",
     )
     options.declare(
         preflight.add_argument, [each for each in options.KUBECONFIG if each.flag != "--owner"]
@@ -147,11 +150,21 @@ def _parser() -> argparse.ArgumentParser:
     report_commands.declare(commands)
     proving.declare(commands)
 
-    requirements = commands.add_parser("requirements", help="show what is required, and by whom")
+    requirements = commands.add_parser(
+        "requirements",
+        help="list the requirements, or explain one",
+        description="Lists every requirement, or explains one: its text, where it is promised, "
+        "and the cases that show it.",
+    )
     requirements.add_argument("id", nargs="?")
     output.declare(requirements).set_defaults(command=_requirements)
 
-    matrix = commands.add_parser("matrix", help="list cases with what must happen to them")
+    matrix = commands.add_parser(
+        "matrix",
+        help="list cases with what must happen to them",
+        description="Lists the cases of a matrix, or of your own manifests, with what must "
+        "happen to each, and the requirements that they do not show.",
+    )
     matrix.add_argument(
         "matrix", nargs="?", default="smoke", metavar="smoke|standard|full|pods|scenarios|FILE"
     )

@@ -77,10 +77,11 @@ def declare(commands: Any) -> None:
         "-o", dest="output", type=Path, required=True, metavar="FILE", help="such as run.tar.xz"
     )
     bundle.add_argument(
-        "--redact",
+        "--without-secrets",
         action="store_true",
-        help="without logs, values of environment variables and Secrets, addresses, and "
-        "annotations of others; names of nodes, namespaces and pods stay",
+        help="leave out logs, values of environment variables, Secrets and ConfigMaps, addresses, "
+        "and annotations that are not of Kubernetes or KubeVirt; names stay (`audit --redact` "
+        "replaces them)",
     )
     bundle.set_defaults(command=_bundle)
 
@@ -243,7 +244,9 @@ def _bundle(arguments: Namespace) -> int:
     from conformance.collecting.packing import pack
 
     try:
-        number = pack(arguments.directory, arguments.output, redact=arguments.redact)
+        number = pack(
+            arguments.directory, arguments.output, without_secrets=arguments.without_secrets
+        )
     except BundleError as error:
         _say(str(error))
         return Exit.USAGE

@@ -41,7 +41,7 @@ from reports.wording import (
 
 _BOXES = 6_000
 """pCPU boxes on one page; more of them make a browser slow."""
-_BOXES_OF_MANY = 2_000
+_BOXES_OF_MANY = 1_500
 """The same on a page of so many cases that most are a line alone."""
 _COMPARED = 3_000
 """Findings above which the values compared by passing ones are left to report.json."""
@@ -49,7 +49,7 @@ _CASES = 1_000
 """Cases on one page; above it those that broke come first, and the rest is left to report.json."""
 _BODIES = 300
 """Cases above which one that passed is a line alone, and only some that broke are whole."""
-_WHOLE = 60
+_WHOLE = 40
 """Broken cases of such a page that are whole; of the others it has what broke, a line each."""
 _GRID = 60
 """Cases above which the grid of cases and requirements is too wide to read."""

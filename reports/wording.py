@@ -185,8 +185,9 @@ def _unread(unread: Mapping[str, str], part: str) -> str:
 def faults_met(faults: Iterable[Fault]) -> str:
     """How often the API failed, in one sentence."""
     times = sum(fault.times for fault in faults)
-    often = "once" if times == 1 else f"{times} times"
-    return f"The API failed {often}; what it had not answered, it was asked again."
+    if times == 1:
+        return "One request to the API failed and was sent again."
+    return f"{times} requests to the API failed and were sent again."
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from clusters.reference.faults import SWITCHES
 
 BREAK = Option(
     "--break",
-    "a behaviour of the embedded or simulated stack to spoil, to see it found; repeatable",
+    "break a behaviour of the embedded or simulated stack on purpose; repeatable",
     {"action": "append", "choices": SWITCHES, "metavar": "FAULT"},
 )
 

@@ -56,11 +56,11 @@ def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     """The parser of ``audit``."""
     parser = add(
         "audit",
-        help="judge every dedicated VMI that runs on a cluster, and every node, without a touch",
+        help="judge every dedicated VMI and every node of a cluster, and change nothing",
         description="Looks at every VMI with dedicated CPUs that runs on a cluster, and at every "
         "node, and judges what is seen. Nothing is written to the cluster, no console is opened, "
         "and no command runs in a launcher unless --libvirt is given. VMIs that start, stop, "
-        "migrate or change their CPUs are told as such and not judged. Exit code: 0 nothing that "
+        "migrate or change their CPUs are listed and not judged. Exit code: 0 nothing that "
         "was asked was broken, 1 something was, 2 inconclusive, 3 usage.",
     )
     _reach(parser)
@@ -79,7 +79,7 @@ def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
         "--watch",
         type=positive,
         metavar="SECONDS",
-        help="audit again and again, so long apart, and tell what changes",
+        help="audit again and again, so long apart, and print what changes",
     )
     parser.add_argument(
         "--metrics",
@@ -97,7 +97,7 @@ def declare_check(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     """The parser of ``check``."""
     parser = add(
         "check",
-        help="say of one VM or VMI what was promised, what is, and what to do",
+        help="check one VM or VMI: what was promised, what it has, what to do",
         description="Looks at one VM or VMI with dedicated CPUs as `audit` does, and says on one "
         "page what was promised, what is and by which source, and what to do. Exit codes are "
         "those of `audit`; 2 where nothing can be judged.",

@@ -59,7 +59,7 @@ def _not_forgotten(freed: Snapshot, seen: Comparison) -> None:
         seen.saw("scheduled since", witness[-1], "the run's own record")
         seen.wrong(
             f"{freed.subject} still waits for a node, although CPUs were given back and "
-            f"{witness[-1]}: {launcher(freed).reason or 'nobody says why'}"
+            f"{witness[-1]}: {launcher(freed).reason or 'no reason is given'}"
         )
 
 

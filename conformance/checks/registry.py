@@ -28,7 +28,7 @@ class Loop(Enum):
 
     HEARTBEAT = "virt-handler's heartbeat, which writes the labels of a node"
     RECONCILE = "the kubelet's reconcile, which moves containers that run already"
-    SWEEP = "virt-handler's sweep of threads into the housekeeping cgroup"
+    SWEEP = "virt-handler moving threads into the housekeeping cgroup"
     REMOVAL = "the kubelet's removal of what has ended"
     ARRIVAL = "what a requirement waits for, and is not observed before it has come"
     """A guest's report, a VMI that starts: what has come and is wrong stays wrong."""

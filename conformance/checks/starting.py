@@ -70,7 +70,7 @@ def outlook(snapshot: Snapshot) -> Outlook:
     kind = "VMI" if snapshot.vmi else "pod"
     state = _state(snapshot)
     # Events tell what was, and may have been overcome: they are quoted, and decide nothing.
-    why = "; ".join([*state, *snapshot.events[-3:]]) or "nobody says why"
+    why = "; ".join([*state, *snapshot.events[-3:]]) or "no reason is given"
     now = "; ".join(state)
     words = f"{kind} {snapshot.subject or 'of an unknown name'} is {phase or 'without a phase'}"
     if excuse := _excuse(snapshot, phase, now):

@@ -29,15 +29,15 @@ _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 _OURS = ("kubevirt.io", "kubernetes.io", "k8s.io")
 
 
-def pack(report_dir: Path, file: Path, *, redact: bool) -> int:
+def pack(report_dir: Path, file: Path, *, without_secrets: bool) -> int:
     """Writes the bundle of a report directory; returns the number of files in it.
 
     Args:
         report_dir: with ``evidence/``.
         file: the bundle, which must not be there yet.
-        redact: leaves out logs, and replaces values of environment variables, of Secrets and
+        without_secrets: leaves out logs, and replaces values of environment variables, of Secrets and
             ConfigMaps, addresses, and annotations that are not of Kubernetes or KubeVirt. Names
-            of nodes, namespaces and pods stay: the verdict rests on them.
+            stay; what replaces them is `conformance.auditing.redaction`, while they are recorded.
 
     Raises:
         BundleError: there is no evidence, or it cannot be read.
@@ -47,12 +47,12 @@ def pack(report_dir: Path, file: Path, *, redact: bool) -> int:
     foreign.read(evidence, "run.json", foreign.LARGEST_RUN)  # or there is none
     number = 0
     with file.open("xb") as out, tarfile.open(fileobj=out, mode="w:xz") as archive:
-        for name in _names(evidence, logs=not redact):
+        for name in _names(evidence, logs=not without_secrets):
             text = foreign.read(evidence, name, foreign.LARGEST_RUN)
-            text = _redacted(name, text) if redact else text
+            text = _cleaned(name, text) if without_secrets else text
             _add(archive, f"evidence/{name}", text)
             number += 1
-        if not redact and (report_dir / "report.json").is_file():
+        if not without_secrets and (report_dir / "report.json").is_file():
             _add(archive, "report.json", foreign.read(report_dir, "report.json", LARGEST))
             number += 1
     return number
@@ -110,7 +110,7 @@ def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
     archive.addfile(member, io.BytesIO(data))
 
 
-def _redacted(name: str, text: str) -> str:
+def _cleaned(name: str, text: str) -> str:
     if name.endswith(".jsonl"):
         return _ADDRESS.sub(REDACTED, text)
     try:

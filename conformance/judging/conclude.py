@@ -116,7 +116,7 @@ def conclude(
             found,
             outcome=Outcome.INCONCLUSIVE,
             exit_code=Exit.INCONCLUSIVE,
-            reason=f"The whole was insisted on. {found.reason}",
+            reason=f"--insist asks for the whole. {found.reason}",
         )
     return found
 

@@ -223,7 +223,7 @@ def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterat
             judged = _judge_scenario(terms, scenario, bundle.snapshots.get(name, ()))
         except Exception as error:
             broke.append(_broke(name, error))
-            judged = _Judged(name, scenario.title, {}, {"story": scenario.story}, (), (), name)
+            judged = _Judged(name, scenario.title, {}, {"scenario": scenario.story}, (), (), name)
         yield judged
     if EVERY_NODE in terms.moments:
         audit = bundle.run.get("audit")
@@ -331,7 +331,7 @@ def _judge_scenario(
         scenario.id,
         scenario.title,
         {"apiVersion": "v1", "kind": "List", "items": list(manifests.values())},
-        {"story": scenario.story},
+        {"scenario": scenario.story},
         snapshots,
         [
             # A story with a gap is another story.

@@ -59,7 +59,7 @@ def test_judging_may_insist_on_the_whole(
 ) -> None:
     assert cli.main(["judge", str(recorded), *more]) == code
     said = " ".join(capsys.readouterr().out.split())
-    assert ("The whole was insisted on" in said) == bool(more)
+    assert ("--insist asks for the whole" in said) == bool(more)
     assert "not asked" in said
     shutil.rmtree(recorded / "evidence")
     assert cli.main(["judge", str(recorded)]) == Exit.USAGE

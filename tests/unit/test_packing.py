@@ -29,19 +29,19 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize("redact", [False, True])
+@pytest.mark.parametrize("without_secrets", [False, True])
 def test_a_bundle_is_judged_as_where_it_was_made(
-    recorded: Path, tmp_path: Path, redact: bool
+    recorded: Path, tmp_path: Path, without_secrets: bool
 ) -> None:
-    pack(recorded, tmp_path / "run.tar.xz", redact=redact)
+    pack(recorded, tmp_path / "run.tar.xz", without_secrets=without_secrets)
     unpack(tmp_path / "run.tar.xz", tmp_path / "there")
     here, there = judge(read(recorded / "evidence")), judge(read(tmp_path / "there" / "evidence"))
     assert there.conclusion == here.conclusion
     assert [f.verdict for f in there.findings] == [f.verdict for f in here.findings]
-    assert (tmp_path / "there/evidence/logs").exists() is not redact
+    assert (tmp_path / "there/evidence/logs").exists() is not without_secrets
 
 
-def test_what_is_redacted_is_gone(recorded: Path, tmp_path: Path) -> None:
+def test_secrets_are_gone(recorded: Path, tmp_path: Path) -> None:
     env = [{"name": "TOKEN", "value": "hunter2"}]
     secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}
     run = json.loads((recorded / "evidence" / "run.json").read_text())
@@ -50,7 +50,7 @@ def test_what_is_redacted_is_gone(recorded: Path, tmp_path: Path) -> None:
         {"status": {"podIP": "10.1.2.3"}, "metadata": {"annotations": {"x.example/y": "hunter2"}}}
     )
     (recorded / "evidence" / "run.json").write_text(json.dumps(run))
-    pack(recorded, tmp_path / "run.tar.xz", redact=True)
+    pack(recorded, tmp_path / "run.tar.xz", without_secrets=True)
     unpack(tmp_path / "run.tar.xz", tmp_path / "there")
     text = (tmp_path / "there/evidence/run.json").read_text()
     for private in ("hunter2", "aHVudGVyMg==", "10.1.2.3"):
@@ -104,4 +104,4 @@ def test_another_file_is_no_bundle(tmp_path: Path) -> None:
 def test_a_bundle_is_not_overwritten(recorded: Path, tmp_path: Path) -> None:
     (tmp_path / "run.tar.xz").write_text("precious")
     with pytest.raises(FileExistsError):
-        pack(recorded, tmp_path / "run.tar.xz", redact=False)
+        pack(recorded, tmp_path / "run.tar.xz", without_secrets=False)

@@ -63,7 +63,7 @@ def test_report_writes_the_other_forms_anew(
 def test_a_bundle_is_judged_anywhere(reports: tuple[Path, Path], tmp_path: Path) -> None:
     _healthy, broken = reports
     file = tmp_path / "run.tar.xz"
-    assert main(["bundle", str(broken), "-o", str(file), "--redact"]) == 0
+    assert main(["bundle", str(broken), "-o", str(file), "--without-secrets"]) == 0
     assert main(["bundle", str(broken), "-o", str(file)]) == Exit.USAGE
     out = tmp_path / "elsewhere"
     assert main(["judge", str(file), "--report-dir", str(out)]) == 1

@@ -93,7 +93,7 @@ def run_id(directory: Path) -> str:
 def test_faults_of_the_api_that_pass_cost_no_verdict_and_are_told(tmp_path: Path) -> None:
     code, output = conform(tmp_path, *FEW, fault="now-and-then")
     assert code == 0, output
-    assert re.search(r"The API failed \d+ times", output)
+    assert re.search(r"\d+ requests to the API failed", output)
     met = " ".join(fault["message"] for fault in report(tmp_path)["faults"])
     # An answer breaks off, and so does a watch: whichever the count falls on.
     for fault in ("500", "429", "503", "without response", "broke"):

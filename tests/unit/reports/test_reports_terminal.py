@@ -90,8 +90,8 @@ def test_problems_are_shown(example: Example) -> None:
 
 
 def test_faults_of_the_api_are_counted(example: Example) -> None:
-    assert "The API failed 3 times" in shown(example("inconclusive"))
-    assert "The API failed" not in shown(example("passing"))
+    assert "3 requests to the API failed" in shown(example("inconclusive"))
+    assert "requests to the API failed" not in shown(example("passing"))
 
 
 def test_a_long_message_is_cut_and_says_so(example: Example) -> None:
