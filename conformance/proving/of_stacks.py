@@ -135,7 +135,7 @@ _STORIES = (
         "assignment_lost_with_container",
         "LIFE-RESTART",
         "container-restart",
-        "CPU-EXCLUSIVE CPU-COUNT CPU-POOL PIN-XML PIN-THREADS",
+        "CPU-EXCLUSIVE CPU-COUNT CPU-POOL CPU-QUOTA PIN-XML PIN-THREADS",
         "A restarted container has lost its exclusive CPUs.",
     ),
     (

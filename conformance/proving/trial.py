@@ -133,7 +133,8 @@ def concluded(
     if saboteur.requirement not in failed:
         outcome, speaks = Outcome.MISSED, own
     elif stray:
-        outcome, speaks = Outcome.BLAMED, [each for each in now if each.requirement in stray]
+        broken = [each for each in now if each.verdict is document.Verdict.FAIL]
+        outcome, speaks = Outcome.BLAMED, [each for each in broken if each.requirement in stray]
     else:
         outcome, speaks = Outcome.CAUGHT, own
     said = "nothing is said of it"
