@@ -18,13 +18,13 @@ from conformance.parsing.assemble import assemble
 from conformance.proving.saboteur import Saboteur
 from conformance.proving.scene import NothingToSpoilError, Scene
 from reports import document
+from reports.verdicts import WORST_FIRST
 
 Looks = Sequence[tuple[str, RawSnapshot]]
 MOST_CASES = 3
 """Of how many recorded cases a saboteur spoils one after the other."""
 _LASTED = (timedelta(minutes=2), timedelta(minutes=4))
 """How much later what lasts is seen again: longer than any loop that would mend it."""
-_FIRST = tuple(document.Verdict)
 
 
 class Outcome(Enum):
@@ -139,7 +139,7 @@ def concluded(
         outcome, speaks = Outcome.CAUGHT, own
     said = "nothing is said of it"
     if speaks:
-        worst = min(speaks, key=lambda each: _FIRST.index(each.verdict))
+        worst = min(speaks, key=lambda each: WORST_FIRST.index(each.verdict))
         said = f"{worst.requirement} {worst.verdict.value}: {worst.message}"
     return Trial(saboteur, outcome, case, tuple(sorted(failed)), tuple(sorted(stray)), said)
 
