@@ -184,7 +184,7 @@ _STORIES = (
         "selector_missing",
         "NODE-ONLY",
         "labelled-only",
-        "NODE-SELECT RUN-STARTED",
+        "NODE-SELECT RUN-STARTED CPU-COUNT CPU-EXCLUSIVE CPU-QUOTA",
         "Dedicated VMIs go to nodes without the label.",
     ),
 )
@@ -193,7 +193,7 @@ for _fault, _requirement, _scenario, _also, _does in _STORIES:
 
 broken_by(
     "label_always_true",
-    *("NODE-UNLABEL", "NODE-LABEL"),
+    *("NODE-UNLABEL", "NODE-LABEL", *_NOT_GIVEN),
     does="The label outlives the static policy.",
     run="[cpu-manager-stops]",
 )
