@@ -253,7 +253,10 @@ def entry_stays(scene: Scene) -> Scene:
 @spoils("LIFE-RELEASED", moment=DELETED, alone=True)
 def cpus_leak(scene: Scene) -> Scene:
     """Its CPUs are in no set of the checkpoint."""
-    return scene.default(scene.state.default - CpuSet.parse(_former(scene).exclusive))
+    freed = scene.state.default & CpuSet.parse(_former(scene).exclusive)
+    if not freed:
+        raise NothingToSpoilError("CPUs that were not given to somebody else")
+    return scene.default(scene.state.default - freed)
 
 
 @spoils("LIFE-RELEASED", moment=DELETED, alone=True)

@@ -225,6 +225,8 @@ def shared_comes_with_a_thread(scene: Scene) -> Scene:
 @spoils("LIFE-SHARED", "CPU-POOL", scenario=_BESIDE, moment="after", subject="early", alone=True)
 def shared_is_not_let_back(scene: Scene) -> Scene:
     """The shared VMI does not have the CPUs back when the dedicated one has gone."""
+    if scene.state.given:
+        raise NothingToSpoilError("a node on which nobody owns CPUs")
     few = sorted(scene.state.default)[:1]
     for thread in scene.compute.threads:
         scene = scene.affinity(thread, few)

@@ -271,7 +271,8 @@ class Scene:
         return scene
 
     def _follows(self, cgroup: str, cpus: CpuSet, threads: Iterable[Thread], pool: CpuSet) -> Scene:
-        scene = self.cpuset(cgroup, cpus & pool or pool)
+        whole = self.state.default <= cpus
+        scene = self.cpuset(cgroup, pool if whole else cpus & pool or pool)
         for thread in threads:
             scene = scene.affinity(thread, thread.affinity & pool or pool)
         return scene
