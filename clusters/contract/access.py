@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class AccessError(Exception):
@@ -89,8 +89,14 @@ class LibvirtView:
 class Libvirt(Protocol):
     """The libvirt inside a launcher's compute container."""
 
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
-        """Asks the domain of the VMI. Raises AccessError when there is none."""
+    def view(self, namespace: str, vmi: str, launcher: Mapping[str, Any]) -> LibvirtView:
+        """Asks the domain of the VMI. Raises AccessError when there is none.
+
+        Args:
+            namespace: of the VMI.
+            vmi: its name.
+            launcher: the pod that runs it, as the API has it.
+        """
         ...
 
 

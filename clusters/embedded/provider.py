@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from clusters.contract.access import Capability, LibvirtView
 from clusters.contract.provider import Handle, Progress, Provider
@@ -13,9 +14,8 @@ from clusters.embedded import container_scripts
 from clusters.embedded.description import DESCRIPTION
 from clusters.host import daemon, rundir
 from clusters.kit import libvirt_client
-from clusters.kit.api import Api
 from clusters.kit.console import ApiConsole
-from clusters.kit.launchers import container_id, launcher_pod
+from clusters.kit.launchers import container_id
 from clusters.reference.admin import Administrator
 from clusters.reference.details import stack_capabilities, stack_description
 from clusters.virtual_node import fleet
@@ -47,7 +47,7 @@ class EmbeddedAccess:
     @functools.cached_property
     def libvirt(self) -> ForwardedLibvirt:
         """As `ClusterAccess.libvirt`."""
-        return ForwardedLibvirt(Api(self.kubeconfig), self.node_shell, Path(self._sockets.name))
+        return ForwardedLibvirt(self.node_shell, Path(self._sockets.name))
 
     def node_shell(self, node: str) -> Shell:
         """As `ClusterAccess.node_shell`."""
@@ -75,16 +75,14 @@ class EmbeddedAccess:
 class ForwardedLibvirt:
     """The libvirt of each launcher, through its own socket and libvirt-python."""
 
-    def __init__(self, api: Api, shell_of: ShellOf, sockets: Path) -> None:
-        self._api = api
+    def __init__(self, shell_of: ShellOf, sockets: Path) -> None:
         self._shell_of = shell_of
         self._sockets = sockets
 
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
+    def view(self, namespace: str, vmi: str, launcher: Mapping[str, Any]) -> LibvirtView:
         """As `clusters.contract.access.Libvirt.view`."""
-        pod = launcher_pod(self._api, namespace, vmi)
-        shell = self._shell_of(pod["spec"]["nodeName"])
-        remote = container_scripts.libvirt_socket(container_id(pod))
+        shell = self._shell_of(launcher["spec"]["nodeName"])
+        remote = container_scripts.libvirt_socket(container_id(launcher))
         with forwarded(shell, remote, self._sockets) as socket:
             return libvirt_client.ask(socket, f"{namespace}_{vmi}")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -39,25 +39,22 @@ class VirshLibvirt:
 
     Args:
         container_exec: runs them.
-        launcher: name of the pod of a VMI (namespace, name); raises AccessError.
         read_only: whether libvirt is to refuse whatever would change anything (``virsh -r``).
     """
 
     def __init__(
         self,
         container_exec: ContainerExec,
-        launcher: Callable[[str, str], str],
         *,
         read_only: bool = False,
     ) -> None:
         self._words = ("virsh", "-r") if read_only else ("virsh",)
         self._exec = container_exec
-        self._launcher = launcher
         self._connections = CONNECTIONS
 
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
+    def view(self, namespace: str, vmi: str, launcher: Mapping[str, Any]) -> LibvirtView:
         """As `Libvirt.view`; the pins of vCPUs that are not enabled are left out."""
-        pod = self._launcher(namespace, vmi)
+        pod = str(launcher["metadata"]["name"])
         domain = f"{namespace}_{vmi}"
         answers = self._at_once(namespace, pod, domain) or self._one_by_one(namespace, pod, domain)
         connection, (xml, vcpus, emulator, iothreads, told) = self._connections[0], answers

@@ -9,7 +9,6 @@ pod instead of the node: what is behind them is not found.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +73,7 @@ def _handler(pod: Any) -> Handler:
     )
 
 
-class HandlerShell:
+class HandlerShell(framing.FramedShell):
     """`clusters.contract.access.NodeShell` through one virt-handler, or a pod as privileged."""
 
     def __init__(
@@ -87,8 +86,7 @@ class HandlerShell:
 
     def read(self, patterns: Sequence[str]) -> Reading:
         """As `NodeShell.read`."""
-        mark = secrets.token_hex(12)
-        reading = framing.parse_read(self._run(framing.read_command(mark), patterns), mark)
+        reading = super().read(patterns)
         return Reading(
             {_here(path): text for path, text in reading.files.items()},
             {_here(path): why for path, why in reading.unreadable.items()},
@@ -96,8 +94,7 @@ class HandlerShell:
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `NodeShell.list`."""
-        found = framing.parse_list(self._run(framing.list_command(), patterns))
-        return tuple(sorted({_here(path) for path in found}))
+        return tuple(sorted({_here(path) for path in super().list(patterns)}))
 
     def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         handler = self._handler

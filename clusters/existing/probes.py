@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusters.contract.access import AccessError, Reading
+from clusters.contract.access import AccessError
 from clusters.contract.provider import ClusterError, Progress
 from clusters.existing.claims import NAMESPACES, PRIVILEGED
 from clusters.kit import framing
@@ -24,7 +23,7 @@ _STAYS = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
 _NO_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 
 
-class CommandShell:
+class CommandShell(framing.FramedShell):
     """A `NodeShell` through a command of this host that reaches a shell there.
 
     Args:
@@ -41,15 +40,6 @@ class CommandShell:
             word.replace("{node}", self._node).replace("{address}", address)
             for word in shlex.split(template)
         ]
-
-    def read(self, patterns: Sequence[str]) -> Reading:
-        """As `NodeShell.read`."""
-        mark = secrets.token_hex(12)
-        return framing.parse_read(self._run(framing.read_command(mark), patterns), mark)
-
-    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """As `NodeShell.list`."""
-        return framing.parse_list(self._run(framing.list_command(), patterns))
 
     def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         shown = f"node {self._node}: `{shlex.join(self._words)}`"

@@ -40,7 +40,6 @@ from clusters.host.started import conform
 from clusters.kit.api import Api, ApiError
 from clusters.kit.console import ApiConsole
 from clusters.kit.hugepages import hugepages
-from clusters.kit.launchers import launcher_pod
 from clusters.kit.marks import Mark, whoever_runs_this
 from clusters.kit.pod_exec import ApiExec
 
@@ -313,16 +312,12 @@ class ExistingAccess:
     @functools.cached_property
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
-        return VirshLibvirt(self._exec, self._launcher, read_only=self._only_looks)
+        return VirshLibvirt(self._exec, read_only=self._only_looks)
 
     @functools.cached_property
     def guest_console(self) -> GuestConsole:
         """As `ClusterAccess.guest_console`."""
         return ApiConsole(self.kubeconfig)
-
-    def _launcher(self, namespace: str, vmi: str) -> str:
-        """The running launcher pod of a VMI."""
-        return str(launcher_pod(self._api, namespace, vmi)["metadata"]["name"])
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`; ``smt`` and ``numa`` where any node has it."""

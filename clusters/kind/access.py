@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from clusters.contract.access import AccessError, Capability, Libvirt, LibvirtView, Reading
+from clusters.contract.access import AccessError, Capability, Libvirt, LibvirtView
 from clusters.contract.provider import ClusterError, Handle
 from clusters.existing.provider import ExistingAccess
 from clusters.kind import config, tool
 from clusters.kind.admin import Administrator
 from clusters.kind.engine import Engine
 from clusters.kit import framing
-from clusters.kit.launchers import SOCKETS, container_id, launcher_pod
+from clusters.kit.launchers import SOCKETS, container_id
 from clusters.kit.libvirt_client import ask_any
 
 READ_SECONDS = 180.0
 
 
-class EngineShell:
+class EngineShell(framing.FramedShell):
     """`clusters.contract.access.NodeShell` through ``docker exec``.
 
     A node has a /proc and a cgroup root of its own, so that its paths are the node's.
@@ -30,15 +30,6 @@ class EngineShell:
     def __init__(self, engine: Engine, node: str) -> None:
         self._engine = engine
         self._node = node
-
-    def read(self, patterns: Sequence[str]) -> Reading:
-        """As `NodeShell.read`."""
-        mark = secrets.token_hex(12)
-        return framing.parse_read(self._run(framing.read_command(mark), patterns), mark)
-
-    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """As `NodeShell.list`."""
-        return framing.parse_list(self._run(framing.list_command(), patterns))
 
     def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         words = ("exec", "--interactive", self._node, *command)
@@ -60,32 +51,24 @@ class HostLibvirt:
     """The libvirt of each launcher through its socket, which this host's /proc shows.
 
     Args:
-        container: the id of the compute container of a VMI (namespace, name).
         otherwise: is asked where the socket cannot be used, such as without root.
         proc: the host's /proc.
     """
 
-    def __init__(
-        self,
-        container: Callable[[str, str], str],
-        otherwise: Libvirt,
-        proc: Path = Path("/proc"),
-    ) -> None:
-        self._container = container
+    def __init__(self, otherwise: Libvirt, proc: Path = Path("/proc")) -> None:
         self._otherwise = otherwise
         self._proc = proc
 
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
+    def view(self, namespace: str, vmi: str, launcher: Mapping[str, Any]) -> LibvirtView:
         """As `Libvirt.view`."""
-        container = self._container(namespace, vmi)
-        socket = launcher_socket(container, self._proc)
+        socket = launcher_socket(container_id(launcher), self._proc)
         why = "no socket of it that this user may open"
         if socket is not None:
             try:
                 return ask_any(socket, f"{namespace}_{vmi}")
             except AccessError as error:
                 why = str(error)
-        view = self._otherwise.view(namespace, vmi)
+        view = self._otherwise.view(namespace, vmi, launcher)
         return replace(view, source=f"{view.source} (this host's /proc shows {why})")
 
 
@@ -136,10 +119,7 @@ class KindAccess(ExistingAccess):
     @property
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
-        return HostLibvirt(
-            lambda namespace, vmi: container_id(launcher_pod(self._api, namespace, vmi)),
-            super().libvirt,
-        )
+        return HostLibvirt(super().libvirt)
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`; ``smt`` and ``numa`` as the nodes see the host."""

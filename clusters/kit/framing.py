@@ -9,6 +9,8 @@ where that ``cat`` fails are its files read one by one, to learn which of them f
 
 from __future__ import annotations
 
+import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from clusters.contract.access import AccessError, Reading
@@ -37,6 +39,23 @@ if [ -e "$f" ] || [ -L "$f" ]; then printf '%s\0' "$f"; fi; done; done; true"""
 _BOOT_ID_BYTES = 37
 _VANISHED = {"No such file or directory", "No such process", "No such device"}
 """What cat says of a file that has gone since it was listed: ENOENT, /proc, cgroups."""
+
+
+class FramedShell(ABC):
+    """`clusters.contract.access.NodeShell` by means of these commands, however they get there."""
+
+    def read(self, patterns: Sequence[str]) -> Reading:
+        """As `NodeShell.read`."""
+        mark = secrets.token_hex(12)
+        return parse_read(self._run(read_command(mark), patterns), mark)
+
+    def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """As `NodeShell.list`."""
+        return parse_list(self._run(list_command(), patterns))
+
+    @abstractmethod
+    def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
+        """What the command writes, given `dump_patterns` of these. Raises AccessError."""
 
 
 def read_command(mark: str) -> list[str]:

@@ -46,16 +46,6 @@ def _controller(pod: Mapping[str, Any]) -> str | None:
     return next((str(each.get("uid")) for each in owners if each.get("controller")), None)
 
 
-def launcher_pod(api: Api, namespace: str, vmi: str) -> Json:
-    """The running launcher pod of a VMI. Raises AccessError when none runs."""
-    found = api.get(f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vmi}")
-    for pod in launchers(api, namespace, found):
-        phase = (pod.get("status") or {}).get("phase")
-        if phase == "Running" and not pod["metadata"].get("deletionTimestamp"):
-            return pod
-    raise AccessError(f"no launcher pod of {namespace}/{vmi} runs")
-
-
 def container_id(pod: Mapping[str, Any], name: str = COMPUTE) -> str:
     """The id of a pod's container, without its scheme. Raises AccessError."""
     for status in pod["status"].get("containerStatuses") or ():

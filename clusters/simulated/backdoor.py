@@ -121,7 +121,12 @@ class SimulatedLibvirt:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
+    def view(
+        self,
+        namespace: str,
+        vmi: str,
+        launcher: Mapping[str, Any],  # noqa: ARG002 - a domain is found by its name
+    ) -> LibvirtView:
         """As `clusters.contract.access.Libvirt.view`."""
         answer = ask(self._path, {"domain": [namespace, vmi]})
         return LibvirtView(

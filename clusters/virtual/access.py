@@ -5,15 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from clusters.contract.access import AccessError, Capability, Libvirt, LibvirtView
 from clusters.contract.provider import Handle
 from clusters.existing.provider import ExistingAccess
 from clusters.host import rundir
 from clusters.kit import libvirt_client
-from clusters.kit.api import Api
-from clusters.kit.launchers import SOCKETS, container_id, launcher_pod
+from clusters.kit.launchers import SOCKETS, container_id
 from clusters.virtual.control_plane import DIRECTORY
 from clusters.virtual.kubelet import Administrator
 from clusters.virtual.node_layout import CONTAINERD_LOG, KUBELET_LOG, KUBELET_ROOT
@@ -56,7 +55,12 @@ def _collect_logs(handle: Handle, target: Path) -> None:
 class NoKubeVirt:
     """The libvirt and the consoles of a cluster that has neither."""
 
-    def view(self, namespace: str, vmi: str) -> NoReturn:
+    def view(
+        self,
+        namespace: str,
+        vmi: str,
+        launcher: Mapping[str, Any],  # noqa: ARG002
+    ) -> NoReturn:
         """As `clusters.contract.access.Libvirt.view`."""
         raise AccessError(f"{namespace}/{vmi} has no libvirt: {NO_KUBEVIRT}")
 
@@ -110,21 +114,18 @@ class NodeLibvirt:
     """The libvirt of each launcher, through its socket below the node's /proc.
 
     Args:
-        api: tells which pod runs a VMI.
         handle: of the cluster.
         sockets: a directory of this process alone, with a short path.
     """
 
-    def __init__(self, api: Api, handle: Handle, sockets: Path) -> None:
-        self._api = api
+    def __init__(self, handle: Handle, sockets: Path) -> None:
         self._handle = handle
         self._sockets = sockets
 
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
+    def view(self, namespace: str, vmi: str, launcher: Mapping[str, Any]) -> LibvirtView:
         """As `clusters.contract.access.Libvirt.view`."""
-        pod = launcher_pod(self._api, namespace, vmi)
-        shell = fleet.shell(self._handle, pod["spec"]["nodeName"])
-        remote = shell.run(socket_script(container_id(pod))).text.strip()
+        shell = fleet.shell(self._handle, launcher["spec"]["nodeName"])
+        remote = shell.run(socket_script(container_id(launcher))).text.strip()
         if not remote:
             raise AccessError(f"no process of {namespace}/{vmi}'s launcher shows libvirt's socket")
         with forwarded(shell, remote, self._sockets) as socket:
@@ -166,7 +167,7 @@ class KubeVirtAccess(ExistingAccess):
     @property
     def libvirt(self) -> Libvirt:
         """As `ClusterAccess.libvirt`."""
-        return NodeLibvirt(self._api, self._handle, Path(self._sockets.name))
+        return NodeLibvirt(self._handle, Path(self._sockets.name))
 
     def capabilities(self) -> Mapping[str, Capability]:
         """As `ClusterAccess.capabilities`."""

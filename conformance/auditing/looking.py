@@ -91,7 +91,7 @@ class Looker(Collector):
         pods = tuple(layers.read("pods", lambda: self._pods_on(name)) or ())
         files, unreadable, hardware = self._files(name, layers)
         raw = replace(raw, pods=pods, files=files, unreadable=unreadable, hardware=hardware)
-        domains = self._domains(wanted) if self._libvirt else {}
+        domains = self._domains(wanted, pods) if self._libvirt else {}
         shared = dict(layers.not_observed)
         after = layers.read("pods", lambda: self._pods_on(name)) or ()
         still = self._on(name, layers)
@@ -168,10 +168,11 @@ class Looker(Collector):
             torn=changed or None,
         )
 
-    def _domains(self, wanted: Iterable[Json]) -> Mapping[str, Any]:
+    def _domains(self, wanted: Iterable[Json], pods: Iterable[Json]) -> Mapping[str, Any]:
         answers = {}
         for metadata in (vmi["metadata"] for vmi in wanted):
-            layers, about = Layers(), (metadata["namespace"], metadata["name"])
+            launcher = next(iter(_launchers(pods, str(metadata["uid"]))), None)
+            layers, about = Layers(), (metadata["namespace"], metadata["name"], launcher)
             self._meter.launcher(LAUNCHER_COMMANDS)
             domain = layers.read("domain", partial(self._domain, *about))
             answers[str(metadata["uid"])] = (domain, layers.not_observed.get("domain", ""))

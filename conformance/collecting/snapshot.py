@@ -195,7 +195,7 @@ class Collector:
         else:
             raw = self._on_node(raw, node, layers)
             if not plain:
-                domain = layers.read("domain", lambda: self._domain(namespace, name))
+                domain = layers.read("domain", lambda: self._domain(namespace, name, pod))
                 console = self._read_console(namespace, name, layers)
                 raw = replace(raw, domain=domain, console=console)
         there = vmi is not None or pod is not None
@@ -310,8 +310,10 @@ class Collector:
 
         return self._access.guest_console.text(namespace, name, enough)
 
-    def _domain(self, namespace: str, name: str) -> RawDomain:
-        view = self._access.libvirt.view(namespace, name)
+    def _domain(self, namespace: str, name: str, pod: Json | None) -> RawDomain:
+        if pod is None or not _works(pod):
+            raise AccessError(f"no launcher pod of {namespace}/{name} runs")
+        view = self._access.libvirt.view(namespace, name, pod)
         return RawDomain(
             xml=view.xml if namespace == self._own else least.domain(view.xml),
             vcpu_pins={str(vcpu): _cpus(pins) for vcpu, pins in view.vcpu_pins.items()},
@@ -350,6 +352,12 @@ def former(raw: RawSnapshot, exclusive: str) -> Former | None:
         container_ids=tuple(sorted(_container_ids(raw.pod).values())),
         exclusive=exclusive,
     )
+
+
+def _works(pod: Mapping[str, Any]) -> bool:
+    """Whether it runs, and is not being deleted."""
+    running = (pod.get("status") or {}).get("phase") == "Running"
+    return running and not pod["metadata"].get("deletionTimestamp")
 
 
 def _is_pod(manifest: Mapping[str, Any]) -> bool:

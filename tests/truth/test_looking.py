@@ -73,7 +73,7 @@ class Cluster:
         self.on_read()
         return self.shell.read(patterns)
 
-    def _view(self, *_about: str) -> Any:
+    def _view(self, *_about: object) -> Any:
         raise AccessError("no libvirt here")
 
     def _text(self, *_about: object) -> str:
@@ -102,6 +102,15 @@ def verdict(raw: Any, requirement: str) -> Verdict:
 
 def test_a_look_at_what_stays_is_whole(cluster: Cluster) -> None:
     assert look(cluster).torn is None
+
+
+def test_the_libvirt_of_a_launcher_that_runs_is_asked_and_no_other(cluster: Cluster) -> None:
+    assert look(cluster).not_observed["domain"] == "no libvirt here"
+    ends(cluster)
+    assert "no launcher pod of" in look(cluster).not_observed["domain"]
+    cluster.own[0]["status"]["phase"] = "Running"
+    is_deleted(cluster)
+    assert "no launcher pod of" in look(cluster).not_observed["domain"]
 
 
 def goes_on(cluster: Cluster) -> None:

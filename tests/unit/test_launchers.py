@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from clusters.contract.access import AccessError
-from clusters.kit.launchers import launcher_pod, launchers
+from clusters.kit.launchers import launchers
 
 VMI: dict[str, Any] = {
     "metadata": {"namespace": "ns", "name": "vm", "uid": "u1"},
@@ -35,9 +32,6 @@ class FakeApi:
     def __init__(self, *pods: dict[str, Any]) -> None:
         self.pods = pods
         self.selectors: list[str] = []
-
-    def get(self, path: str) -> dict[str, Any]:
-        return VMI
 
     def items(self, path: str, **query: str) -> list[dict[str, Any]]:
         self.selectors.append(query["labelSelector"])
@@ -71,11 +65,3 @@ def test_a_pod_that_another_controls_is_none_of_its_launchers() -> None:
     """Anybody may write a label; whose pod it is the owner says."""
     other = {"kind": "ReplicaSet", "uid": "u2", "controller": True}
     assert names(pod("forged", ownerReferences=[other]), pod("own")) == ["own"]
-
-
-def test_a_launcher_that_does_not_run_has_no_libvirt_to_ask() -> None:
-    api: Any = FakeApi(pod("a", phase="Pending"), pod("b", "n2"))
-    assert launcher_pod(api, "ns", "vm")["metadata"]["name"] == "b"
-    api = FakeApi(pod("a", deletionTimestamp="5"))
-    with pytest.raises(AccessError, match="no launcher pod of ns/vm runs"):
-        launcher_pod(api, "ns", "vm")

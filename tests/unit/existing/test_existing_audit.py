@@ -447,8 +447,9 @@ def test_a_vcpu_that_was_pinned_elsewhere_by_hand_is_named_by_audit_and_check(
 ) -> None:
     api, execute = Api(there.kubeconfig), ApiExec(there.kubeconfig)
     pods = api.items("/api/v1/namespaces/prod/pods")
-    (launcher,) = (p["metadata"]["name"] for p in pods if "billing" in p["metadata"]["name"])
-    view = VirshLibvirt(execute, lambda *_: launcher).view("prod", "billing")
+    (pod,) = (pod for pod in pods if "billing" in pod["metadata"]["name"])
+    launcher = pod["metadata"]["name"]
+    view = VirshLibvirt(execute).view("prod", "billing", pod)
     (was,) = view.vcpu_pins[0]
 
     def pin(cpu: int) -> None:

@@ -9,6 +9,8 @@ import pytest
 from clusters.contract.access import AccessError, ExecResult
 from clusters.existing import libvirt
 
+LAUNCHER = {"metadata": {"name": "launcher"}}
+
 VCPUPIN = " VCPU   CPU Affinity\n----------------------\n 0      2\n 1      3,5-6\n 2      0-11\n\n"
 OLD_VCPUPIN = "VCPU: CPU Affinity\n----------------------------------\n   0: 2\n   1: 3,5-6\n\n"
 EMULATORPIN = "emulator: CPU Affinity\n----------------------------------\n       *: 4\n\n"
@@ -95,7 +97,7 @@ class Virsh:
 
 def test_a_view_takes_one_command_and_leaves_out_vcpus_that_are_not_enabled() -> None:
     container = Virsh()
-    view = libvirt.VirshLibvirt(container, lambda *_: "launcher").view("ns", "vm")
+    view = libvirt.VirshLibvirt(container).view("ns", "vm", LAUNCHER)
     assert container.lines == 1
     assert set(view.vcpu_pins) == {0, 1}
     assert view.emulator_pin == frozenset({4})
@@ -112,9 +114,9 @@ def test_versions_that_are_not_told_cost_nothing(text: str) -> None:
 
 def test_a_launcher_that_runs_as_root_has_virshs_own_default() -> None:
     container = Virsh(socket=False)
-    virsh = libvirt.VirshLibvirt(container, lambda *_: "launcher")
-    assert virsh.view("ns", "vm").source == "virsh in ns/launcher"
-    assert virsh.view("ns", "vm").source == "virsh in ns/launcher"
+    virsh = libvirt.VirshLibvirt(container)
+    assert virsh.view("ns", "vm", LAUNCHER).source == "virsh in ns/launcher"
+    assert virsh.view("ns", "vm", LAUNCHER).source == "virsh in ns/launcher"
     assert container.lines == 1, "the second view asks what answered, all at once"
 
 
@@ -122,9 +124,9 @@ def test_a_launcher_that_runs_as_root_has_virshs_own_default() -> None:
 def test_a_refusal_is_quoted(command: str) -> None:
     container = Virsh()
     container.answers[command] = ""
-    virsh = libvirt.VirshLibvirt(container, lambda *_: "launcher")
+    virsh = libvirt.VirshLibvirt(container)
     with pytest.raises(AccessError, match=f"{command}.* ended with 1: error: no domain"):
-        virsh.view("ns", "vm")
+        virsh.view("ns", "vm", LAUNCHER)
 
 
 def test_enabled_vcpus_without_a_list() -> None:

@@ -22,7 +22,6 @@ from tests.unit.existing.conftest import FakeApi, node
 from tests.unit.existing.test_existing_libvirt import EMULATORPIN, IOTHREADINFO, VCPUPIN, XML
 
 RBAC = Path(__file__).parents[3] / "clusters/existing/rbac/run/run.yaml"
-VMI = "/apis/kubevirt.io/v1/namespaces/ns/virtualmachineinstances/vm"
 
 
 def up(api: FakeApi, directory: Path, *, detached: bool = True) -> Handle:
@@ -74,15 +73,8 @@ def test_the_view_of_a_domain(api: FakeApi, tmp_path: Path) -> None:
 
     api.commands["compute"] = virsh
     access = PROVIDER.connect(up(api, tmp_path / "run"))
-    with pytest.raises(AccessError, match=r"no .*/vm"):
-        access.libvirt.view("ns", "vm")
-    api.objects[VMI] = {"metadata": {"uid": "u1"}}
-    api.objects["/api/v1/namespaces/ns/pods"] = {"items": []}
-    with pytest.raises(AccessError, match="no launcher pod of ns/vm runs"):
-        access.libvirt.view("ns", "vm")
-    launcher = {"metadata": {"name": "virt-launcher-vm"}, "status": {"phase": "Running"}}
-    api.objects["/api/v1/namespaces/ns/pods"] = {"items": [launcher]}
-    assert access.libvirt.view("ns", "vm").emulator_pin == {4}
+    launcher = {"metadata": {"name": "virt-launcher-vm"}}
+    assert access.libvirt.view("ns", "vm", launcher).emulator_pin == {4}
 
 
 def test_all_gaps_are_in_the_refusal(api: FakeApi, tmp_path: Path) -> None:
@@ -164,7 +156,7 @@ def test_nothing_is_asked_that_the_manifest_does_not_grant(api: FakeApi, tmp_pat
     access.capabilities()
     access.collect_logs(str(tmp_path / "logs"))
     with pytest.raises(AccessError):
-        access.libvirt.view("ns", "vm")
+        access.libvirt.view("ns", "vm", {"metadata": {"name": "virt-launcher-vm"}})
     open_to_all = ("create", "authorization.k8s.io", "selfsubjectaccessreviews")
     assert api.asked - granted() == {open_to_all}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +15,15 @@ from clusters.kit import libvirt_client
 
 ID = "0123456789abcdef" * 4
 CGROUP = f"0::/docker/aa/kubelet.slice/kubelet-kubepods.slice/cri-containerd-{ID}.scope/child\n"
+LAUNCHER: dict[str, Any] = {
+    "metadata": {"name": "virt-launcher-vm"},
+    "status": {"containerStatuses": [{"name": "compute", "containerID": f"containerd://{ID}"}]},
+}
 VIEW = LibvirtView("<domain/>", {0: frozenset({2})}, frozenset({3}), {}, "virsh")
 
 
 class Virsh:
-    def view(self, namespace: str, vmi: str) -> LibvirtView:
+    def view(self, namespace: str, vmi: str, launcher: Mapping[str, Any]) -> LibvirtView:
         return VIEW
 
 
@@ -34,7 +40,7 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def libvirt(proc: Path) -> HostLibvirt:
-    return HostLibvirt(lambda namespace, vmi: ID, Virsh(), proc)
+    return HostLibvirt(Virsh(), proc)
 
 
 def test_the_socket_is_found_by_the_containers_cgroup(proc: Path) -> None:
@@ -49,12 +55,12 @@ def test_an_absolute_link_in_the_launcher_leads_nowhere(proc: Path) -> None:
 
 
 def test_a_socket_that_cannot_be_used_is_said_beside_the_other_way(proc: Path) -> None:
-    view = libvirt(proc).view("ns", "vm")
+    view = libvirt(proc).view("ns", "vm", LAUNCHER)
     assert view.vcpu_pins == VIEW.vcpu_pins
     assert view.source.startswith("virsh (this host's /proc shows libvirt at ")
     assert "does not answer" in view.source
     (proc / "7/cgroup").write_text("0::/\n")
-    view = libvirt(proc).view("ns", "vm")
+    view = libvirt(proc).view("ns", "vm", LAUNCHER)
     assert view.source == "virsh (this host's /proc shows no socket of it that this user may open)"
 
 
@@ -74,5 +80,5 @@ def test_both_kinds_of_libvirt_are_tried(proc: Path, monkeypatch: pytest.MonkeyP
             modes.append("closed")
 
     monkeypatch.setattr(libvirt_client, "LibvirtConnection", Connection)
-    assert libvirt(proc).view("ns", "vm").xml == "ns_vm"
+    assert libvirt(proc).view("ns", "vm", LAUNCHER).xml == "ns_vm"
     assert modes == ["session", "system", "closed"]

@@ -100,7 +100,7 @@ def test_what_needs_a_kubevirt_is_lacking_with_its_reason(tmp_path: Path) -> Non
     assert access.description.startswith("Kubernetes v1.34.2 on virtual nodes")
     assert access.description.endswith("without KubeVirt")
     with pytest.raises(AccessError, match="no KubeVirt is deployed"):
-        access.libvirt.view("ns", "vmi")
+        access.libvirt.view("ns", "vmi", {})
     with pytest.raises(AccessError, match="no KubeVirt is deployed"):
         access.guest_console.text("ns", "vmi", bool)
     with pytest.raises(AccessError, match="there is no node node-9, only node-1"):
