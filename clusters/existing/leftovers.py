@@ -8,6 +8,7 @@ suspended knows that it was taken for dead.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -82,12 +83,12 @@ def sweep(api: Api, say: Say, *, namespace: str = "", dry_run: bool = False) -> 
             f"run {sign.run} of {sign.owner} in namespace {sign.namespace} has died: its last sign "
             f"of life was {_ago(sign.age(now))}"
         )
-        if dry_run:
-            for line in _would(api, sign):
-                say(line)
-            continue
         try:
-            _remove(api, sign, say)
+            if dry_run:
+                for line in _would(api, sign):
+                    say(line)
+            else:
+                _remove(api, sign, say)
         except (ApiError, LeftError) as error:
             say(f"what run {sign.run} has left in namespace {sign.namespace} is not gone: {error}")
             clean = False
@@ -98,12 +99,11 @@ def _signs(api: Api, namespace: str) -> Iterator[Sign]:
     """Of every run that has left one, once."""
     where = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases" if namespace else LEASES
     # By its name, since a role can grant that alone.
-    leases = [of_lease(each) for each in api.items(where, fieldSelector=f"metadata.name={NAME}")]
-    found = [each for each in leases if each is not None]
-    yield from found
+    leases = api.items(where, fieldSelector=f"metadata.name={NAME}")
+    yield from filter(None, map(of_lease, leases))
     if namespace:
         return
-    claimed = {each.namespace for each in found}
+    claimed = {each["metadata"]["namespace"] for each in leases}
     for each in api.items(NAMESPACES, labelSelector=RUN):
         sign = of_namespace(each)
         if sign is not None and sign.namespace not in claimed:
@@ -125,6 +125,16 @@ def _remove(api: Api, sign: Sign, say: Say) -> None:
     if sign.leased and not _taken_over(api, sign):
         say(f"run {sign.run} is alive again, or somebody else sweeps: it is left alone")
         return
+    try:
+        _remove_all(api, sign, say)
+    except (ApiError, LeftError):
+        # Somebody with more rights, or more luck, need not wait.
+        with contextlib.suppress(ApiError):
+            api.merge(lease_path(sign.namespace), {"spec": {"renewTime": written(sign.at)}})
+        raise
+
+
+def _remove_all(api: Api, sign: Sign, say: Say) -> None:
     changes.put_back(api, sign.namespace, say)
     if _is_own(api, sign):
         _remove_namespace(api, sign.namespace)

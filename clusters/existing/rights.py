@@ -116,7 +116,7 @@ def rights_in(namespace: str, kubevirt: str = KUBEVIRT) -> tuple[Right, ...]:
 
 DISRUPTIVE = (
     Right("", "nodes", ("patch",), "take labels from nodes and put them back"),
-    Right(_KUBEVIRT_IO, "kubevirts", ("patch",), "turn feature gates off and on"),
+    Right(_KUBEVIRT_IO, "kubevirts", ("get", "patch"), "turn feature gates off and on"),
     Right("", "configmaps", ("create",), "note what it changes"),
     Right("", "configmaps", ("delete", "patch"), "note what it changes", name=CHANGES),
 )
