@@ -10,6 +10,8 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 PROGRAMS = ("chromium", "chromedriver")
+PATIENCE = 900
+"""Seconds that an answer may take: of a large page, on a machine that has much else to do."""
 OPTIONS = (
     "--headless",
     "--disable-gpu",
@@ -42,4 +44,6 @@ def start(profile: Path) -> Chrome:
         options.add_argument(option)
     options.add_argument(f"--user-data-dir={profile}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return Chrome(options=options, service=Service(str(shutil.which(PROGRAMS[1]))))
+    driver = Chrome(options=options, service=Service(str(shutil.which(PROGRAMS[1]))))
+    driver.command_executor.client_config.timeout = PATIENCE
+    return driver

@@ -35,9 +35,9 @@ def pack(report_dir: Path, file: Path, *, without_secrets: bool) -> int:
     Args:
         report_dir: with ``evidence/``.
         file: the bundle, which must not be there yet.
-        without_secrets: leaves out logs, and replaces values of environment variables, of Secrets and
-            ConfigMaps, addresses, and annotations that are not of Kubernetes or KubeVirt. Names
-            stay; what replaces them is `conformance.auditing.redaction`, while they are recorded.
+        without_secrets: leaves out logs, and replaces values of environment variables, of Secrets
+            and ConfigMaps, addresses, and annotations that are not of Kubernetes or KubeVirt.
+            Names stay: `conformance.auditing.redaction` replaces them while they are recorded.
 
     Raises:
         BundleError: there is no evidence, or it cannot be read.

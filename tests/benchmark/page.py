@@ -1,7 +1,7 @@
 """What reports of many cases weigh, and when a browser is done with them.
 
-``python -m tests.benchmark page [NUMBER...]``: cases of a good run, then the same with every finding
-broken.
+``python -m tests.benchmark page [NUMBER...]``: cases of a good run, then the same with every
+finding broken.
 """
 
 from __future__ import annotations
@@ -95,5 +95,6 @@ def measured(browser: Chrome, document: Document) -> str:
     return (
         f"written in {spent:.1f} s CPU; report.html {sizes[0] / 1e6:.2f} MB, interactive after "
         f"{interactive:.0f} ms, its script done after {ready:.0f} ms, loaded after {loaded:.0f} ms "
-        f"({1000 * busy:.0f} ms CPU of the page), the filter answers in {answered:.0f} ms; summary.md {sizes[1] / 1e3:.1f} kB"
+        f"({1000 * busy:.0f} ms CPU of the page), the filter answers in {answered:.0f} ms; "
+        f"summary.md {sizes[1] / 1e3:.1f} kB"
     )
