@@ -115,9 +115,10 @@ def _claims(owners: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _from_5(data: dict[str, Any]) -> dict[str, Any]:
-    """Version 5 knew no waivers."""
+    """Version 5 knew no waivers, and no nodes that were each to be judged."""
     return {
         **data,
+        "selection": {**data["selection"], "nodes": {}},
         "counts": {**data["counts"], "waived": 0},
         "requirements": [
             {**each, "counts": {**each["counts"], "waived": 0}} for each in data["requirements"]
