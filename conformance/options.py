@@ -99,6 +99,17 @@ WAIVERS = Option(
     "failures that are allowed: a YAML file with requirement, case, node, reason and the last day",
     {"type": Path, "metavar": "FILE"},
 )
+NODES = Option(
+    "--nodes",
+    "nodes that are each judged by a VMI with dedicated CPUs, beside the matrix: all that are "
+    "labelled, so many of them, or these",
+    {"metavar": "all|N|NAME,..."},
+)
+LABEL_FILTER = Option(
+    "--label-filter",
+    "only cases and scenarios with these labels, as in Ginkgo: 'family:PIN && !disruptive'",
+    {"metavar": "EXPR"},
+)
 VERBOSE = Option(
     "--verbose", "prints everything: each phase of a VMI, every finding", {"action": "store_true"}
 )
@@ -124,6 +135,8 @@ RUN = (
     ),
     INSIST,
     WAIVERS,
+    NODES,
+    LABEL_FILTER,
 )
 """What is run on it, and how."""
 

@@ -92,12 +92,14 @@ class Selection:
         tests: the tests that were named, where those were not all.
         shape: of the cluster that was made for the run; empty for one that was there.
         left_out: cases and scenarios of the matrix that were not selected.
+        nodes: nodes that were each to be judged (``--nodes``), and the case that runs there alone.
     """
 
     keyword: str = ""
     tests: tuple[str, ...] = ()
     shape: str = ""
     left_out: int = 0
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:

@@ -115,10 +115,11 @@ def _claims(owners: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _from_5(data: dict[str, Any]) -> dict[str, Any]:
-    """Version 5 knew no waivers, and not which requirement follows from which."""
+    """Version 5 knew no waivers, no nodes to be judged each, and no requirement that follows."""
     more: dict[str, Any] = {"follows": [], "unseen_without": []}
     return {
         **data,
+        "selection": {**data["selection"], "nodes": {}},
         "counts": {**data["counts"], "waived": 0},
         "requirements": [
             {**each, **more, "counts": {**each["counts"], "waived": 0}}

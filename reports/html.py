@@ -24,6 +24,7 @@ from reports.by_hand import again, commands
 from reports.causes import Cause, alike, causes, names_in
 from reports.cpu_map import Layout, lay_out
 from reports.document import WORST_FIRST, Case, CpuMap, Document, Finding, Node, Verdict, worst
+from reports.nodes import by_node
 from reports.wording import (
     BROKEN,
     SIGNS,
@@ -158,6 +159,7 @@ def _view(document: Document) -> Mapping[str, Any]:
         "coverage": coverage(document.requirements),
         "standings": STANDINGS,
         "setting": list(setting_facts(document)),
+        "by_node": by_node(document),
         "notes": _notes(document.findings),
         "simulation": SIMULATION,
         "order": WORST_FIRST,

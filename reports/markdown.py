@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from reports.causes import Cause, causes
 from reports.document import Document, Requirement, Standing, Verdict
+from reports.nodes import by_node
 from reports.wording import (
     SIGNS,
     SIMULATION,
@@ -30,6 +31,7 @@ _TEXT = 400
 """Characters of one text."""
 _FAULTS = 20
 _NAMES = 5
+_NODES = 100
 _NOTES = 20
 _COMPARED = 8
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
@@ -51,6 +53,7 @@ def render(document: Document) -> str:
     blocks += _problems(document)
     blocks += _faults(document)
     blocks += _broken(document)
+    blocks += _nodes(document)
     blocks += _notes(document)
     blocks += _requirements(document.requirements)
     return _limited("\n\n".join(blocks) + "\n")
@@ -115,6 +118,24 @@ def _faults(document: Document) -> list[str]:
         faults_met(document.faults),
         _table(("times", "what"), rows),
     ]
+
+
+def _nodes(document: Document) -> list[str]:
+    rows = by_node(document)
+    if len(rows) < 2 and not document.selection.nodes:
+        return []
+    shown = [
+        (
+            row.node,
+            str(row.vmis),
+            f"{SIGNS[row.verdict]} {words(row.verdict)}" if row.verdict else "",
+            row.why,
+        )
+        for row in rows[:_NODES]
+    ]
+    more = [f"… and {len(rows) - _NODES} more; `report.html` has them all."]
+    table = _table(("node", "cases judged there", "verdict", "what"), shown)
+    return ["## Nodes", table, *(more if len(rows) > _NODES else [])]
 
 
 def _broken(document: Document) -> list[str]:

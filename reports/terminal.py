@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.causes import Cause, causes
-from reports.document import Document, Finding, Outcome, Standing, Verdict
+from reports.document import WORST_FIRST, Document, Finding, Outcome, Standing, Verdict
+from reports.nodes import NodeRow, by_node
 from reports.wording import (
     BROKEN,
     SIMULATION,
@@ -38,6 +39,7 @@ LINES = 40
 _WIDEST = 100
 """Columns of a summary on a wide terminal."""
 _NAMES = 4
+_NODES = 6
 _NOTES = 5
 _COMPARED = 20
 _OTHER_COLUMNS = 37
@@ -101,7 +103,12 @@ _Line = tuple[str, str]
 
 def _summary(document: Document, width: int, files: int) -> list[_Line]:
     """The verdict last, and before it as many causes as there is room for, the worst first."""
-    end = [*_problems(document, width), *_what(document, width), *_conclusion(document, width)]
+    end = [
+        *_problems(document, width),
+        *_nodes(document, width),
+        *_what(document, width),
+        *_conclusion(document, width),
+    ]
     room = LINES - len(end) - files - 2
     found = causes(document)
     lines: list[_Line] = []
@@ -147,6 +154,26 @@ def _problems(document: Document, width: int) -> list[_Line]:
     if notes:
         lines.append((f"{notes} note{'' if notes == 1 else 's'} in the report", ""))
     return lines
+
+
+def _nodes(document: Document, width: int) -> list[_Line]:
+    """A line for each node that was to be judged, those on which nothing was seen first."""
+    if not document.selection.nodes:
+        return []
+    rows = [row for row in by_node(document) if row.node in document.selection.nodes]
+    rows.sort(key=lambda row: WORST_FIRST.index(row.verdict or Verdict.NOT_OBSERVED))
+    lines = [
+        (_cut(f"{words(row.verdict).upper()} on {row.node}: {_judged(row)}", width), "")
+        for row in rows[:_NODES]
+        if row.verdict
+    ]
+    more = [(f"... and {len(rows) - _NODES} more nodes", "")] if len(rows) > _NODES else []
+    return [*lines, *more]
+
+
+def _judged(row: NodeRow) -> str:
+    number = f"{row.vmis} case{'' if row.vmis == 1 else 's'}" if row.vmis else ""
+    return "; ".join(filter(None, (number, row.why)))
 
 
 def _what(document: Document, width: int) -> list[_Line]:

@@ -62,7 +62,9 @@ def _selection(recorded: Any) -> report.Selection:
         return report.Selection()
     match recorded:
         case {"keyword": str(), "tests": list(tests), "shape": str(), "left_out": int(left_out)}:
-            if left_out >= 0 and all(isinstance(each, str) for each in tests):
+            nodes = recorded.get("nodes", {})
+            texts = [*tests, *nodes.values()] if isinstance(nodes, dict) else [None]
+            if left_out >= 0 and all(isinstance(each, str) for each in texts):
                 return replace(_known(report.Selection, recorded), tests=tuple(tests))
     raise BundleError(f"run.json: selection is not what was written: {recorded!r:.200}")
 

@@ -122,7 +122,7 @@ def test_every_verdict_is_counted() -> None:
     assert (counts[Verdict.PASS], counts[Verdict.FAIL], counts[Verdict.ERROR]) == (2, 1, 0)
 
 
-FORMS = {6: "6a7ec82a70572f93"}
+FORMS = {6: "0b45f561a8a39968"}
 """Digests of the schema by version: another content is another version."""
 
 
@@ -155,7 +155,7 @@ def test_a_report_of_version_5_is_read_without_waivers_and_without_what_follows_
 ) -> None:
     failing = example("failing")
     data = json.loads(dump(failing))
-    del data["waivers"]
+    del data["waivers"], data["selection"]["nodes"]
     for each in (data, *data["requirements"]):
         del each["counts"]["waived"]
     for each in data["requirements"]:
