@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from conformance.judging.terms import Lack
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
+from conformance.model.vocabulary import EVERY_NODE
 
 
 def summary(expectation: Expectation) -> dict[str, str]:
@@ -56,4 +57,6 @@ def outcome(looks: Iterable[Snapshot], scenario: str, lacking: Lack | None) -> s
         if seen := facts.vmi or facts.pod:
             where = f" on {seen.node}" if seen.node else ""
             return f"{seen.phase or 'admitted'}{where}"
+        if facts.moment == EVERY_NODE:
+            return "looked at by itself"
     return f"not created: {lacking}" if lacking else "nothing was recorded"
