@@ -1,7 +1,7 @@
 """Audits of three VMIs that nobody made for a run, on a real KubeVirt v1.8.4.
 
-First as they were. Then with a vCPU of ``web`` moved to the pCPU of the other by ``taskset``, and the
-cpuset of ``cache`` made wider. At last, with both put right, with a container of the shared pool on a
+First as they were. Then with a vCPU of ``web`` moved to the pCPU of the other by ``taskset``, and
+with a wider cpuset of ``cache``. At last, both put right, with a container of the shared pool on a
 pCPU of ``db``; that one with ``--libvirt``.
 """
 
