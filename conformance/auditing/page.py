@@ -74,7 +74,7 @@ def page(document: Document, vmi: str, case: str) -> Page:
         vmi=vmi,
         outcome=about.outcome,
         promised=about.expectation,
-        seen=tuple(dict.fromkeys(_seen(own))),
+        seen=tuple(dict.fromkeys(_seen([*own, *nodes]))),
         findings=tuple((each.requirement, str(each.verdict), each.message) for each in told),
         unasked=tuple(
             each.requirement

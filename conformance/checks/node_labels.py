@@ -24,6 +24,7 @@ from conformance.model.vocabulary import RUNNING
     settles=Loop.HEARTBEAT,
     unstarted=True,
     nodes=True,
+    node_alone=True,
     look="Look at the kubelet's checkpoint and at virt-handler's heartbeat in its log; another "
     "kubelet root than the usual one hides the checkpoint from it.",
 )

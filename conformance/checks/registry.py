@@ -48,6 +48,8 @@ class Check:
             rightly rejected, or that still starts.
         nodes: whether it is judged of every node of the cluster as well, whoever runs there.
         whole_nodes: whether it is so of nodes of which everything was read, as an audit does.
+        node_alone: whether what an audit finds is told of the node alone: a VMI that somebody has
+            is not at fault for what does not touch it.
     """
 
     requirement: str
@@ -59,6 +61,7 @@ class Check:
     unstarted: bool = False
     nodes: bool = False
     whole_nodes: bool = False
+    node_alone: bool = False
 
     def judge(self, snapshot: Snapshot, expectation: Expectation) -> Finding:
         """Judges one snapshot: exactly one finding, whatever the snapshot holds."""
@@ -129,6 +132,7 @@ def check(
     unstarted: bool = False,
     nodes: bool = False,
     whole_nodes: bool = False,
+    node_alone: bool = False,
 ) -> Callable[[Judge], Judge]:
     """Registers the decorated function as the judge of a requirement; see `Check`."""
 
@@ -136,7 +140,11 @@ def check(
         if requirement in _CHECKS:
             raise ValueError(f"two checks judge {requirement}")
         _CHECKS[requirement] = Check(
-            requirement, moment, applies, settles, look, judge, unstarted, nodes, whole_nodes
+            *(requirement, moment, applies, settles, look, judge),
+            unstarted=unstarted,
+            nodes=nodes,
+            whole_nodes=whole_nodes,
+            node_alone=node_alone,
         )
         return judge
 

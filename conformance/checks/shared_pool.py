@@ -32,6 +32,7 @@ from conformance.model.vocabulary import RUNNING
     # The kubelet moves running containers when it reconciles, every ten seconds.
     settles=Loop.RECONCILE,
     whole_nodes=True,
+    node_alone=True,
     look="Look at defaultCpuSet in the kubelet's checkpoint and at its log of reconciling.",
 )
 def pool_holds_what_is_left(snapshot: Snapshot, expectation: Expectation, seen: Comparison) -> str:

@@ -82,10 +82,13 @@ def told_unseen(
 def _spans(
     judge: Callable[[Story], Finding], story: Story, finding: Finding
 ) -> Iterator[Sequence[Snapshot]]:
-    """The looks at each moment that an objection is about, as far back as it was there."""
-    for name in dict.fromkeys(each.moment for each in story.snapshots):
-        taken = [each for each in story.snapshots if each.moment == name]
-        others = [each for each in story.snapshots if each.moment != name]
+    """The looks at each moment that an objection is about, as far back as it was there.
+
+    Of one moment those at one VMI or node: two VMIs were each looked at once.
+    """
+    for about_whom in dict.fromkeys(map(_whom, story.snapshots)):
+        taken = [each for each in story.snapshots if _whom(each) == about_whom]
+        others = [each for each in story.snapshots if _whom(each) != about_whom]
 
         def objections(
             number: int, taken: list[Snapshot] = taken, others: list[Snapshot] = others
@@ -100,6 +103,11 @@ def _spans(
         while first > 1 and (same := about & objections(first - 1)):
             about, first = same, first - 1
         yield taken[first - 1 :]
+
+
+def _whom(snapshot: Snapshot) -> tuple[str, str]:
+    node = snapshot.node.name if snapshot.node else ""
+    return snapshot.moment, snapshot.subject or node
 
 
 def _unseen_at(loop: Loop, span: Sequence[Snapshot]) -> str | None:

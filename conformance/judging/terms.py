@@ -190,7 +190,9 @@ class Terms:
         return (
             (requirement, check)
             for requirement, check in self.checks()
-            if check.moment in self.moments and check.applies(expectation)
+            if check.moment in self.moments
+            and check.applies(expectation)
+            and not (self.found and check.node_alone)
         )
 
     def lacking(self, needs: Iterable[str]) -> Lack | None:

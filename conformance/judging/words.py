@@ -71,4 +71,6 @@ def outcome(looks: Iterable[Snapshot], scenario: str, lacking: Lack | None) -> s
         if seen := facts.vmi or facts.pod:
             where = f" on {seen.node}" if seen.node else ""
             return f"{seen.phase or 'admitted'}{where}"
+        if facts.moment == EVERY_NODE:
+            return "looked at by itself"
     return f"not created: {lacking}" if lacking else "nothing was recorded"

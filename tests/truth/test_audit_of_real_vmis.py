@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,9 @@ from conformance.auditing.states import State, dedicated, found
 from conformance.collecting import least
 from conformance.collecting.bundle import read
 from conformance.judging.decide import judge as decide
+from conformance.judging.decide import judge_nodes
 from conformance.judging.terms import Terms
+from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import RawSnapshot
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing import assemble
@@ -111,3 +115,67 @@ def test_a_vcpu_that_was_pinned_elsewhere_by_hand_is_named(
         assert files != raw.files
         findings = judged(terms(release), replace(seen(raw), files=files))
         assert findings["PIN-THREADS"].verdict is Verdict.FAIL
+
+
+CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
+EVERY_CPU = "0-11"
+
+
+def owners(raw: RawSnapshot) -> dict[str, CpuSet]:
+    """CPUs of compute by pod, as the kubelet has it, of those that nobody else runs on."""
+    _path, text = shared(raw)
+    entries = json.loads(raw.files[CHECKPOINT])["entries"]
+    given = {uid: CpuSet.parse(containers["compute"]) for uid, containers in entries.items()}
+    return {uid: cpus for uid, cpus in given.items() if not cpus & CpuSet.parse(text)}
+
+
+def shared(raw: RawSnapshot) -> tuple[str, str]:
+    """Path and text of the cpuset of a container in the shared pool; a sandbox has every CPU."""
+    lives = re.compile(r".*/burstable/pod[^/]+/[0-9a-f]{64}/cpuset.cpus.effective")
+    return next(
+        (path, text.strip())
+        for path, text in raw.files.items()
+        if lives.fullmatch(path) and text.strip() != EVERY_CPU
+    )
+
+
+def intruding(raw: RawSnapshot, cpus: CpuSet) -> RawSnapshot:
+    """The node with one container of the shared pool on a CPU that somebody owns."""
+    path, text = shared(raw)
+    return replace(raw, files={**raw.files, path: f"{text},{min(cpus)}"})
+
+
+def of_node(terms: Terms, raw: RawSnapshot) -> set[str]:
+    """What is broken of the node itself."""
+    alone = replace(raw, case="_nodes/n", manifest={}, vmi=None, pod=None, moment="nodes")
+    return {f.requirement for _, f in judge_nodes(terms, [assemble(alone)]) if f.verdict == "fail"}
+
+
+def test_whose_neighbour_has_an_intruder_is_not_accused(
+    recorded: tuple[str, list[RawSnapshot]],
+) -> None:
+    """Seen of a real 1.8.4: two healthy VMIs failed for a pod on the CPU of a third."""
+    release, snapshots = recorded
+    tried = 0
+    for raw in snapshots:
+        own = str((raw.pod or {})["metadata"]["uid"])
+        others = [cpus for uid, cpus in owners(raw).items() if uid != own]
+        for cpus in others[:1]:
+            tried += 1
+            spoilt = intruding(seen(raw), cpus)
+            findings = judged(terms(release), spoilt)
+            assert not {n for n, f in findings.items() if f.verdict is Verdict.FAIL}, raw.case
+            assert of_node(terms(release), spoilt) == {"CPU-POOL"}
+    assert tried
+
+
+def test_twin_whoever_has_the_intruder_is_named(
+    recorded: tuple[str, list[RawSnapshot]],
+) -> None:
+    release, snapshots = recorded
+    for raw in snapshots:
+        own = owners(raw)[str((raw.pod or {})["metadata"]["uid"])]
+        spoilt = intruding(seen(raw), own)
+        findings = judged(terms(release), spoilt)
+        assert findings["CPU-EXCLUSIVE"].verdict is Verdict.FAIL
+        assert of_node(terms(release), spoilt) == {"CPU-POOL"}

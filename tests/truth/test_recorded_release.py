@@ -3,7 +3,8 @@
 Two VMIs of the smoke matrix, on a node that starved: a third one's launcher had given up, and the
 connection to virt-handler broke while their release was looked at. Four of the standard matrix: two
 that this release does not start, and two that it does. One of these again, on a node so slow that
-virt-handler did not wait for the launcher's answer. And of a v1.7.4 its node and some of its
+virt-handler did not wait for the launcher's answer. A scenario whose node was looked at before its
+kubelet had come by. And of a v1.7.4 its node and some of its
 refusals: it has the label of both documents.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from reports.document import Verdict
 RECORDED = Path(__file__).parents[1] / "recorded"
 PANICKED = "1x1x1-requests-io-auto-hooks-mem-limits"
 ELSEWHERE = "2x2x2-both-io-pool-disk-mem-equal"
+CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
 
 
 def unpacked(name: str, directory: Path) -> Path:
@@ -148,3 +151,52 @@ def test_c04_twin_an_old_label_that_lies_is_broken(older: Path) -> None:
     data["node"]["metadata"]["labels"]["cpumanager"] = "false"
     snapshot.write_text(json.dumps(data))
     assert "NODE-LABEL" in by_verdict(older, "_nodes", Verdict.FAIL)
+
+
+@pytest.fixture
+def aborted(tmp_path: Path) -> Path:
+    return unpacked("kubevirt-1.8.4-aborted.tar.xz", tmp_path)
+
+
+def of_scenario(evidence: Path, requirement: str) -> list[Verdict]:
+    found = judge(read(evidence)).findings
+    return [each.verdict for each in found if each.requirement == requirement]
+
+
+def test_what_a_kubelet_has_not_come_by_yet_breaks_nothing(aborted: Path) -> None:
+    """Three VMIs were deleted; their node was looked at once, seconds before its kubelet."""
+    assert of_scenario(aborted, "LIFE-ABORTED") == [Verdict.NOT_OBSERVED]
+
+
+def looked_again(evidence: Path, seconds: int, *, entry: bool) -> None:
+    """The node was looked at once more, and the entry was there still, or not."""
+    (first,) = (evidence / "snapshots").glob("deleted-while-starting.after.*.json")
+    data = json.loads(first.read_text())
+    for key in ("began", "ended"):
+        later = datetime.fromisoformat(data[key]) + timedelta(seconds=seconds)
+        data[key] = later.isoformat(timespec="milliseconds")
+    if not entry:
+        shared = evidence / "nodes" / f"{data['on_node']}.json"
+        pods, files = json.loads(shared.read_text())
+        checkpoint = json.loads(files[CHECKPOINT])
+        files[CHECKPOINT] = json.dumps(checkpoint | {"defaultCpuSet": "0-11", "entries": {}})
+        data["on_node"] = "0123456789abcdef"
+        (evidence / "nodes" / "0123456789abcdef.json").write_text(json.dumps([pods, files]))
+    again = first.name.replace("202612011017", "202612011019")
+    (first.parent / again).write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "entry", "verdict"),
+    [
+        (10, False, Verdict.PASS),
+        (10, True, Verdict.NOT_OBSERVED),
+        (60, True, Verdict.FAIL),
+    ],
+    ids=["gone", "too-early", "leaked"],
+)
+def test_twin_a_second_look_decides(
+    aborted: Path, seconds: int, verdict: Verdict, *, entry: bool
+) -> None:
+    looked_again(aborted, seconds, entry=entry)
+    assert of_scenario(aborted, "LIFE-ABORTED") == [verdict]
