@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -45,5 +46,12 @@ def start(profile: Path) -> Chrome:
     options.add_argument(f"--user-data-dir={profile}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(str(shutil.which(PROGRAMS[1]))))
-    driver.command_executor.client_config.timeout = PATIENCE
+    connection: Any = driver.command_executor
+    connection.client_config.timeout = PATIENCE
     return driver
+
+
+def log(driver: Chrome, name: str) -> list[dict[str, Any]]:
+    """The entries of a log since the last call: ``browser`` or ``performance``."""
+    untyped: Any = driver
+    return list(untyped.get_log(name))

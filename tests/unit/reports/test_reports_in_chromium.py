@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from conformance.cli import main
 from reports import html
 from reports.document import Document
-from tests.chromium import missing, start
+from tests.chromium import log, missing, start
 from tests.unit.judged_run import RUNS, judged
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
@@ -51,8 +51,8 @@ def show(chromium: Chrome, runs: dict[str, Path]) -> Callable[..., Chrome]:
         if phone:
             chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
         chromium.get("about:blank")
-        for log in ("browser", "performance"):
-            chromium.get_log(log)
+        for name_of_log in ("browser", "performance"):
+            log(chromium, name_of_log)
         chromium.get((runs[name] / page).as_uri())
         return chromium
 
@@ -69,7 +69,7 @@ def every(within: Chrome | WebElement, selector: str) -> list[WebElement]:
 
 def requests(browser: Chrome) -> list[str]:
     """The addresses that were asked for since the page was opened."""
-    events = (json.loads(each["message"])["message"] for each in browser.get_log("performance"))
+    events = (json.loads(each["message"])["message"] for each in log(browser, "performance"))
     return [
         event["params"]["request"]["url"]
         for event in events
@@ -78,7 +78,7 @@ def requests(browser: Chrome) -> list[str]:
 
 
 def errors(browser: Chrome) -> list[str]:
-    return [each["message"] for each in browser.get_log("browser") if each["level"] != "INFO"]
+    return [each["message"] for each in log(browser, "browser") if each["level"] != "INFO"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -214,8 +214,8 @@ def test_no_text_of_a_cluster_is_run(
     page = tmp_path / "hostile.html"
     page.write_text(html.render(example("hostile")), errors="surrogatepass")
     chromium.get("about:blank")
-    for log in ("browser", "performance"):
-        chromium.get_log(log)
+    for name in ("browser", "performance"):
+        log(chromium, name)
     chromium.get(page.as_uri())  # an alert would make the next call fail
     assert requests(chromium) == [page.as_uri()]
     assert errors(chromium) == []
