@@ -1,6 +1,8 @@
 """From the recorded evidence of a run to its report document.
 
 What a run showed at its end, the same evidence shows on any other machine later.
+
+Longer than 400 lines: every part of the document is put together here, and nowhere else.
 """
 
 from __future__ import annotations
