@@ -2,7 +2,7 @@
 
 What a run showed at its end, the same evidence shows on any other machine later.
 
-Longer than 400 lines: it is the one road from evidence to document.
+Longer than 400 lines: every part of the document is put together here, and nowhere else.
 """
 
 from __future__ import annotations
