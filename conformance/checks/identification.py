@@ -29,16 +29,10 @@ _HEARTBEAT = "Look at virt-handler's log of its heartbeat, and at the kubelet's 
 @told("NODE-UNLABEL", "cpu-manager-stops", look=_HEARTBEAT, settles=Loop.HEARTBEAT)
 def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
     """No label while the policy is none, no dedicated VMI there; both when it is static."""
-    before, stopped, back = (at(story, moment) for moment in ("static", "none", "back"))
-    for snapshot, policy in ((before, "static"), (stopped, "none"), (back, "static")):
-        _saw_policy(snapshot, seen, policy)
-    for snapshot in (before, back):
-        for key, value in labels(snapshot, story, seen).items():
-            if value != "true":
-                seen.wrong(
-                    f"node {node(snapshot).name} has {key}={value or '(none)'} while its policy "
-                    f"is static, at the moment “{snapshot.moment}”"
-                )
+    # One moment after the other: what is wrong at one needs nothing of the later ones.
+    _has_labels(at(story, "static"), story, seen)
+    stopped = at(story, "none")
+    _saw_policy(stopped, seen, "none")
     for key, value in labels(stopped, story, seen).items():
         if value is not None:
             seen.wrong(
@@ -46,14 +40,30 @@ def label_goes_with_the_cpu_manager(story: Story, seen: Comparison) -> str:
                 + (", instead of no such label" if value == "false" else ""),
                 known=value == "false",
             )
-    waiting = at(story, "waiting", "late")
+    _goes_nowhere(at(story, "waiting", "late"), seen)
+    _has_labels(at(story, "back"), story, seen)
+    runs(at(story, "started", "late"), seen)
+    return "the label went and came with the CPU manager, and a dedicated VMI waited for it"
+
+
+def _has_labels(snapshot: Snapshot, story: Story, seen: Comparison) -> None:
+    """Objects to a label that is not true while the policy is static."""
+    _saw_policy(snapshot, seen, "static")
+    for key, value in labels(snapshot, story, seen).items():
+        if value != "true":
+            seen.wrong(
+                f"node {node(snapshot).name} has {key}={value or '(none)'} while its policy "
+                f"is static, at the moment “{snapshot.moment}”"
+            )
+
+
+def _goes_nowhere(waiting: Snapshot, seen: Comparison) -> None:
+    """Objects to a dedicated VMI that goes to a node without a CPU manager."""
     pod = launcher(waiting)
     seen.saw("phase of late", phase(waiting), "moment “waiting”")
     seen.saw("node of late", pod.node or "none", f"pod {pod.name} .spec.nodeName")
     if pod.node or phase(waiting) == "Running":
         seen.wrong(f"a dedicated VMI went to {pod.node or 'a node'} while its policy was none")
-    runs(at(story, "started", "late"), seen)
-    return "the label went and came with the CPU manager, and a dedicated VMI waited for it"
 
 
 def _saw_policy(snapshot: Snapshot, seen: Comparison, wanted: str) -> None:

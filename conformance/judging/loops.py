@@ -74,9 +74,13 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
 def told_unseen(
     loop: Loop, judge: Callable[[Story], Finding], story: Story, finding: Finding
 ) -> str | None:
-    """As `unseen`, for what a scenario told; `finding` is what `judge` says of the whole story."""
+    """As `unseen`, for what a scenario told; `finding` is what `judge` says of the whole story.
+
+    The last moment that an objection takes is the one at which it was seen. Those before it are
+    what it rests on, and how long they lasted says nothing of what should have settled since.
+    """
     reasons = [_unseen_at(loop, span) for span in _spans(judge, story, finding)]
-    return None if None in reasons else next(iter(reasons), None)
+    return reasons[-1] if reasons else None
 
 
 def _spans(

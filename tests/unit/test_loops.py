@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 from conformance.checks.registry import Check, registered
-from conformance.judging.decide import decide, settling, unsettled
+from conformance.judging.decide import decide, judge_told, settling, unsettled
 from conformance.judging.terms import Terms
-from conformance.model.evidence import RawSnapshot, Snapshot
+from conformance.model.evidence import RawSnapshot, Snapshot, Story
 from conformance.model.expectation import Expectation
 from conformance.model.finding import Verdict
 from conformance.parsing import assemble
@@ -149,3 +150,38 @@ def test_only_what_may_settle_is_waited_for_where_others_vms_are_looked_at() -> 
     assert settling(TERMS, facts, good.EXPECTATION, "running") == []
     facts = [assemble(look(0, overlapping(1)))]
     assert "CPU-EXCLUSIVE" in settling(TERMS, facts, good.EXPECTATION, "running")
+
+
+def aborted(after: float, phase: str = "Scheduling") -> RawSnapshot:
+    """A VMI when it is deleted before it runs."""
+    vmi = {"metadata": {"namespace": "ns", "name": "demo", "uid": "u"}, "status": {"phase": phase}}
+    raw = look(after, good.deleted())
+    return replace(raw, moment="aborted", vmi=vmi, not_observed={}, former=None)
+
+
+def left(after: float) -> RawSnapshot:
+    """The node by itself, whose checkpoint still has an entry of a pod that is gone."""
+    raw = look(after, good.deleted())
+    state = json.loads(raw.files[good.CHECKPOINT])
+    state["entries"][good.UID] = {"compute": "2-4"}
+    state["defaultCpuSet"] = good.POOL
+    files = {**raw.files, good.CHECKPOINT: json.dumps(state)}
+    return replace(raw, moment="after", manifest={}, files=files, former=None, not_observed={})
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ((140,), Verdict.NOT_OBSERVED),
+        ((140, 150), Verdict.NOT_OBSERVED),
+        ((140, 171), Verdict.FAIL),
+    ],
+)
+def test_how_long_a_scenario_took_before_says_nothing_of_what_settles_now(
+    looks: tuple[float, ...], told: Verdict
+) -> None:
+    """On a slow cluster minutes pass while VMIs are aborted; the kubelet has seconds since."""
+    taken = [*map(aborted, (0, 60, 130)), *map(left, looks)]
+    story = Story("deleted-while-starting", "v1", tuple(assemble(each) for each in taken))
+    found = {each.requirement: each.verdict for each in judge_told(TERMS, story)}
+    assert found["LIFE-ABORTED"] is told
