@@ -8,8 +8,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import yaml
-
 from clusters.contract.describing import image_name
 from clusters.contract.provider import ClusterError
 from clusters.host import needs, scratch
@@ -126,6 +124,8 @@ def manifests(arguments: Namespace, say: Say) -> int:
         schedule=arguments.schedule,
         claim=arguments.volume_claim,
     )
+    import yaml
+
     yaml.safe_dump_all(objects(wanted), sys.stdout, sort_keys=False)
     return Exit.CONFORMANT
 

@@ -8,8 +8,6 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
-import yaml
-
 Json = dict[str, Any]
 NAMESPACE = "cpu-conformance"
 """What the kustomize bases call it."""
@@ -65,6 +63,8 @@ def base(name: str) -> list[Json]:
 
 
 def _read(directory: Traversable) -> Iterator[Json]:
+    import yaml
+
     listed = yaml.safe_load(directory.joinpath("kustomization.yaml").read_text())["resources"]
     for each in listed:
         if each.startswith("../"):

@@ -772,6 +772,7 @@ PROOFS: Mapping[str, Proof] = {
                     ),
                     cpuset(good.HOOK_CGROUP, "5"),
                     cpuset(good.LOG_CGROUP, "0-1,8-11"),
+                    affinity(210, 210, "0-1,8-11"),
                     cpuset(good.HANDLER_CGROUP, "0-1,8-11"),
                 ),
                 ("requests 1000m CPU instead of 200m CPU, and owns pCPU 5 for it",),

@@ -56,7 +56,8 @@ def words_of(line: str) -> list[str]:
 
 
 def needs_no_cluster(words: list[str]) -> bool:
-    return words[0] in NEEDS_NO_CLUSTER or bool(PRINTS_ONLY & {*words})
+    prints = words[0] != "sweep" and PRINTS_ONLY & {*words}
+    return words[0] in NEEDS_NO_CLUSTER or bool(prints)
 
 
 def of_one_case(words: list[str]) -> bool:
