@@ -144,6 +144,7 @@ def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
         threads=threads,
         isolate_emulator=vmi.isolate_emulator,
         emulator_cpus=emulator,
+        even_parity=vmi.even_parity or setting.even_parity,
         iothreads=supplemental or None,
         iothreads_policy=policy,
         supplemental_iothreads=supplemental if vmi.dedicated else 0,

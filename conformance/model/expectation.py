@@ -48,6 +48,7 @@ class Expectation:
         isolate_emulator: whether the emulator threads have a pCPU of their own.
         emulator_cpus: number of pCPUs of the emulator thread when it is isolated (1, or 2
             with the even-parity annotation), else 0.
+        even_parity: whether it, or the KubeVirt CR, asks for an even number of CPUs.
         iothreads: number of IOThreads, None when the promise leaves it open.
         iothreads_policy: none, shared, auto, supplementalPool.
         supplemental_iothreads: pCPUs that the supplemental pool adds.
@@ -79,6 +80,7 @@ class Expectation:
     threads: int = 0
     isolate_emulator: bool = False
     emulator_cpus: int = 0
+    even_parity: bool = False
     iothreads: int | None = None
     iothreads_policy: str = "none"
     supplemental_iothreads: int = 0

@@ -200,3 +200,35 @@ def test_twin_a_second_look_decides(
 ) -> None:
     looked_again(aborted, seconds, entry=entry)
     assert of_scenario(aborted, "LIFE-ABORTED") == [verdict]
+
+
+@pytest.fixture
+def parity(tmp_path: Path) -> Path:
+    return unpacked("kubevirt-1.8.4-parity.tar.xz", tmp_path)
+
+
+PARITY = "1x1x1-equal-even-io-pool-mem-guest"
+
+
+def test_even_parity_that_counts_a_pool_twice_is_known(parity: Path) -> None:
+    """One vCPU and one IOThread take two CPUs for the emulator; it gave one, three in all."""
+    assert "CPU-COUNT" in by_verdict(parity, PARITY, Verdict.KNOWN_DIVERGENCE)
+    assert not by_verdict(parity, PARITY, Verdict.FAIL)
+
+
+def limited_to(evidence: Path, cpus: int) -> None:
+    """In whatever shows the pod: its own record, and what is recorded of its node."""
+    for path in (*evidence.glob("snapshots/*.json"), *evidence.glob("nodes/*.json")):
+        path.write_text(path.read_text().replace('"cpu": "3"', f'"cpu": "{cpus}"'))
+
+
+def test_twin_another_number_is_broken(parity: Path) -> None:
+    limited_to(parity, 2)
+    assert "CPU-COUNT" in by_verdict(parity, PARITY, Verdict.FAIL)
+
+
+def test_twin_of_a_release_that_had_not_come_to_it_it_is_broken(parity: Path) -> None:
+    run = json.loads((parity / "run.json").read_text())
+    run["setting"]["kubevirt"]["status"]["observedKubeVirtVersion"] = "v1.5.0"
+    (parity / "run.json").write_text(json.dumps(run))
+    assert "CPU-COUNT" in by_verdict(parity, PARITY, Verdict.FAIL)
