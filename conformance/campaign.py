@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.collecting.aside import keep_aside
 from conformance.exits import Exit
+from conformance.runs import LOG, Runs
 from reports.document import Standing
 from reports.wording import STANDINGS
 
-LOG = "run.log"
 REPORT = "report.json"
 WORST_FIRST = (
     Exit.INTERRUPTED,
@@ -90,21 +87,13 @@ def run(planned: Sequence[Leg], *, at_once: int, say: Callable[[str], None]) -> 
         say: is told of each run as it ends.
     """
     results: list[Result] = []
-    running: dict[Leg, subprocess.Popen[bytes]] = {}
     say(f"{len(planned)} runs, {at_once} at once; each has its log in its report directory")
-    with ThreadPoolExecutor(at_once) as pool:
-        legs_run = [pool.submit(_run, leg, running, say) for leg in planned]
-        try:
-            for future in as_completed(legs_run):
-                result = future.result()
-                results.append(result)
-                say(f"{len(results)}/{len(planned)}  {result.leg.name}: {result.words}")
-        except KeyboardInterrupt:
-            for future in legs_run:
-                future.cancel()
-            for process in list(running.values()):
-                process.send_signal(signal.SIGINT)
-            raise
+    with Runs(at_once) as runs:
+        legs_run = [runs.submit(_run, leg, runs, say) for leg in planned]
+        for future in as_completed(legs_run):
+            result = future.result()
+            results.append(result)
+            say(f"{len(results)}/{len(planned)}  {result.leg.name}: {result.words}")
     for profile in dict.fromkeys(leg.profile for leg in planned):
         say(together(profile, [each for each in results if each.leg.profile == profile]))
     for result in results:
@@ -137,26 +126,14 @@ def together(profile: str, results: Sequence[Result]) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _run(
-    leg: Leg, running: dict[Leg, subprocess.Popen[bytes]], say: Callable[[str], None]
-) -> Result:
+def _run(leg: Leg, runs: Runs, say: Callable[[str], None]) -> Result:
     leg.directory.mkdir(parents=True, exist_ok=True)
     # What an earlier campaign said of it says nothing of this one, should this one say nothing.
     if former := keep_aside(leg.directory):
         if (leg.directory / LOG).exists():
             (leg.directory / LOG).rename(former / LOG)
         say(f"the report that was there is kept in {former}")
-    call = [sys.executable, "-m", "conformance", "run", *leg.arguments]
-    with (leg.directory / LOG).open("w") as log:
-        process = subprocess.Popen(
-            [*call, "--report-dir", str(leg.directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        running[leg] = process
-        code = process.wait()
-        del running[leg]
+    code = runs.run(leg.directory, *leg.arguments)
     standings: dict[str, Standing] = {}
     try:
         report = json.loads((leg.directory / REPORT).read_text())

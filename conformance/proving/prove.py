@@ -6,11 +6,9 @@ Every run here is a `conform run` of its own, as any user would make it.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from conformance.collecting import bundle
 from conformance.exits import Exit
 from conformance.proving.saboteur import Saboteur, registered
 from conformance.proving.trial import Outcome, Prover, Trial, concluded
+from conformance.runs import LOG, Runs
 from reports.form import load
 
 Say = Callable[[str], None]
@@ -42,18 +41,16 @@ def on_cluster(
     faults = [each for each in saboteurs if each.fault]
     changes = [each for each in saboteurs if not each.fault]
     bases = [directory / f"kept-{number}" for number, _base in enumerate(BASES)] if changes else []
-    with ThreadPoolExecutor(at_once) as pool:
+    with Runs(at_once) as runs:
         made = [
-            pool.submit(_run, cluster, where, *base)
+            runs.submit(runs.run, where, "--cluster", cluster, *base)
             for where, base in zip(bases, BASES, strict=False)
         ]
-        broken = [pool.submit(_broken, each, cluster, directory) for each in faults]
+        broken = [runs.submit(_broken, each, cluster, directory, runs) for each in faults]
         if changes:
             say(f"{len(bases)} runs on a {cluster} cluster that keeps everything")
         for done, where in zip(made, bases, strict=True):
             if (code := done.result()) != Exit.CONFORMANT:
-                for each in broken:
-                    each.cancel()
                 raise NotKeptError(f"the run without a saboteur ended with {code}: {_words(where)}")
         found = on_evidence(changes, bases, say) if changes else []
         for number, each in enumerate(broken, start=1):
@@ -95,29 +92,19 @@ def tried(saboteur: Saboteur, provers: Iterable[Prover]) -> list[Trial]:
     return worked or found[:1]
 
 
-def _run(cluster: str, where: Path, *arguments: str) -> int:
-    call = [sys.executable, "-m", "conformance", "run", "--cluster", cluster]
-    with (where.with_suffix(".log")).open("w") as log:
-        return subprocess.run(
-            [*call, *arguments, "--report-dir", str(where)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-
-
 def _words(where: Path) -> str:
     """The last line that a run has printed, and what its verdict said."""
-    lines = where.with_suffix(".log").read_text(errors="replace").splitlines()
+    lines = (where / LOG).read_text(errors="replace").splitlines()
     said = [line for line in lines if "CONFORMANT" in line or "INCONCLUSIVE" in line]
     return (said or lines or ["it printed nothing"])[-1]
 
 
-def _broken(saboteur: Saboteur, cluster: str, directory: Path) -> Trial:
+def _broken(saboteur: Saboteur, cluster: str, directory: Path, runs: Runs) -> Trial:
     """A cluster with a fault, and what the judge says of it."""
-    where = directory / saboteur.fault
-    _run(cluster, where, "--break", saboteur.fault, "--patience", "0.3", *saboteur.arguments)
+    # A fault may break several requirements, each in a run of its own.
+    where = directory / saboteur.name.replace("/", "_")
+    broken = ("--cluster", cluster, "--break", saboteur.fault, "--patience", "0.3")
+    runs.run(where, *broken, *saboteur.arguments)
     try:
         findings = load((where / "report.json").read_text()).findings
     except OSError:

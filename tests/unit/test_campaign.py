@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance import campaign
+from conformance import campaign, runs
 from conformance.campaign import Result, legs
 from conformance.exits import Exit
 from reports.document import Standing
@@ -125,11 +125,11 @@ def test_the_report_and_the_log_of_an_earlier_campaign_are_kept(
     monkeypatch.setattr(sys, "executable", "/bin/true")
     (leg,) = legs(["default"], ["v1"], [], tmp_path)
     leg.directory.mkdir()
-    for name in (campaign.REPORT, campaign.LOG):
+    for name in (campaign.REPORT, runs.LOG):
         (leg.directory / name).write_text("before")
     said: list[str] = []
     campaign.run([leg], at_once=1, say=said.append)
     kept = tmp_path / f"{leg.directory.name}.1"
     assert f"the report that was there is kept in {kept}" in said
-    assert [(kept / name).read_text() for name in (campaign.REPORT, campaign.LOG)] == ["before"] * 2
-    assert (leg.directory / campaign.LOG).read_text() == ""
+    assert [(kept / name).read_text() for name in (campaign.REPORT, runs.LOG)] == ["before"] * 2
+    assert (leg.directory / runs.LOG).read_text() == ""
