@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from reports.wording import one_line, printable
 if TYPE_CHECKING:
     from conformance.proving.saboteur import Saboteur
 
-Say = Callable[[str], None]
 SIMULATED, EMBEDDED = "simulated", "embedded"
 
 

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from conformance.model.vocabulary import COMPUTE, CPU_MANAGER_LABELS
-from conformance.proving.of_scenarios import NODE, STRANGER, TAINT, because, bound, failed
+from conformance.model.vocabulary import COMPUTE
+from conformance.proving.of_objects import hook_is_missing
+from conformance.proving.of_scenarios import NODE, STRANGER, TAINT, because, bound
 from conformance.proving.saboteur import spoils
 from conformance.proving.scene import Scene
-
-
-def _label(value: str | None) -> Any:
-    def edit(node: Any) -> None:
-        labels = node["metadata"].setdefault("labels", {})
-        for key in CPU_MANAGER_LABELS:
-            labels.pop(key, None)
-            if value is not None:
-                labels[key] = value
-
-    return edit
-
-
-# Gates and labels
 
 
 @spoils("SIDE-GATE", scenario="sidecar-gate", moment="off", subject="without", alone=True)
@@ -51,19 +36,13 @@ def hook_without_its_gate(scene: Scene) -> Scene:
 )
 def no_hook_with_its_gate(scene: Scene) -> Scene:
     """The launcher pod has no hook sidecar although the gate is on."""
-
-    def edit(pod: Any) -> None:
-        pod["spec"]["containers"] = [
-            each for each in pod["spec"]["containers"] if not each["name"].startswith("hook-")
-        ]
-
-    return scene.pod(edit)
+    return hook_is_missing(scene)
 
 
 @spoils("SIDE-GATE", "RUN-STARTED", scenario="sidecar-gate", moment="on", subject="with")
 def hook_breaks_the_vmi(scene: Scene) -> Scene:
     """The VMI with a hook sidecar fails although the gate is on."""
-    return failed(scene)
+    return scene.failed()
 
 
 @spoils("NODE-ONLY", scenario="labelled-only", moment="full", subject="waits", alone=True)
@@ -81,7 +60,7 @@ def waits_for_no_cpus(scene: Scene) -> Scene:
 @spoils("NODE-ONLY", "RUN-STARTED", scenario="labelled-only", moment="full", subject="waits")
 def fails_instead_of_waiting(scene: Scene) -> Scene:
     """The dedicated VMI fails instead of waiting for a labelled node."""
-    return failed(scene)
+    return scene.failed()
 
 
 @spoils(
@@ -95,7 +74,7 @@ def fails_instead_of_waiting(scene: Scene) -> Scene:
 )
 def label_outlives_the_policy(scene: Scene) -> Scene:
     """The label stays true while the kubelet's policy is none."""
-    return scene.node(_label("true"))
+    return scene.labelled("true")
 
 
 @spoils(
@@ -108,7 +87,7 @@ def label_outlives_the_policy(scene: Scene) -> Scene:
 )
 def label_does_not_come_back(scene: Scene) -> Scene:
     """The label does not come back when the kubelet's policy is static again."""
-    return scene.node(_label(None))
+    return scene.labelled(None)
 
 
 @spoils("NODE-UNLABEL", scenario="cpu-manager-stops", moment="waiting", subject="late", alone=True)
@@ -120,19 +99,19 @@ def goes_where_no_manager_is(scene: Scene) -> Scene:
 @spoils("NODE-GATE", "NODE-LABEL", scenario="gate-off", moment="off", subject=NODE, alone=True)
 def labelled_without_the_gate(scene: Scene) -> Scene:
     """Nodes are labelled although the gate is off."""
-    return scene.node(_label("true"))
+    return scene.labelled("true")
 
 
 @spoils("NODE-GATE", "NODE-LABEL", scenario="gate-off", moment="on", subject=NODE, alone=True)
 def unlabelled_with_the_gate(scene: Scene) -> Scene:
     """Nodes are not labelled although the gate is on."""
-    return scene.node(_label(None))
+    return scene.labelled(None)
 
 
 @spoils("NODE-GATE", "NODE-LABEL", scenario="gate-off", moment="on", subject=NODE, alone=True)
 def false_with_the_gate(scene: Scene) -> Scene:
     """Nodes are labelled false although the gate is on."""
-    return scene.node(_label("false"))
+    return scene.labelled("false")
 
 
 @spoils(
@@ -146,7 +125,7 @@ def false_with_the_gate(scene: Scene) -> Scene:
 )
 def administrators_label_is_removed(scene: Scene) -> Scene:
     """The label that an administrator put is gone."""
-    return scene.node(_label(None))
+    return scene.labelled(None)
 
 
 @spoils(
@@ -160,12 +139,12 @@ def administrators_label_is_removed(scene: Scene) -> Scene:
 )
 def administrators_label_is_changed(scene: Scene) -> Scene:
     """The label that an administrator put has another value."""
-    return scene.node(_label("unknown"))
+    return scene.labelled("unknown")
 
 
 @spoils("NODE-MANUAL", "RUN-STARTED", "NODE-LABEL", scenario="gate-off", moment="by-hand")
 def administrators_label_does_not_count(scene: Scene) -> Scene:
     """A dedicated VMI fails on a node that an administrator has labelled."""
     if not scene.raw.vmi:
-        return scene.node(_label("true"))
+        return scene.labelled("true")
     return bound(scene.vmi(lambda vmi: vmi.update(status={"phase": "Failed"})))

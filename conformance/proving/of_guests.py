@@ -111,9 +111,14 @@ def part_of_a_core_fails_for_another_reason(scene: Scene) -> Scene:
 
 
 def _whole_cores_only(scene: Scene) -> Scene:
-    return scene.kubelet(
-        lambda config: config.update(cpuManagerPolicyOptions={"full-pcpus-only": "true"})
-    )
+    """The kubelet has run with full-pcpus-only since long before the pod came."""
+
+    def ready(node: Any) -> None:
+        for each in node["status"].get("conditions", ()):
+            each["lastTransitionTime"] = "2020-01-01T00:00:00Z"
+
+    options = {"full-pcpus-only": "true"}
+    return scene.node(ready).kubelet(lambda config: config.update(cpuManagerPolicyOptions=options))
 
 
 # What the guest sees
@@ -145,9 +150,16 @@ def guest_has_one_more(scene: Scene) -> Scene:
 
 
 @spoils("GUEST-VCPUS", "GUEST-TOPOLOGY", "NUMA-MAPPED", "SMT-SIBLINGS", alone=True)
-def guest_has_one_offline(scene: Scene) -> Scene:
-    """A CPU of the guest is offline, while libvirt has a thread for it."""
-    return scene.guest(_without_last)
+def guest_has_a_single_cpu(scene: Scene) -> Scene:
+    """The guest sees one CPU, however many vCPUs the VMI has."""
+
+    def edit(report: Any) -> None:
+        if len(report["cpus"]) < 3:
+            raise NothingToSpoilError("three CPUs in the guest")
+        while len(report["cpus"]) > 1:
+            _without_last(report)
+
+    return scene.guest(edit)
 
 
 def _without_last(report: Any) -> None:
@@ -155,13 +167,14 @@ def _without_last(report: Any) -> None:
         raise NothingToSpoilError("two CPUs in the guest")
     last = report["cpus"].pop()["cpu"]
 
-    def left(text: str) -> str:
-        return str(CpuSet.parse(text) - {last})
+    def left(text: str) -> CpuSet:
+        return CpuSet.parse(text) - {last}
 
-    report["online"] = left(report["online"])
+    report["online"] = str(left(report["online"]))
     for cpu in report["cpus"]:
-        cpu["siblings"] = left(cpu["siblings"])
-    report["nodes"] = {node: left(cpus) for node, cpus in report["nodes"].items()}
+        cpu["siblings"] = str(left(cpu["siblings"]))
+    nodes = {node: left(cpus) for node, cpus in report["nodes"].items()}
+    report["nodes"] = {node: str(cpus) for node, cpus in nodes.items() if cpus}
 
 
 @spoils("GUEST-TOPOLOGY", alone=True)

@@ -10,27 +10,16 @@ from conformance.proving.saboteur import spoils
 from conformance.proving.scene import NothingToSpoilError, Scene
 
 
-def _labels(value: str | None) -> Any:
-    def edit(node: Any) -> None:
-        labels = node["metadata"]["labels"]
-        for key in [key for key in CPU_MANAGER_LABELS if key in labels]:
-            del labels[key]
-            if value is not None:
-                labels[key] = value
-
-    return edit
-
-
 @spoils("NODE-LABEL", "NODE-SELECT", alone=True, bug="kubevirt#14078")
 def label_says_false(scene: Scene) -> Scene:
     """The node's label says that it has no CPU manager, and its kubelet has."""
-    return scene.node(_labels("false"))
+    return scene.labelled("false")
 
 
 @spoils("NODE-LABEL", "NODE-SELECT", alone=True, bug="kubevirtci#1648")
 def label_is_missing(scene: Scene) -> Scene:
     """The node has no label of a CPU manager, and its kubelet has one."""
-    return scene.node(_labels(None))
+    return scene.labelled(None)
 
 
 @spoils("NODE-LABEL", "CPU-EXCLUSIVE", "CPU-POOL", "CPU-RESERVED", "SIDE-UNPINNED", "CPU-COUNT")
@@ -74,7 +63,7 @@ def selects_another_value(scene: Scene) -> Scene:
 @spoils("NODE-SELECT", "NODE-LABEL", alone=True)
 def runs_on_an_unlabelled_node(scene: Scene) -> Scene:
     """The launcher pod selects the label and runs on a node that lacks it."""
-    return scene.node(_labels(None))
+    return scene.labelled(None)
 
 
 # Sidecars

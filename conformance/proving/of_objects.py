@@ -17,21 +17,49 @@ _CPU = "spec.domain.cpu"
 @spoils("ADM-ACCEPT", alone=True)
 def refuses_dedicated_cpus(scene: Scene) -> Scene:
     """The webhook refuses a consistent VMI for dedicatedCpuPlacement."""
-    return scene.refused(422, f"{_CPU}.dedicatedCpuPlacement", "not allowed on this cluster")
+    return _refused(scene, f"{_CPU}.dedicatedCpuPlacement", "not allowed on this cluster")
 
 
 @spoils("ADM-ACCEPT", alone=True)
 def refuses_threads(scene: Scene) -> Scene:
     """The webhook refuses a consistent VMI for its number of threads."""
-    return scene.refused(422, f"{_CPU}.threads", "must be 1")
+    return _refused(scene, f"{_CPU}.threads", "must be 1")
 
 
 @spoils("ADM-ACCEPT", alone=True)
 def refuses_limits(scene: Scene) -> Scene:
     """The webhook refuses a consistent VMI for its CPU limit."""
-    return scene.refused(
-        422, "spec.domain.resources.limits.cpu", "requests or limits must be equal for CPU"
+    return _refused(
+        scene, "spec.domain.resources.limits.cpu", "requests or limits must be equal for CPU"
     )
+
+
+def _refused(scene: Scene, field: str, message: str) -> Scene:
+    """The API refused the VMI, as KubeVirt's webhook does, for a field."""
+    return scene.but(
+        vmi=None,
+        pod=None,
+        pods=(),
+        domain=None,
+        console=None,
+        files={},
+        events=(),
+        rejection={
+            "kind": "Status",
+            "status": "Failure",
+            "code": 422,
+            "reason": "Invalid",
+            "message": _denied(message),
+            "details": {"causes": [{"field": field, "message": message}]},
+        },
+        not_observed={"pod": "the VMI was refused"},
+    )
+
+
+def _denied(message: str) -> str:
+    """What the API says when KubeVirt's webhook refuses a VMI."""
+    webhook = "virtualmachineinstances-create-validator.kubevirt.io"
+    return f'admission webhook "{webhook}" denied the request: {message}'
 
 
 @spoils("ADM-REFUSE", moment=REFUSED, alone=True, bug="kubevirt#11749")
@@ -67,13 +95,8 @@ def _blames(scene: Scene, *fields: str) -> Scene:
     for field in fields:
         if field not in named:
             causes = [{"field": field, "message": "is wrong", "reason": "FieldValueInvalid"}]
-            return scene.answer(details={"causes": causes}, message=_webhook(f"{field} is wrong"))
+            return scene.answer(details={"causes": causes}, message=_denied(f"{field} is wrong"))
     raise NothingToSpoilError("another field")
-
-
-def _webhook(text: str) -> str:
-    webhook = "virtualmachineinstances-create-validator.kubevirt.io"
-    return f'admission webhook "{webhook}" denied the request: {text}'
 
 
 # Starting
@@ -82,7 +105,7 @@ def _webhook(text: str) -> str:
 @spoils("RUN-STARTED", alone=True)
 def fails(scene: Scene) -> Scene:
     """The VMI fails after it was scheduled."""
-    return scene.vmi(lambda vmi: vmi["status"].update(phase="Failed"))
+    return scene.failed()
 
 
 @spoils("RUN-STARTED", alone=True, bug="kubevirt#16395")
@@ -99,7 +122,7 @@ def kubelet_cannot_allocate(scene: Scene) -> Scene:
         message = "Allocate failed due to not enough cpus available to satisfy request"
         pod["status"].update(phase="Failed", reason="UnexpectedAdmissionError", message=message)
 
-    return fails(scene.pod(failed))
+    return scene.pod(failed).failed()
 
 
 def _ended(scene: Scene, message: str) -> Scene:
@@ -109,7 +132,7 @@ def _ended(scene: Scene, message: str) -> Scene:
             if each["name"] == COMPUTE:
                 each["state"] = {"terminated": {"exitCode": 2, "message": message}}
 
-    return fails(scene.pod(end))
+    return scene.pod(end).failed()
 
 
 # Classes of service

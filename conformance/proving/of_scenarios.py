@@ -37,11 +37,6 @@ def because(scene: Scene, message: str) -> Scene:
     return scene.vmi(edit).pod(edit)
 
 
-def failed(scene: Scene) -> Scene:
-    """The VMI has failed."""
-    return scene.vmi(lambda vmi: vmi["status"].update(phase="Failed"))
-
-
 TAINT = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
 
 # Waiting for CPUs
@@ -69,7 +64,7 @@ def waits_for_something_else(scene: Scene) -> Scene:
 )
 def fails_when_there_is_room(scene: Scene) -> Scene:
     """The second VMI fails when the first has given its CPUs back."""
-    return failed(scene)
+    return scene.failed()
 
 
 @spoils(
@@ -184,7 +179,7 @@ def edge_waits_for_something_else(scene: Scene) -> Scene:
 @spoils("SIDE-CAPACITY", "RUN-STARTED", scenario="sidecar-edge", moment="exact", subject="edge")
 def fails_where_it_fits(scene: Scene) -> Scene:
     """The VMI fails where all of its pod has room, exactly."""
-    return failed(scene)
+    return scene.failed()
 
 
 def elsewhere(scene: Scene) -> dict[int, int]:

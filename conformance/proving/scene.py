@@ -25,11 +25,13 @@ from conformance.model.evidence import (
     Thread,
 )
 from conformance.model.topology import Topology
+from conformance.model.vocabulary import CPU_MANAGER_LABELS
+from conformance.parsing.guest import MARK
 
 T = TypeVar("T")
 Edit = Callable[[Any], object]
 """Changes a JSON object in place."""
-GUEST = re.compile(r"CPU-CONFORMANCE-GUEST (\{.*\})")
+GUEST = re.compile(rf"{MARK} (\{{.*\}})")
 _VCPU = re.compile(r"CPU (\d+)/\w+")
 _IOTHREAD = re.compile(r"IO iothread(\d+)")
 
@@ -181,8 +183,9 @@ class Scene:
         away = self._member(thread.cgroup, thread.tid, there=False)
         return away._member(cgroup, thread.tid, there=True)
 
-    def process(self, cgroup: str, cpus: Iterable[int], *, tid: int = 4190001) -> Scene:
+    def process(self, cgroup: str, cpus: Iterable[int]) -> Scene:
         """A process that was not there runs in a cgroup, which is made where there is none."""
+        tid = 4190001  # no node of the recordings has come so far
         text = f"Name:\tstress-ng\nTgid:\t{tid}\nPid:\t{tid}\nPPid:\t1\nNSpid:\t{tid}\t1\n"
         cpus = CpuSet(cpus)
         made = self.file(f"/proc/{tid}/task/{tid}/status", f"{text}Cpus_allowed_list:\t{cpus}")
@@ -279,10 +282,10 @@ class Scene:
 
     # What libvirt says
 
-    def xml(self, pattern: str, put: str, count: int = 1) -> Scene:
-        """The domain XML has something else; `pattern` is a regular expression that it has."""
+    def xml(self, pattern: str, put: str) -> Scene:
+        """The domain XML has something else, wherever it has a regular expression."""
         domain = _need(self.raw.domain, "a domain")
-        text, changed = re.subn(pattern, put, domain.xml, count=count)
+        text, changed = re.subn(pattern, put, domain.xml)
         if not changed:
             raise NothingToSpoilError(pattern)
         return self.but(domain=replace(domain, xml=text))
@@ -310,7 +313,7 @@ class Scene:
         found = _need(GUEST.search(console), "a report of the guest")
         report = json.loads(found[1])
         edit(report)
-        put = f"CPU-CONFORMANCE-GUEST {json.dumps(report)}"
+        put = f"{MARK} {json.dumps(report)}"
         return self.but(console=GUEST.sub(lambda _found: put, console))
 
     # What the API says
@@ -346,27 +349,21 @@ class Scene:
         edit(changed)
         return self.but(node=changed)
 
-    def refused(self, code: int, field: str, message: str, reason: str = "Invalid") -> Scene:
-        """The API refused the VMI, as KubeVirt's webhook does, for a field."""
-        webhook = "virtualmachineinstances-create-validator.kubevirt.io"
-        return self.but(
-            vmi=None,
-            pod=None,
-            pods=(),
-            domain=None,
-            console=None,
-            files={},
-            events=(),
-            rejection={
-                "kind": "Status",
-                "status": "Failure",
-                "code": code,
-                "reason": reason,
-                "message": f'admission webhook "{webhook}" denied the request: {message}',
-                "details": {"causes": [{"field": field, "message": message}]},
-            },
-            not_observed={"pod": "the VMI was refused"},
-        )
+    def labelled(self, value: str | None) -> Scene:
+        """The node's labels of a CPU manager have another value; None takes them away."""
+
+        def edit(node: Any) -> None:
+            labels = node["metadata"].setdefault("labels", {})
+            for key in CPU_MANAGER_LABELS:
+                labels.pop(key, None)
+                if value is not None:
+                    labels[key] = value
+
+        return self.node(edit)
+
+    def failed(self) -> Scene:
+        """The VMI has failed."""
+        return self.vmi(lambda vmi: vmi["status"].update(phase="Failed"))
 
     def answer(self, **changes: Any) -> Scene:
         """The API refused the VMI with something else: members of its Status."""
