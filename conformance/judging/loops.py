@@ -18,7 +18,7 @@ the same objection outlives its loop (`conformance.checks.registry.Loop`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -79,18 +79,18 @@ def told_unseen(
     The last moment that an objection takes is the one at which it was seen. Those before it are
     what it rests on, and how long they lasted says nothing of what should have settled since.
     """
-    reasons = [_unseen_at(loop, span) for span in _spans(judge, story, finding)]
-    return reasons[-1] if reasons else None
+    span = _last_span(judge, story, finding)
+    return _unseen_at(loop, span) if span else None
 
 
-def _spans(
+def _last_span(
     judge: Callable[[Story], Finding], story: Story, finding: Finding
-) -> Iterator[Sequence[Snapshot]]:
-    """The looks at each moment that an objection is about, as far back as it was there.
+) -> Sequence[Snapshot]:
+    """The looks at the last moment that an objection is about, as far back as it was there.
 
     Of one moment those at one VMI or node: two VMIs were each looked at once.
     """
-    for about_whom in dict.fromkeys(map(_whom, story.snapshots)):
+    for about_whom in reversed(dict.fromkeys(map(_whom, story.snapshots))):
         taken = [each for each in story.snapshots if _whom(each) == about_whom]
         others = [each for each in story.snapshots if _whom(each) != about_whom]
 
@@ -106,7 +106,8 @@ def _spans(
         first = len(taken)
         while first > 1 and (same := about & objections(first - 1)):
             about, first = same, first - 1
-        yield taken[first - 1 :]
+        return taken[first - 1 :]
+    return ()
 
 
 def _whom(snapshot: Snapshot) -> tuple[str, str]:

@@ -20,9 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from clusters import providers
 from clusters.contract.provider import ClusterError, Handle
-from clusters.contract.shape import ClusterSpec
 from clusters.existing import kubeconfig
 from clusters.existing.kubeconfig import single_context
 from clusters.kit import credentials
@@ -31,6 +29,7 @@ from conformance.delivering import checkup, ci, parameters, sonobuoy
 from conformance.delivering.receiving import Result
 from reports import form, write
 from reports.document import Document, Verdict
+from tests.unit.clusters_in_memory import brought_up
 from tests.unit.reports.conftest import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -269,14 +268,8 @@ a container. What differs from a pod is the image, the kubelet and the network."
 
 @pytest.fixture
 def simulated(runtime: Path) -> Iterator[Handle]:
-    directory = runtime / "c"
-    directory.mkdir()
-    provider = providers.provider("simulated")
-    handle = provider.up("there", ClusterSpec(), directory, progress=lambda _: None, detached=False)
-    try:
+    with brought_up(runtime) as handle:
         yield handle
-    finally:
-        provider.down(handle)
 
 
 @pytest.fixture

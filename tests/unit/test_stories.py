@@ -10,7 +10,6 @@ import pytest
 
 from clusters import providers
 from clusters.contract.provider import Handle
-from clusters.contract.shape import ClusterSpec
 from clusters.kit import changes
 from clusters.kit.api import Api
 from conformance.collecting import api as client
@@ -21,6 +20,7 @@ from conformance.matrix.pods import guaranteed
 from fixtures.run import Run, new_id, utc_now
 from fixtures.stories import Telling
 from fixtures.worker import Worker
+from tests.unit.clusters_in_memory import brought_up
 
 NODE = "/api/v1/nodes/node-1"
 KUBEVIRT = "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt"
@@ -34,14 +34,8 @@ class BrokenOffError(Exception):
 
 @pytest.fixture
 def cluster(runtime: Path) -> Iterator[Handle]:
-    directory = runtime / "c"
-    directory.mkdir()
-    provider = providers.provider("simulated")
-    handle = provider.up("there", ClusterSpec(), directory, progress=lambda _: None, detached=False)
-    try:
+    with brought_up(runtime) as handle:
         yield handle
-    finally:
-        provider.down(handle)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from clusters import providers
 from clusters.contract.provider import ClusterError, Handle
 from clusters.contract.shape import SHAPES, ClusterSpec
 from clusters.existing import claims, leftovers
@@ -25,6 +24,7 @@ from clusters.kit.changes import Gates, Labels
 from clusters.kit.marks import Mark
 from conformance import cli
 from conformance.exits import Exit
+from tests.unit.clusters_in_memory import brought_up
 from tests.unit.existing.killed import (
     SCENARIOS,
     age,
@@ -47,19 +47,13 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def there() -> Iterator[Handle]:
-    patch = pytest.MonkeyPatch()
-    with tempfile.TemporaryDirectory(prefix="c-", dir="/tmp") as runtime:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="c-", dir="/tmp") as runtime,
+    ):
         patch.setenv("XDG_RUNTIME_DIR", runtime)
-        directory = Path(runtime) / "c"
-        directory.mkdir()
-        provider = providers.provider("simulated")
-        spec = ClusterSpec(nodes=SHAPES["policy-none"])
-        handle = provider.up("there", spec, directory, progress=lambda _: None, detached=False)
-        try:
+        with brought_up(Path(runtime), ClusterSpec(nodes=SHAPES["policy-none"])) as handle:
             yield handle
-        finally:
-            provider.down(handle)
-            patch.undo()
 
 
 @pytest.fixture

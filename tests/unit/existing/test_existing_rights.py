@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import yaml
 
-from clusters import providers
 from clusters.contract.provider import Handle
 from clusters.contract.shape import SHAPES, ClusterSpec
 from clusters.existing.claims import LEASES
@@ -24,6 +23,7 @@ from clusters.existing.rights import FILES, RIGHTS, Right, files_in, rights_in, 
 from clusters.kit.api import Api
 from conformance import cli
 from conformance.exits import Exit
+from tests.unit.clusters_in_memory import brought_up
 from tests.unit.existing.killed import (
     age,
     await_,
@@ -68,15 +68,8 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def there(runtime: Path) -> Iterator[Handle]:
-    directory = runtime / "c"
-    directory.mkdir()
-    provider = providers.provider("simulated")
-    spec = ClusterSpec(nodes=SHAPES["policy-none"])
-    handle = provider.up("there", spec, directory, progress=lambda _: None, detached=False)
-    try:
+    with brought_up(runtime, ClusterSpec(nodes=SHAPES["policy-none"])) as handle:
         yield handle
-    finally:
-        provider.down(handle)
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from clusters import providers
 from clusters.contract.provider import Handle
 from clusters.contract.shape import SHAPES, ClusterSpec
 from clusters.existing.rights import DISRUPTIVE, RIGHTS, single
 from clusters.kit.api import Api
+from tests.unit.clusters_in_memory import brought_up
 from tests.unit.existing.conftest import rbac_name
 
 ROOT = Path(__file__).parents[3]
@@ -29,15 +29,8 @@ CASES = "isolate or shared"
 
 @pytest.fixture
 def simulated(runtime: Path) -> Iterator[Handle]:
-    directory = runtime / "c"
-    directory.mkdir()
-    provider = providers.provider("simulated")
-    spec = ClusterSpec(nodes=SHAPES["policy-none"])
-    handle = provider.up("there", spec, directory, progress=lambda _: None, detached=False)
-    try:
+    with brought_up(runtime, ClusterSpec(nodes=SHAPES["policy-none"])) as handle:
         yield handle
-    finally:
-        provider.down(handle)
 
 
 def start(
