@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from clusters.contract.describing import SHAPE, Description
 from clusters.host.needs import NODE
+from clusters.kit.options import IMAGES
 from clusters.reference.options import BREAK
 
 DESCRIPTION = Description(
     "embedded",
     "the reference stack on virtual nodes of this host",
-    options=(SHAPE, BREAK),
+    options=(SHAPE, BREAK, IMAGES),
     need=NODE,
 )

@@ -18,6 +18,7 @@ from clusters.reference.faults import Faults
 from clusters.reference.kubelet.cpu_manager import CpuManager
 from clusters.reference.kubelet.pod_status import Addresses
 from clusters.reference.kubelet.pod_worker import PodWorker, container_ids
+from clusters.reference.kubelet.workload import Workloads
 from clusters.reference.machine import ContainerState, Machine, NodeError
 from clusters.reference.node_topology import NodeTopology, discover
 from clusters.reference.reconciling import Health, Tasks, follow
@@ -46,6 +47,7 @@ class Kubelet:
         store: Store,
         machine: Machine,
         configuration: Configuration,
+        workloads: Workloads,
         faults: Faults,
         health: Health,
     ) -> None:
@@ -56,6 +58,7 @@ class Kubelet:
         self._pods_seen = 1
         self._store = store
         self._machine = machine
+        self._workloads = workloads
         self._faults = faults
         self._health = health
         self._tasks = Tasks(health)
@@ -141,6 +144,7 @@ class Kubelet:
             machine=self._machine,
             cpus=self._cpus,
             addresses=Addresses(self._address, address),
+            workloads=self._workloads,
             faults=self._faults,
             health=self._health,
         )
