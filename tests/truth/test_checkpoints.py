@@ -68,7 +68,8 @@ def test_c01_the_checksum_is_the_one_that_kubelets_compute(data: str, number: in
 def test_c01_the_checksum_of_version_2_is_that_of_a_real_kubelet(tmp_path: Any) -> None:
     recording = Recording(tmp_path)
     texts = {
-        json.loads(path.read_text())[1].get(PATH) for path in (tmp_path / "nodes").glob("*.json")
+        json.loads(path.read_text())[1].get(PATH)
+        for path in (recording.directory / "nodes").glob("*.json")
     } - {None}
     assert len(texts) > 3
     assert all(kubelet.checkpoint(text, PATH).remarks == () for text in texts)
