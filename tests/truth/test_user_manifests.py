@@ -635,15 +635,11 @@ def test_m08_numbers_are_those_that_kubectl_reads(written: str, cores: int) -> N
     assert expectation.vcpus == cores
 
 
-@pytest.mark.parametrize("written", ["1:30", "12e", "0b12", "0xg", "'2'", "2 cores", "1e999"])
+@pytest.mark.parametrize("written", ["1:30", "12e", "0b12", "0xg", "'2'", "2 cores"])
 def test_m08_twin_what_is_no_number_to_kubectl_is_none(written: str) -> None:
-    try:
-        refusal = only(VMI.replace("cores: 2", f"cores: {written}")).expectation.refusal
-    except MatrixFileError as error:
-        assert "no JSON" in str(error)
-    else:
-        assert refusal is not None
-        assert refusal.fields == ("spec.domain.cpu.cores",)
+    refusal = only(VMI.replace("cores: 2", f"cores: {written}")).expectation.refusal
+    assert refusal is not None
+    assert refusal.fields == ("spec.domain.cpu.cores",)
 
 
 @pytest.mark.parametrize("written", ["true", "Yes", "on", "y", "!!bool Y"])
