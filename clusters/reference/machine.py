@@ -44,6 +44,7 @@ class ContainerSpec:
             such as ``/kubepods.slice/kubepods-podUID.slice/cri-containerd-ID.scope``; its
             parents exist.
         cpuset: CPUs of the cgroup, or None to inherit.
+        mems: NUMA nodes of the cgroup's memory (``cpuset.mems``), or None to inherit.
         cpu_weight: ``cpu.weight``.
         cpu_max: text of ``cpu.max``: ``max 100000`` or ``QUOTA PERIOD`` in microseconds.
         memory_max: bytes, or None for no limit.
@@ -55,6 +56,7 @@ class ContainerSpec:
     cgroup: str
     program: Program
     cpuset: frozenset[int] | None = None
+    mems: frozenset[int] | None = None
     cpu_weight: int = 1
     cpu_max: str = "max 100000"
     memory_max: int | None = None

@@ -18,7 +18,7 @@ from clusters.reference.apiserver.resources import NAMESPACE, POD, VMI, Resource
 from clusters.reference.apiserver.store import Object, Store
 from clusters.reference.cluster_config import CPU_MANAGER_GATE, SIDECAR_GATE, ClusterConfig
 from clusters.reference.faults import NONE, Faults
-from clusters.reference.kubelet import checkpoint
+from clusters.reference.kubelet import checkpoint, memory_manager
 from clusters.reference.kubelet.kubelet import Kubelet
 from clusters.reference.kubelet.pod_worker import PodWorker
 from clusters.reference.launcher.domain_xml import GuestSettings
@@ -96,11 +96,10 @@ class Stack:
         self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
         self.kubelets = {
             node.name: Kubelet(
-                node.name,
+                node,
                 index,
                 store=self.store,
                 machine=machines[node.name],
-                configuration=node.cpu_manager,
                 faults=faults,
                 health=self.health,
             )
@@ -204,7 +203,7 @@ class Stack:
         The node should be drained: what had pCPUs of its own no longer has them on record.
         """
         await self.stop_kubelet(node)
-        await self._machines[node].remove([checkpoint.PATH])
+        await self._machines[node].remove([checkpoint.PATH, memory_manager.PATH])
         self.kubelets[node].configuration = configuration
         await self.start_kubelet(node)
 

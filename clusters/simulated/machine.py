@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from clusters.contract import cpuset
 from clusters.contract.access import ExecResult, LibvirtView, Reading
+from clusters.contract.hardware import Hardware
 from clusters.contract.shape import NodeShape
 from clusters.reference.machine import (
     ContainerSpec,
@@ -44,7 +45,11 @@ class SimulatedMachine:
     """`clusters.reference.machine.Machine` in memory."""
 
     def __init__(
-        self, shape: NodeShape, hostname: str = "node-1", *, start_seconds: float = 0.0
+        self,
+        shape: NodeShape | Hardware,
+        hostname: str = "node-1",
+        *,
+        start_seconds: float = 0.0,
     ) -> None:
         self.kernel = Kernel(shape, hostname)
         self._start_seconds = start_seconds
@@ -109,6 +114,8 @@ class SimulatedMachine:
         settings = {"cpu.weight": str(spec.cpu_weight), "cpu.max": spec.cpu_max}
         if spec.cpuset is not None:
             settings["cpuset.cpus"] = cpuset.render(spec.cpuset)
+        if spec.mems is not None:
+            settings["cpuset.mems"] = cpuset.render(spec.mems)
         if spec.memory_max is not None:
             settings["memory.max"] = str(spec.memory_max)
         for name, text in settings.items():

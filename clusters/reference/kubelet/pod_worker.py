@@ -12,7 +12,8 @@ from clusters.reference.apiserver.resources import POD
 from clusters.reference.apiserver.store import NotFoundError, Object, Store, now
 from clusters.reference.faults import Faults
 from clusters.reference.kubelet import cgroups
-from clusters.reference.kubelet.cpu_manager import AdmissionError, CpuManager
+from clusters.reference.kubelet.admission import AdmissionError
+from clusters.reference.kubelet.container_manager import ContainerManager
 from clusters.reference.kubelet.pod_lifecycle import (
     ContainerRecord,
     Finish,
@@ -39,7 +40,7 @@ class PodWorker:
         *,
         store: Store,
         machine: Machine,
-        cpus: CpuManager,
+        managers: ContainerManager,
         addresses: Addresses,
         faults: Faults,
         health: Health,
@@ -51,7 +52,8 @@ class PodWorker:
         self._pod = pod
         self._store = store
         self._machine = machine
-        self._cpus = cpus
+        self._managers = managers
+        self._cpus = managers.cpus
         self._addresses = addresses
         self._faults = faults
         self._records = records_of(pod["spec"])
@@ -93,7 +95,7 @@ class PodWorker:
             if self._adopt(alive):
                 await self._release_if_over()
             else:
-                await self._cpus.allocate(self._pod)
+                await self._managers.admit(self._pod)
                 await self._make_cgroup()
             while not self._leaving:
                 self._changed.clear()
@@ -133,7 +135,7 @@ class PodWorker:
         if record.id:
             await self._discard(record)
             if self._faults.assignment_lost_with_container:
-                await self._cpus.release(self.uid)
+                await self._managers.release(self.uid)
             record.restarts += 1
         container_id = uuid.uuid4().hex + uuid.uuid4().hex
         requests = pod_resources.requests_of(record.spec)
@@ -150,6 +152,7 @@ class PodWorker:
                 cgroup=cgroups.container_cgroup(self.uid, qos, container_id),
                 program=program,
                 cpuset=cpus,
+                mems=self._managers.memory.nodes_of(self.uid, record.name),
                 cpu_weight=cgroups.cpu_weight(requests.get(cpu, 0)),
                 cpu_max=quota,
                 memory_max=limits.get(pod_resources.MEMORY),
@@ -253,7 +256,7 @@ class PodWorker:
         """Removes the pod's cgroup; only then may others have its CPUs."""
         directory = cgroups.MOUNT + cgroups.pod_cgroup(self.uid, self._pod["status"]["qosClass"])
         await self._machine.remove([directory])
-        await self._cpus.release(self.uid)
+        await self._managers.release(self.uid)
 
     async def _reject(self, error: AdmissionError) -> None:
         def change(pod: Object) -> None:
@@ -297,7 +300,7 @@ class PodWorker:
 
     async def _release_if_over(self) -> None:
         if self._pod["status"].get("phase") in ("Succeeded", "Failed"):
-            await self._cpus.release(self.uid)
+            await self._managers.release(self.uid)
 
     def _current(self) -> Object | None:
         pod = self._store.find(POD, self.name, self.namespace)
