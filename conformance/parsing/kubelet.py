@@ -69,7 +69,8 @@ def _object(text: str, path: str) -> dict[str, Any]:
         raise ParseError("JSON", text, path) from error
     if not isinstance(state, dict):
         raise ParseError("a JSON object", text, path)
-    return {_SPELT.get(key.lower(), key): value for key, value in state.items()}
+    written: dict[str, Any] = state
+    return {_SPELT.get(key.lower(), key): value for key, value in written.items()}
 
 
 def _state(state: Mapping[str, Any], text: str, path: str) -> Checkpoint:

@@ -651,7 +651,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "beside a vCPU",
                 affinity(150, 153, "2"),
-                ("thread IO iothread1 may run on 2, the pCPU of vCPU 0, outside of the emulator's 4",),
+                ("thread IO iothread1 may run on 2, the pCPU of vCPU 0, outside of the",),
             ),
         ),
         blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),),
