@@ -72,7 +72,7 @@ def legs(
             shape,
             profile,
             (*arguments, "--shape", shape, "--profile", profile),
-            directory / f"{shape}.{profile}",
+            directory / f"{Path(shape).stem}.{profile}",
         )
         for shape, profile in itertools.product(shapes, profiles)
     )

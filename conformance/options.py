@@ -17,8 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clusters import providers
-from clusters.contract.describing import SHAPE, Option, image_name
-from clusters.contract.shape import SHAPES, ClusterSpec
+from clusters.contract.describing import SHAPE, Option, image_name, is_shape_file
+from clusters.contract.shape import SHAPES, ClusterSpec, NodeSpec
 from clusters.existing import description as existing
 from clusters.providers import DESCRIPTIONS
 from conformance.exits import Insist
@@ -152,7 +152,8 @@ def declare(add: Declare, options: Iterable[Option], *, more: Mapping[str, str] 
     for option in options:
         settings = dict(option.settings)
         if option.flag in more:
-            settings["choices"] = (*settings["choices"], more[option.flag])
+            known = settings["choices"]
+            settings["choices"] = type(known)((*known, more[option.flag]))
         add(option.flag, help=option.help, **settings)
 
 
@@ -234,7 +235,8 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
     """The cluster that the options ask for.
 
     Raises:
-        ValueError: an option means nothing to the kind of cluster that is asked for.
+        ValueError: an option means nothing to the kind of cluster that is asked for, or the
+            shape is none that it can make.
     """
     description = DESCRIPTIONS[value("cluster")]
     for option in SPEC:
@@ -244,11 +246,35 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
                 f"{description.name}"
             )
     own = (option.name for option in description.options if option != SHAPE)
+    nodes = _nodes(value("shape"))
+    for node in nodes if description.shaped else ():
+        if why := description.limits(node.shape.hardware):
+            raise ValueError(
+                f"--shape {value('shape')}: --cluster {description.name} cannot make {node.name}: "
+                f"{why}"
+            )
     return ClusterSpec(
-        nodes=SHAPES[value("shape")],
+        nodes=nodes,
         profile=value("profile"),
         options={name: value(name) for name in own},
     )
+
+
+def _nodes(shape: str) -> tuple[NodeSpec, ...]:
+    """The nodes of a shape by its name, or by the file that describes it. Raises ValueError."""
+    if not is_shape_file(shape):
+        return SHAPES[shape]
+    import yaml
+
+    from clusters.contract import shape_file
+    from conformance.safe_yaml import Loader
+
+    try:
+        return shape_file.nodes(yaml.load(Path(shape).read_text(), Loader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"--shape {shape}: it cannot be read: {error}") from None
+    except shape_file.ShapeError as error:
+        raise ValueError(f"--shape {shape}: {error}") from None
 
 
 def kinds_with(option: Option) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clusters.contract.hardware import Hardware
 from clusters.contract.shape import SHAPES
 
 
@@ -37,10 +38,23 @@ class Option:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
+class ShapeNames(tuple[str, ...]):
+    """Names of shapes to choose from, and any file that describes one."""
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) or is_shape_file(str(value))
+
+
+def is_shape_file(value: str) -> bool:
+    """Whether a value of ``--shape`` is a path, and no name."""
+    return "/" in value or value.endswith((".yaml", ".yml", ".json"))
+
+
 SHAPE = Option(
     "--shape",
-    "CPUs of the nodes and their CPU managers, for clusters that are made for the run",
-    {"choices": tuple(SHAPES), "default": "default"},
+    "CPUs of the nodes and the configuration of their kubelets, for clusters that are made for "
+    f"the run: {', '.join(SHAPES)}, or a file (default: default)",
+    {"choices": ShapeNames(SHAPES), "default": "default", "metavar": "NAME|FILE"},
 )
 """Of providers that make nodes of any shape; its value becomes `ClusterSpec.nodes`."""
 
@@ -79,6 +93,7 @@ class Description:
         light: its nodes take next to nothing of this machine, so that several clusters run at
             once.
         need: what it needs of this machine beyond Python.
+        limits: tells why it cannot make a node with some hardware; empty when it can.
     """
 
     name: str
@@ -88,6 +103,7 @@ class Description:
     made: bool = True
     light: bool = False
     need: Need | None = None
+    limits: Callable[[Hardware], str] = lambda _: ""
 
     @property
     def shaped(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+from clusters.contract.hardware import LOCAL, REMOTE, Cpu, Hardware, NumaNode
 
 KUBELET_ROOT = "/var/lib/kubelet"
 """Where a kubelet keeps its files unless it is told otherwise."""
@@ -43,6 +46,32 @@ class NodeShape:
         """Number of logical CPUs."""
         return self.sockets * self.cores * self.threads
 
+    @cached_property
+    def hardware(self) -> Hardware:
+        """The same CPU by CPU: one die and one L3 cache in each socket."""
+        a_socket = self.cores * self.threads
+        a_node = self.cpus // self.numa_nodes
+        share, rest = divmod(self.memory_mib, self.numa_nodes)
+        nodes = range(self.numa_nodes)
+        return Hardware(
+            tuple(
+                Cpu(n, n // self.threads, n // a_socket, 0, n // a_socket, n // a_node)
+                for n in range(self.cpus)
+            ),
+            tuple(
+                NumaNode(
+                    node,
+                    share + (rest if node == 0 else 0),
+                    tuple(LOCAL if other == node else REMOTE for other in nodes),
+                )
+                for node in nodes
+            ),
+        )
+
+    def roomier(self, memory_mib: int) -> NodeShape:
+        """The same with so much memory at the least."""
+        return replace(self, memory_mib=max(self.memory_mib, memory_mib))
+
     def __str__(self) -> str:
         return f"{self.sockets}x{self.cores}x{self.threads} ({self.numa_nodes} NUMA)"
 
@@ -63,12 +92,31 @@ class CpuManager:
 
 
 @dataclass(frozen=True)
+class TopologyManager:
+    """What the kubelet of a node is told about NUMA.
+
+    Attributes:
+        policy: ``none``, ``best-effort``, ``restricted`` or ``single-numa-node``.
+        scope: ``container`` or ``pod``.
+    """
+
+    policy: str = "none"
+    scope: str = "container"
+
+
+@dataclass(frozen=True)
 class NodeSpec:
-    """One requested node."""
+    """One requested node.
+
+    Attributes:
+        memory_manager_policy: ``None`` or ``Static``.
+    """
 
     name: str
-    shape: NodeShape = NodeShape()
+    shape: NodeShape | Hardware = NodeShape()
     cpu_manager: CpuManager = CpuManager()
+    topology_manager: TopologyManager = TopologyManager()
+    memory_manager_policy: str = "None"
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,8 @@ def _limits(spec: ContainerSpec) -> dict[str, str]:
     }
     if spec.cpuset is not None:
         limits[f"{directory}/cpuset.cpus"] = cpuset.render(spec.cpuset)
+    if spec.mems is not None:
+        limits[f"{directory}/cpuset.mems"] = cpuset.render(spec.mems)
     if spec.memory_max is not None:
         limits[f"{directory}/memory.max"] = str(spec.memory_max)
     return limits

@@ -21,11 +21,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import clusters
+from clusters.contract.hardware import Cpu, Hardware, NumaNode
 from clusters.contract.provider import ClusterError, Handle, Progress
-from clusters.contract.shape import ClusterSpec, CpuManager, NodeShape, NodeSpec
+from clusters.contract.shape import (
+    ClusterSpec,
+    CpuManager,
+    NodeShape,
+    NodeSpec,
+    TopologyManager,
+)
 from clusters.host import processes, rundir
 
 LOG = "cluster.log"
@@ -41,19 +48,29 @@ def dump_spec(spec: ClusterSpec) -> str:
 def load_spec(text: str) -> ClusterSpec:
     """Reads what `dump_spec` wrote."""
     data = json.loads(text)
-    nodes = tuple(
-        NodeSpec(
-            node["name"],
-            NodeShape(**node["shape"]),
-            CpuManager(
-                node["cpu_manager"]["policy"],
-                frozenset(node["cpu_manager"]["reserved"]),
-                frozenset(node["cpu_manager"]["options"]),
-            ),
-        )
-        for node in data["nodes"]
+    return ClusterSpec(**{**data, "nodes": tuple(map(_node, data["nodes"]))})
+
+
+def _node(node: Mapping[str, Any]) -> NodeSpec:
+    manager = node["cpu_manager"]
+    return NodeSpec(
+        node["name"],
+        _shape(node["shape"]),
+        CpuManager(
+            manager["policy"], frozenset(manager["reserved"]), frozenset(manager["options"])
+        ),
+        TopologyManager(**node["topology_manager"]),
+        node["memory_manager_policy"],
     )
-    return ClusterSpec(**{**data, "nodes": nodes})
+
+
+def _shape(shape: Mapping[str, Any]) -> NodeShape | Hardware:
+    if "numa" not in shape:
+        return NodeShape(**shape)
+    return Hardware(
+        tuple(Cpu(**cpu) for cpu in shape["cpus"]),
+        tuple(NumaNode(n["id"], n["memory_mib"], tuple(n["distances"])) for n in shape["numa"]),
+    )
 
 
 def start(

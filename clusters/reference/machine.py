@@ -60,7 +60,7 @@ class Inside:
     """What a container of an image has beside what every container has.
 
     Attributes:
-        image: whose files are its root, read-only.
+        image: whose files are its root, read-only; it was pulled.
         user, group, groups: as whom it runs.
         directory: where it starts.
         capable: whether it keeps the capabilities of ordinary containers.
@@ -88,6 +88,7 @@ class ContainerSpec:
             such as ``/kubepods.slice/kubepods-podUID.slice/cri-containerd-ID.scope``; its
             parents exist.
         cpuset: CPUs of the cgroup, or None to inherit.
+        mems: NUMA nodes of the cgroup's memory (``cpuset.mems``), or None to inherit.
         cpu_weight: ``cpu.weight``.
         cpu_max: text of ``cpu.max``: ``max 100000`` or ``QUOTA PERIOD`` in microseconds.
         memory_max: bytes, or None for no limit.
@@ -100,6 +101,7 @@ class ContainerSpec:
     cgroup: str
     program: Program
     cpuset: frozenset[int] | None = None
+    mems: frozenset[int] | None = None
     cpu_weight: int = 1
     cpu_max: str = "max 100000"
     memory_max: int | None = None
@@ -179,6 +181,10 @@ class Machine(Protocol):
 
     async def remove(self, paths: Sequence[str]) -> None:
         """Removes files, and directories (cgroups too, children first). Missing is fine."""
+        ...
+
+    async def pull(self, image: Image) -> None:
+        """Brings the files of an image to the node. What is there is not brought again."""
         ...
 
     async def start_container(self, spec: ContainerSpec) -> ContainerState:

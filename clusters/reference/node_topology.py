@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from clusters.contract import cpuset
@@ -11,13 +12,17 @@ from clusters.contract.cpuset import CpuSet
 from clusters.reference.machine import Machine, NodeError
 
 ONLINE = "/sys/devices/system/cpu/online"
-_CPU = "/sys/devices/system/cpu/cpu{}/topology/"
+_CPU = "/sys/devices/system/cpu/cpu{}/"
 _PATTERNS = (
     ONLINE,
     "/sys/devices/system/cpu/cpu*/topology/physical_package_id",
     "/sys/devices/system/cpu/cpu*/topology/thread_siblings_list",
+    "/sys/devices/system/cpu/cpu*/cache/index3/id",
     "/sys/devices/system/node/node*/cpulist",
+    "/sys/devices/system/node/node*/meminfo",
 )
+_NODE = re.compile(r"/sys/devices/system/node/node(\d+)/(cpulist|meminfo)")
+_TOTAL = re.compile(r"MemTotal:\s+(\d+) kB")
 
 
 @dataclass(frozen=True)
@@ -27,19 +32,26 @@ class Cpu:
     Attributes:
         core: lowest id among its hardware threads, which makes it unique on the node as
             the kubelet's own core ids are.
+        cache: id of its uncore cache; that of the socket where the kernel shows none.
     """
 
     id: int
     core: int
     socket: int
     numa: int
+    cache: int = 0
 
 
 @dataclass(frozen=True)
 class NodeTopology:
-    """Every online pCPU of the node, by id."""
+    """Every online pCPU of the node, by id.
+
+    Attributes:
+        memory: bytes by NUMA node, also of those without CPUs.
+    """
 
     cpus: Mapping[int, Cpu]
+    memory: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def all(self) -> CpuSet:
@@ -60,6 +72,11 @@ class NodeTopology:
     def sockets(self) -> Mapping[int, CpuSet]:
         """pCPUs by socket."""
         return self.grouped(self.all, lambda cpu: cpu.socket)
+
+    @cached_property
+    def caches(self) -> Mapping[int, CpuSet]:
+        """pCPUs by uncore cache."""
+        return self.grouped(self.all, lambda cpu: cpu.cache)
 
     @cached_property
     def numa_nodes(self) -> Mapping[int, CpuSet]:
@@ -91,16 +108,19 @@ async def discover(machine: Machine) -> NodeTopology:
     files = (await machine.read(_PATTERNS)).files
     if ONLINE not in files:
         raise NodeError(f"the node has no readable {ONLINE}; is /sys mounted?")
-    numa_of = {
-        cpu: int(path.rsplit("/node", 1)[1].split("/")[0])
-        for path, text in files.items()
-        if path.startswith("/sys/devices/system/node/")
-        for cpu in cpuset.parse(text)
-    }
+    numa_of: dict[int, int] = {}
+    memory: dict[int, int] = {}
+    for path, text in files.items():
+        match = _NODE.fullmatch(path)
+        if match and match[2] == "cpulist":
+            numa_of |= dict.fromkeys(cpuset.parse(text), int(match[1]))
+        elif match and (total := _TOTAL.search(text)):
+            memory[int(match[1])] = int(total[1]) * 1024
     cpus = {}
     for cpu in sorted(cpuset.parse(files[ONLINE])):
         directory = _CPU.format(cpu)
-        siblings = cpuset.parse(files[directory + "thread_siblings_list"])
-        socket = int(files[directory + "physical_package_id"])
-        cpus[cpu] = Cpu(cpu, min(siblings), socket, numa_of.get(cpu, 0))
-    return NodeTopology(cpus)
+        siblings = cpuset.parse(files[directory + "topology/thread_siblings_list"])
+        socket = int(files[directory + "topology/physical_package_id"])
+        cache = int(files.get(directory + "cache/index3/id", socket))
+        cpus[cpu] = Cpu(cpu, min(siblings), socket, numa_of.get(cpu, 0), cache)
+    return NodeTopology(cpus, memory)

@@ -20,7 +20,7 @@ from clusters.reference.apiserver.store import Object, Store
 from clusters.reference.cluster_config import CPU_MANAGER_GATE, SIDECAR_GATE, ClusterConfig
 from clusters.reference.faults import NONE, Faults
 from clusters.reference.job_controller import JobController
-from clusters.reference.kubelet import checkpoint
+from clusters.reference.kubelet import checkpoint, memory_manager
 from clusters.reference.kubelet.kubelet import Kubelet
 from clusters.reference.kubelet.pod_worker import PodWorker
 from clusters.reference.kubelet.workload import Workloads
@@ -103,11 +103,10 @@ class Stack:
         self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
         self.kubelets = {
             node.name: Kubelet(
-                node.name,
+                node,
                 index,
                 store=self.store,
                 machine=machines[node.name],
-                configuration=node.cpu_manager,
                 workloads=self.workloads,
                 faults=faults,
                 health=self.health,
@@ -213,7 +212,7 @@ class Stack:
         The node should be drained: what had pCPUs of its own no longer has them on record.
         """
         await self.stop_kubelet(node)
-        await self._machines[node].remove([checkpoint.PATH])
+        await self._machines[node].remove([checkpoint.PATH, memory_manager.PATH])
         self.kubelets[node].configuration = configuration
         await self.start_kubelet(node)
 

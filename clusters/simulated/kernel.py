@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from clusters.contract import cpuset
 from clusters.contract.cpuset import CpuSet
+from clusters.contract.hardware import Hardware
 from clusters.contract.shape import NodeShape
 from clusters.simulated.hardware import hardware_files
 from clusters.simulated.kernel_files import CGROUP_FILES, PROC_FILES, SETTINGS, has_file
@@ -34,9 +35,9 @@ _COMM_LENGTH = 15
 class Kernel:
     """The kernel of one simulated node."""
 
-    def __init__(self, shape: NodeShape, hostname: str) -> None:
-        self.shape = shape
-        self.online: CpuSet = frozenset(range(shape.cpus))
+    def __init__(self, shape: NodeShape | Hardware, hostname: str) -> None:
+        self.hardware = shape.hardware
+        self.online: CpuSet = self.hardware.online
         self.root = Cgroup("/", None, self.online, controllers=set(CONTROLLERS))
         self.processes: dict[int, Process] = {}
         self._threads: dict[int, Thread] = {}
@@ -44,7 +45,7 @@ class Kernel:
         self._ids = itertools.count(1)
         self._files: dict[str, str] = {}
         self._directories: dict[str, set[str]] = {"/": set()}
-        for path, text in hardware_files(shape, hostname):
+        for path, text in hardware_files(self.hardware, hostname):
             self.write_plain(path, text)
         self.spawn("init", self.root)
         for directory in ("/proc", CGROUP_ROOT):

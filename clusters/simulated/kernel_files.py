@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "cpuset.cpus.partition": "member",
+    "cpuset.mems": "",
     "cpu.max": "max 100000",
     "cpu.weight": "100",
     "memory.max": "max",

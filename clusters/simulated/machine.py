@@ -14,7 +14,9 @@ from xml.etree import ElementTree
 
 from clusters.contract import cpuset
 from clusters.contract.access import ExecResult, LibvirtView, Reading
+from clusters.contract.hardware import Hardware
 from clusters.contract.shape import NodeShape
+from clusters.kit.oci_images import Image
 from clusters.reference.machine import (
     ContainerSpec,
     ContainerState,
@@ -44,7 +46,11 @@ class SimulatedMachine:
     """`clusters.reference.machine.Machine` in memory."""
 
     def __init__(
-        self, shape: NodeShape, hostname: str = "node-1", *, start_seconds: float = 0.0
+        self,
+        shape: NodeShape | Hardware,
+        hostname: str = "node-1",
+        *,
+        start_seconds: float = 0.0,
     ) -> None:
         self.kernel = Kernel(shape, hostname)
         self._start_seconds = start_seconds
@@ -98,6 +104,10 @@ class SimulatedMachine:
 
     # containers
 
+    async def pull(self, image: Image) -> None:  # noqa: ARG002
+        """As `Machine.pull`. Always raises: programs need a node that is more than memory."""
+        raise NodeError("a node in memory runs no programs")
+
     async def start_container(self, spec: ContainerSpec) -> ContainerState:
         """As `Machine.start_container`."""
         await self._turn()
@@ -109,6 +119,8 @@ class SimulatedMachine:
         settings = {"cpu.weight": str(spec.cpu_weight), "cpu.max": spec.cpu_max}
         if spec.cpuset is not None:
             settings["cpuset.cpus"] = cpuset.render(spec.cpuset)
+        if spec.mems is not None:
+            settings["cpuset.mems"] = cpuset.render(spec.mems)
         if spec.memory_max is not None:
             settings["memory.max"] = str(spec.memory_max)
         for name, text in settings.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from clusters.contract.describing import SHAPE, Description, Option
 from clusters.host.needs import NODE
 from clusters.kit.options import IMAGES, KUBEVIRT
+from clusters.virtual_node import topology
 
 
 @dataclass(frozen=True)
@@ -40,4 +41,5 @@ DESCRIPTION = Description(
     ),
     at_once=2,
     need=NODE,
+    limits=topology.why_not,
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from clusters.contract.access import AccessError
-from clusters.contract.shape import CpuManager, NodeSpec
+from clusters.contract.shape import NodeSpec
 from clusters.host import daemon
 from clusters.virtual import network
 from clusters.virtual.node_layout import (
@@ -29,12 +30,15 @@ from clusters.virtual_node import machine
 from clusters.virtual_node.shell import Shell
 
 HEALTH_PORT = 10248
+KEPT_MEMORY = "50Mi"
+"""What pods do not get."""
 START_SECONDS = 180
 """An emulated node needs a good part of it."""
 
 
-def configuration(cpu_manager: CpuManager) -> dict[str, Any]:
+def configuration(node: NodeSpec) -> dict[str, Any]:
     """The KubeletConfiguration (kubelet.config.k8s.io/v1beta1)."""
+    cpu_manager, near = node.cpu_manager, node.topology_manager
     chosen: dict[str, Any] = {
         "cpuManagerPolicy": cpu_manager.policy,
         "reservedSystemCPUs": ",".join(map(str, sorted(cpu_manager.reserved))),
@@ -43,6 +47,13 @@ def configuration(cpu_manager: CpuManager) -> dict[str, Any]:
     if cpu_manager.options and cpu_manager.policy == "static":
         chosen["cpuManagerPolicyOptions"] = dict.fromkeys(sorted(cpu_manager.options), "true")
         chosen["featureGates"] = {"CPUManagerPolicyAlphaOptions": True}
+    if near.policy != "none":
+        chosen["topologyManagerPolicy"], chosen["topologyManagerScope"] = near.policy, near.scope
+    if node.memory_manager_policy != "None":
+        # It wants all that is kept from pods to be somewhere, which is the threshold below.
+        first = next(each.id for each in node.shape.hardware.numa if each.memory_mib)
+        chosen["memoryManagerPolicy"] = node.memory_manager_policy
+        chosen["reservedMemory"] = [{"numaNode": first, "limits": {"memory": KEPT_MEMORY}}]
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -68,7 +79,7 @@ def configuration(cpu_manager: CpuManager) -> dict[str, Any]:
         "resolvConf": "",
         # Its disk is memory, and ends with it.
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "50Mi"},
+        "evictionHard": {"memory.available": KEPT_MEMORY},
         # Its CPUs are slow.
         "runtimeRequestTimeout": "10m",
     }
@@ -78,7 +89,7 @@ def files(node: NodeSpec, number: int, pki: Pki) -> Mapping[str, bytes]:
     """What a node gets for this cluster alone, by path."""
     own = pki.node(node.name, network.node_address(number))
     return {
-        CONFIG: _dump(configuration(node.cpu_manager)),
+        CONFIG: _dump(configuration(node)),
         KUBECONFIG: pki.kubeconfig(own, f"https://{network.SERVICE_OF_THE_API}:{network.API_PORT}"),
         PLUGIN_CONFIG: network.plugin_configuration(network.pod_range(number)),
         f"{PKI}/ca.crt": pki.authority.certificate,
@@ -168,7 +179,7 @@ class Administrator:
         before = shell.run(STOP_SCRIPT, timeout_seconds=START_SECONDS).text.strip()
         if policy is not None:
             node = self._spec.nodes[names.index(name)]
-            asked = CpuManager(policy, node.cpu_manager.reserved, node.cpu_manager.options)
+            asked = replace(node, cpu_manager=replace(node.cpu_manager, policy=policy))
             shell.write(CONFIG, _dump(configuration(asked)))
             shell.run(["rm", "-f", CHECKPOINT])
         script = start_script(name, names.index(name) + 1)

@@ -53,13 +53,7 @@ def require_possible(spec: ClusterSpec) -> None:
 
 def roomy(nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
     """The nodes, with memory for KubeVirt."""
-    return tuple(
-        replace(
-            node,
-            shape=replace(node.shape, memory_mib=max(node.shape.memory_mib, MEMORY_MIB)),
-        )
-        for node in nodes
-    )
+    return tuple(replace(node, shape=node.shape.roomier(MEMORY_MIB)) for node in nodes)
 
 
 def deploy(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.contract.access import AccessError
+from clusters.contract.hardware import Hardware
 from clusters.contract.provider import Progress
 from clusters.contract.shape import NodeShape
 from clusters.host import cache
@@ -51,7 +52,7 @@ def boot(
     name: str,
     directory: Path,
     image: Image,
-    shape: NodeShape,
+    shape: NodeShape | Hardware,
     accel: Accel,
     *,
     tied: bool,
@@ -102,7 +103,7 @@ def boot(
 def _saved(
     directory: Path,
     image: Image,
-    shape: NodeShape,
+    shape: NodeShape | Hardware,
     accel: Accel,
     *,
     preparation: Preparation,

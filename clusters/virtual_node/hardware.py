@@ -6,16 +6,23 @@ from collections.abc import Iterable, Mapping
 
 from clusters.contract.access import Capability, NodeShell
 
-_SIBLINGS = "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"
-_NUMA_NODES = "/sys/devices/system/node/online"
+_SIBLINGS = "/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list"
+_NUMA_NODES = "/sys/devices/system/node/node[0-9]*/cpulist"
 
 
 def topology(shells: Iterable[NodeShell]) -> Mapping[str, Capability]:
     """``smt`` and ``numa``: whether any of the nodes shows it. Raises AccessError."""
     texts = [shell.read((_SIBLINGS, _NUMA_NODES)).files for shell in shells]
-    smt = any(not files[_SIBLINGS].strip().isdecimal() for files in texts)
-    numa = any(not files[_NUMA_NODES].strip().isdecimal() for files in texts)
+    smt = any(
+        path.endswith("/thread_siblings_list") and not text.strip().isdecimal()
+        for files in texts
+        for path, text in files.items()
+    )
+    numa = any(
+        sum(path.endswith("/cpulist") and bool(text.strip()) for path, text in files.items()) > 1
+        for files in texts
+    )
     return {
         "smt": Capability(smt, "a core has two threads" if smt else "no core has two threads"),
-        "numa": Capability(numa, "two NUMA nodes" if numa else "a single NUMA node"),
+        "numa": Capability(numa, "NUMA nodes with CPUs" if numa else "a single NUMA node"),
     }

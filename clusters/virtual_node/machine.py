@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from clusters.contract import cpuset
+from clusters.contract.hardware import Hardware
 from clusters.contract.provider import ClusterError
 from clusters.contract.shape import NodeShape
 from clusters.host import processes
 from clusters.virtual_node import accel as acceleration
+from clusters.virtual_node import topology
 from clusters.virtual_node.accel import Accel
 from clusters.virtual_node.image import Image
 from clusters.virtual_node.shell import AsyncShell, Commands, Shell
@@ -150,7 +153,7 @@ def load(directory: Path) -> Machine | None:
 
 def command_line(
     image: Image,
-    shape: NodeShape,
+    shape: NodeShape | Hardware,
     accel: Accel,
     *,
     memory: Path | None = None,
@@ -161,29 +164,31 @@ def command_line(
 
     Args:
         image: what it boots from.
-        shape: its CPUs, NUMA nodes and memory.
+        shape: its CPUs, NUMA nodes and memory; `topology.why_not` has no objection.
         accel: how its CPUs run.
         memory: directory of files that are its memory, one for each NUMA node.
         memory_shared: whether what the machine writes goes into those files.
         peers: whether it has a second network device, for `start` to connect.
     """
-    cpus = shape.cpus // shape.numa_nodes
-    share, rest = divmod(shape.memory_mib, shape.numa_nodes)
+    hardware = shape.hardware
+    cpus_of = hardware.grouped(lambda cpu: cpu.numa)
     numa = []
-    for node in range(shape.numa_nodes):
-        size = f"size={share + (rest if node == 0 else 0)}M"
+    for node in hardware.numa:
+        size = f"size={node.memory_mib}M"
         kind = "memory-backend-ram"
         if memory is not None:
-            kind = f"memory-backend-file,mem-path={memory}/ram{node}"
+            kind = f"memory-backend-file,mem-path={memory}/ram{node.id}"
             size += f",share={'on' if memory_shared else 'off'}"
-        numa += ["-object", f"{kind},id=ram{node},{size}"]
-        numa += ["-numa", f"node,nodeid={node},cpus={node * cpus}-{(node + 1) * cpus - 1}"]
-        numa[-1] += f",memdev=ram{node}"
+        numa += ["-object", f"{kind},id=ram{node.id},{size}"]
+        ranges = cpuset.render(cpus_of.get(node.id, ()))
+        cpus = "".join(f",cpus={each}" for each in ranges.split(",") if each)
+        numa += ["-numa", f"node,nodeid={node.id}{cpus},memdev=ram{node.id}"]
+    numa += topology.distances(hardware)
     return [
         *(acceleration.QEMU, "-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", "q35", "-accel", accel.argument, "-cpu", accel.cpu),
-        *("-m", str(shape.memory_mib), "-smp"),
-        f"{shape.cpus},sockets={shape.sockets},cores={shape.cores},threads={shape.threads}",
+        *("-m", str(hardware.memory_mib), "-smp"),
+        f"{len(hardware.cpus)},{topology.counts(hardware)}",
         *numa,
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
         *("-no-reboot", "-append"),

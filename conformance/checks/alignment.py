@@ -10,33 +10,13 @@ from datetime import datetime
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated
+from conformance.checks.turned_away import NO_WHOLE_CORES as REASON
+from conformance.checks.turned_away import WHOLE_CORES as OPTION
 from conformance.checks.witnesses import launcher, node, saw_entry, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.vocabulary import RUNNING
-
-OPTION = "full-pcpus-only"
-REASON = "SMTAlignmentError"
-
-
-def turned_away(snapshot: Snapshot, expectation: Expectation) -> str | None:
-    """Why a node rightly rejected a pod that the scheduler sent; None when it did not.
-
-    It asks for a part of a core where only whole ones are given, and was rejected for that.
-    """
-    found, pod = snapshot.node, snapshot.pod
-    if found is None or pod is None or found.kubelet is None or found.topology is None:
-        return None
-    threads = found.topology.cpus_per_core
-    if not found.kubelet.enables(OPTION) or not threads or expectation.compute_cpus % threads == 0:
-        return None
-    if pod.phase != "Failed" or REASON not in (pod.reason or ""):
-        return None
-    return (
-        f"{found.name} gives whole cores of {threads} threads only ({OPTION}), and rejected "
-        f"{expectation.compute_cpus} CPUs"
-    )
 
 
 @check(

@@ -47,20 +47,27 @@ def _judge(
         declared = xml.iothread_pins.get(number)
         # Of a thread without a pin libvirt says every CPU; where it runs, the kernel says.
         answered = said.iothread_pins.get(number) if declared is not None else None
+        iothread = f"IOThread {number}"
         places = [
-            (answered, f"IOThread {number} by libvirt", said.source),
-            (declared, f"IOThread {number} by the domain XML", "<iothreadpin>"),
+            (answered, f"{iothread} by libvirt", f"libvirt pins {iothread} to", said.source),
+            (
+                declared,
+                f"{iothread} by the domain XML",
+                f"the domain XML pins {iothread} to",
+                "<iothreadpin>",
+            ),
         ]
         if thread is None:
             seen.missing(f"no thread of IOThread {number} was seen in QEMU")
         else:
-            places.append((thread.affinity, f"thread {thread.name}", thread_source(thread)))
-        for cpus, what, source in places:
+            what = f"thread {thread.name}"
+            places.append((thread.affinity, what, f"{what} may run on", thread_source(thread)))
+        for cpus, what, where, source in places:
             if cpus is not None:
                 seen.saw(what, cpus, source)
                 if not cpus <= allowed:
                     outside = _outside(cpus, allowed, said.vcpu_pins)
-                    seen.wrong(f"{what} is on {cpus}, {outside} {name} {allowed} ({source})")
+                    seen.wrong(f"{where} {cpus}, {outside} {name} {allowed} ({source})")
     return len(ids)
 
 
@@ -74,7 +81,7 @@ def _judge_threads(found: Threads, allowed: CpuSet, name: str, seen: Comparison)
         if not thread.affinity <= allowed:
             outside = _outside(thread.affinity, allowed, {})
             seen.wrong(
-                f"thread {thread.name} is on {thread.affinity}, {outside} {name} {allowed} "
+                f"thread {thread.name} may run on {thread.affinity}, {outside} {name} {allowed} "
                 f"({source})"
             )
     return len(found.iothreads)

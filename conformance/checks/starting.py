@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import Loop, admitted_vmi, check
+from conformance.checks.turned_away import NO_ROOM_FOR_CORES, turned_away
 from conformance.checks.witnesses import vmi
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -33,6 +34,8 @@ _OTHERS = re.compile(
     r"|CreateContainerConfigError|Cannot allocate memory)"
     # A device that has run out: UnexpectedAdmissionError is of the CPU manager too.
     r"|\bdevices\.kubevirt\.io/"
+    # Which pCPUs there are for a guest with mapped NUMA nodes is the kubelet's choice.
+    rf"|{NO_ROOM_FOR_CORES}"
     # A launcher that gave up its own parts by the clock, as on a node that starves: seen of 1.8.4.
     r"|\bpanic: [^\n]*?(?:context deadline exceeded|timed out|timeout)"
 )
@@ -124,6 +127,8 @@ def admitted_runs(snapshot: Snapshot, expected: Expectation, seen: Comparison) -
     found = vmi(snapshot)
     seen.saw("phase", found.phase or "none", f"VMI {found.namespace}/{found.name} .status.phase")
     if found.phase != RUNS:
+        if why := turned_away(snapshot, expected):
+            raise NotApplicable(why)
         expected_to_run(snapshot, seen, known=_misplaced_iothreads(snapshot, expected))
     return f"VMI {found.namespace}/{found.name} runs on {found.node}"
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from conformance.checks.alignment import turned_away
 from conformance.checks.registry import Check, Loop, StoryCheck, broken, registered
 from conformance.checks.starting import STARTED, waits_for_room
+from conformance.checks.turned_away import turned_away
 from conformance.editions import labels
 from conformance.judging.loops import told_unseen, unseen
 from conformance.judging.terms import Terms

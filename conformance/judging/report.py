@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from conformance.checks.alignment import turned_away
 from conformance.checks.starting import STARTED
+from conformance.checks.turned_away import turned_away
 from conformance.collecting.bundle import Bundle, BundleError
 from conformance.collecting.last_words import logs
 from conformance.collecting.snapshot import NODES

@@ -110,7 +110,7 @@ def _doubted(
     admitted.
     """
     doubts: dict[str, str] = {}
-    for on, why in others(setting, vmi.on, vmi.machine):
+    for on, why in others(setting, vmi.on, vmi.machine, vmi.architecture):
         other = _refusal(replace(vmi, on=on), profile)
         if refusal is None:
             doubts |= dict.fromkeys(other.fields if other else (), why)

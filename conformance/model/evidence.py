@@ -382,8 +382,8 @@ class Kubelet:
         return self.source.endswith("/configz")
 
     def enables(self, option: str) -> bool:
-        """Whether a policy option is on."""
-        return self.options.get(option, "").lower() == "true"
+        """Whether a policy option is on, in any word that the kubelet takes (ParseBool)."""
+        return self.options.get(option, "").lower() in {"true", "t", "1"}
 
     reconcile_seconds: float = 10.0
 

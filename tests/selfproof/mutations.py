@@ -637,7 +637,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "outside",
                 affinity(150, 153, "10"),
-                ("thread IO iothread1 is on 10, outside of compute's cpuset 2-4",),
+                ("thread IO iothread1 may run on 10, outside of compute's cpuset 2-4",),
                 also=frozenset({"IOT-ISOLATED"}),
             ),
         ),
@@ -651,7 +651,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "beside a vCPU",
                 affinity(150, 153, "2"),
-                ("thread IO iothread1 is on 2, the pCPU of vCPU 0, outside of the emulator's 4",),
+                ("thread IO iothread1 may run on 2, the pCPU of vCPU 0, outside of the",),
             ),
         ),
         blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.checks.alignment import turned_away
 from conformance.checks.registry import registered
+from conformance.checks.turned_away import turned_away
 from conformance.judging.decide import judge as decide
 from conformance.judging.terms import Terms
 from conformance.model.evidence import RawSnapshot

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conformance.checks.alignment import turned_away
+from conformance.checks.turned_away import turned_away
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import RawSnapshot
 from conformance.model.topology import Topology

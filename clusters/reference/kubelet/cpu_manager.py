@@ -1,15 +1,15 @@
 """The CPU manager: who owns which pCPU of the node.
 
-kubernetes pkg/kubelet/cm/cpumanager (policy_static.go, cpu_manager.go; topology manager
-policy ``none``). Two things are stricter than upstream, whose reconcile loop lets containers
-overlap for some seconds: a shared container leaves a pCPU before the exclusive container
-that was given it starts, and the checkpoint is on disk before either happens.
+kubernetes pkg/kubelet/cm/cpumanager (policy_static.go, cpu_manager.go). Two things are stricter
+than upstream, whose reconcile loop lets containers overlap for some seconds: a shared container
+leaves a pCPU before the exclusive container that was given it starts, and the checkpoint is on
+disk before either happens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from clusters.contract import cpuset
@@ -18,21 +18,30 @@ from clusters.contract.shape import CpuManager as Configuration
 from clusters.reference import pod_resources
 from clusters.reference.apiserver.store import Object
 from clusters.reference.faults import Faults
+from clusters.reference.kubelet.admission import AdmissionError, unexpected
 from clusters.reference.kubelet.allocation import (
     DISTRIBUTE_ACROSS_CORES,
     DISTRIBUTE_ACROSS_NUMA,
     FULL_PCPUS_ONLY,
+    PREFER_UNCORE_CACHE,
     AllocationError,
     take,
 )
 from clusters.reference.kubelet.checkpoint import PATH, Checkpoint, CheckpointError
+from clusters.reference.kubelet.topology_manager import Hint, Hints, masks
 from clusters.reference.machine import Machine
 from clusters.reference.node_topology import NodeTopology
 
 STATIC = "static"
 STRICT_RESERVATION = "strict-cpu-reservation"
 ALIGN_BY_SOCKET = "align-by-socket"
-"""Accepted, and without effect: it speaks to a topology manager, which is ``none`` here."""
+_EXCLUDED = (
+    (FULL_PCPUS_ONLY, DISTRIBUTE_ACROSS_CORES),
+    (DISTRIBUTE_ACROSS_NUMA, DISTRIBUTE_ACROSS_CORES),
+    (PREFER_UNCORE_CACHE, DISTRIBUTE_ACROSS_CORES),
+    (PREFER_UNCORE_CACHE, DISTRIBUTE_ACROSS_NUMA),
+)
+"""Options that a kubelet does not start with together."""
 
 OPTIONS = frozenset(
     {
@@ -40,17 +49,13 @@ OPTIONS = frozenset(
         DISTRIBUTE_ACROSS_CORES,
         DISTRIBUTE_ACROSS_NUMA,
         FULL_PCPUS_ONLY,
+        PREFER_UNCORE_CACHE,
         STRICT_RESERVATION,
     }
 )
 
-
-class AdmissionError(Exception):
-    """The pod cannot run on this node; `reason` becomes ``status.reason``."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+Placement = Callable[[Object], CpuSet | None]
+"""NUMA nodes from which a container's pCPUs are taken first, None for any."""
 
 
 class CpuManager:
@@ -94,6 +99,19 @@ class CpuManager:
         configuration = self._configuration
         if unknown := configuration.options - OPTIONS:
             raise CheckpointError(f"unsupported cpumanager option: {', '.join(sorted(unknown))}")
+        for first, second in _EXCLUDED:
+            if {first, second} <= configuration.options:
+                raise CheckpointError(
+                    f"static policy options {first} and {second} can not be used at the same time"
+                )
+        topology = self._topology
+        if ALIGN_BY_SOCKET in configuration.options and (
+            len(topology.sockets) > len(topology.numa_nodes)
+        ):
+            raise CheckpointError(
+                "Align by socket is not compatible with hardware where number of sockets are more "
+                "than number of NUMA"
+            )
         if self.static and not configuration.reserved:
             raise CheckpointError("the static policy needs reservedSystemCPUs to be set")
         text = (await self._machine.read([PATH])).files.get(PATH)
@@ -103,26 +121,46 @@ class CpuManager:
             self._default = self._pool
         await self._save()
 
-    async def allocate(self, pod: Object) -> None:
+    async def allocate(self, pod: Object, placement: Placement = lambda _: None) -> None:
         """Gives every container of the pod that asks for whole CPUs its own, at admission.
+
+        Args:
+            pod: with its QoS class.
+            placement: called for each container in turn, also for those that get none.
 
         Raises AdmissionError; the pod then owns nothing.
         """
         uid = pod["metadata"]["uid"]
         try:
             for container in pod_resources.all_containers(pod["spec"]):
+                nodes = placement(container)
                 if number := self._whole_cpus(pod, container):
-                    self._allocate(pod, container, number)
+                    self._allocate(pod, container, number, nodes)
         except AllocationError as error:
             self._give_back(uid)
-            raise AdmissionError(
-                "UnexpectedAdmissionError", f"Allocate failed due to {error}, which is unexpected"
-            ) from error
+            raise unexpected(error) from error
         except AdmissionError:
             self._give_back(uid)
             raise
         if uid in self._entries:
             await self._save()
+
+    def hints(self, pod: Object, container: Object) -> Hints:
+        """On which NUMA nodes the container's pCPUs could be."""
+        return self._hints(pod, self._whole_cpus(pod, container))
+
+    def pod_hints(self, pod: Object) -> Hints:
+        """On which NUMA nodes all pCPUs of the pod could be (podGuaranteedCPUs)."""
+        spec = pod["spec"]
+        sidecars = peak = 0
+        for container in spec.get("initContainers") or ():
+            number = self._whole_cpus(pod, container)
+            if pod_resources.is_sidecar(container):
+                sidecars += number
+            else:
+                peak = max(peak, sidecars + number)
+        mains = sum(self._whole_cpus(pod, container) for container in spec["containers"])
+        return self._hints(pod, max(peak, sidecars + mains))
 
     def exclusive(self, uid: str, container: str) -> CpuSet | None:
         """The container's own pCPUs, None when it runs in the shared pool."""
@@ -242,7 +280,44 @@ class CpuManager:
         milli = pod_resources.requests_of(container).get(pod_resources.CPU, 0)
         return 0 if milli % 1000 else milli // 1000
 
-    def _allocate(self, pod: Object, container: Object, number: int) -> None:
+    def _hints(self, pod: Object, number: int) -> Hints:
+        if not number:
+            return ()
+        owner, reusable = self._reusable
+        kept = reusable if owner == pod["metadata"]["uid"] else frozenset()
+        available = self._default - self._reserved
+        nodes = self._topology.numa_nodes
+        fewest = len(nodes)
+        possible = []
+        for mask in masks(frozenset(nodes)):
+            inside = frozenset().union(*(nodes[node] for node in mask))
+            if len(inside) >= number:
+                fewest = min(fewest, len(mask))
+            if kept <= inside and len(kept) + len(available & inside) >= number:
+                possible.append(mask)
+        return [
+            [Hint(mask, len(mask) == fewest or self._by_socket(mask, fewest)) for mask in possible]
+        ]
+
+    def _by_socket(self, nodes: CpuSet, fewest: int) -> bool:
+        """Whether align-by-socket prefers these NUMA nodes: they span no socket too many."""
+        if ALIGN_BY_SOCKET not in self._configuration.options:
+            return False
+        a_socket = len(self._topology.numa_nodes) // len(self._topology.sockets)
+        return len(self._sockets_of(nodes)) == -(-fewest // a_socket)
+
+    def _sockets_of(self, nodes: CpuSet) -> CpuSet:
+        return frozenset(cpu.socket for cpu in self._topology.cpus.values() if cpu.numa in nodes)
+
+    def _near(self, nodes: CpuSet) -> CpuSet:
+        """The pCPUs of these NUMA nodes, or of their sockets under align-by-socket."""
+        cpus = self._topology.cpus.values()
+        if ALIGN_BY_SOCKET in self._configuration.options:
+            sockets = self._sockets_of(nodes)
+            return frozenset(cpu.id for cpu in cpus if cpu.socket in sockets)
+        return frozenset(cpu.id for cpu in cpus if cpu.numa in nodes)
+
+    def _allocate(self, pod: Object, container: Object, number: int, nodes: CpuSet | None) -> None:
         uid, name = pod["metadata"]["uid"], container["name"]
         options = self._configuration.options
         if FULL_PCPUS_ONLY in options:
@@ -255,7 +330,11 @@ class CpuManager:
         if self._faults.siblings_scattered:
             options = frozenset({DISTRIBUTE_ACROSS_CORES})
             available = _one_thread_of_each_core(self._topology, available, number)
-        taken = take(self._topology, available, number, options)
+        taken: CpuSet = frozenset()
+        if nodes is not None:
+            near = available & self._near(nodes)
+            taken = take(self._topology, near, min(number, len(near)), options)
+        taken |= take(self._topology, available - taken, number - len(taken), options)
         self._default -= taken
         self._entries.setdefault(uid, {})[name] = taken
         self._remember_reusable(pod, container, taken)

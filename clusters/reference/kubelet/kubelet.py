@@ -10,12 +10,15 @@ import yaml
 
 from clusters.contract import cpuset
 from clusters.contract.shape import CpuManager as Configuration
+from clusters.contract.shape import NodeSpec
 from clusters.reference import quantity
 from clusters.reference.apiserver.resources import NODE, POD
 from clusters.reference.apiserver.store import Change, Object, Store, now
 from clusters.reference.conditions import set_condition
 from clusters.reference.faults import Faults
+from clusters.reference.kubelet.container_manager import ContainerManager
 from clusters.reference.kubelet.cpu_manager import CpuManager
+from clusters.reference.kubelet.memory_manager import MemoryManager
 from clusters.reference.kubelet.pod_status import Addresses
 from clusters.reference.kubelet.pod_worker import PodWorker, container_ids
 from clusters.reference.kubelet.workload import Workloads
@@ -29,7 +32,10 @@ MAX_PODS = 110
 RESERVED_MEMORY = 100 * 1024 * 1024
 """Kept from pods: the default eviction threshold of memory.available."""
 
-_HUGEPAGES = "/sys/kernel/mm/hugepages/hugepages-"
+_HUGEPAGES_ROOT = "/sys/kernel/mm/hugepages/"
+_HUGEPAGES = f"{_HUGEPAGES_ROOT}hugepages-"
+_NUMA_NODE = "/sys/devices/system/node/node"
+_NUMA_HUGEPAGES = f"{_NUMA_NODE}*/hugepages"
 _FACTS = (
     *("/proc/meminfo", "/proc/sys/kernel/osrelease", "/etc/os-release", "/etc/machine-id"),
     f"{_HUGEPAGES}*/nr_hugepages",
@@ -41,18 +47,18 @@ class Kubelet:
 
     def __init__(
         self,
-        node: str,
+        spec: NodeSpec,
         index: int,
         *,
         store: Store,
         machine: Machine,
-        configuration: Configuration,
         workloads: Workloads,
         faults: Faults,
         health: Health,
     ) -> None:
-        self.node = node
-        self.configuration = configuration
+        self.node = spec.name
+        self.configuration: Configuration = spec.cpu_manager
+        self._spec = spec
         self._address = f"192.168.100.{10 + index}"
         self._pod_network = f"10.244.{index}"
         self._pods_seen = 1
@@ -65,13 +71,15 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._alive: dict[str, ContainerState] = {}
-        self._cpus: CpuManager | None = None
+        self._managers: ContainerManager | None = None
         self.starts = 0
         """How often it was started."""
 
     @property
     def config(self) -> Object:
         """The KubeletConfiguration in force."""
+        memory = self._managers.memory if self._managers else None
+        reserved = memory.reserved if memory and memory.static else []
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -81,7 +89,10 @@ class Kubelet:
             # What upstream does once in a period happens here at once, with each change.
             "cpuManagerReconcilePeriod": "1s",
             "reservedSystemCPUs": cpuset.render(self.configuration.reserved),
-            "topologyManagerPolicy": "none",
+            "topologyManagerPolicy": self._spec.topology_manager.policy,
+            "topologyManagerScope": self._spec.topology_manager.scope,
+            "memoryManagerPolicy": self._spec.memory_manager_policy,
+            **({"reservedMemory": reserved} if reserved else {}),
             "maxPods": MAX_PODS,
         }
 
@@ -93,11 +104,18 @@ class Kubelet:
         """
         self.starts += 1
         topology = await discover(self._machine)
-        self._cpus = CpuManager(self._machine, topology, self.configuration, self._faults)
-        await self._cpus.start()
+        cpus = CpuManager(self._machine, topology, self.configuration, self._faults)
+        memory = MemoryManager(
+            self._machine,
+            self._spec.memory_manager_policy,
+            await self._resources(topology),
+            RESERVED_MEMORY,
+        )
+        self._managers = ContainerManager(cpus, memory, topology, self._spec.topology_manager)
+        await self._managers.start(self.configuration)
         await self._machine.write({CONFIG_PATH: yaml.safe_dump(self.config)})
         await self._register(topology)
-        await self._take_over(self._cpus)
+        await self._take_over(self._managers)
         self._tasks.start(f"kubelet {self.node}", follow(self._store, [POD], self._on_pod))
 
     async def stop(self, *, abandon: bool = False) -> None:
@@ -134,7 +152,7 @@ class Kubelet:
             self._run(pod)
 
     def _run(self, pod: Object) -> None:
-        assert self._cpus is not None, "a kubelet runs pods only after it was started"
+        assert self._managers is not None, "a kubelet runs pods only after it was started"
         uid = pod["metadata"]["uid"]
         self._pods_seen += 1
         address = pod.get("status", {}).get("podIP") or f"{self._pod_network}.{self._pods_seen}"
@@ -142,7 +160,7 @@ class Kubelet:
             pod,
             store=self._store,
             machine=self._machine,
-            cpus=self._cpus,
+            managers=self._managers,
             addresses=Addresses(self._address, address),
             workloads=self._workloads,
             faults=self._faults,
@@ -164,18 +182,30 @@ class Kubelet:
             self._workers.pop(worker.uid, None)
             self._running.pop(worker.uid, None)
 
-    async def _take_over(self, cpus: CpuManager) -> None:
+    async def _take_over(self, managers: ContainerManager) -> None:
         """Adopts the containers of pods that still exist and ends all others."""
         pods = [p for p in self._store.list(POD) if p["spec"].get("nodeName") == self.node]
         known = {container_id for pod in pods for container_id in container_ids(pod).values()}
         self._alive = dict(await self._machine.containers())
         for stray in self._alive.keys() - known:
             await self._machine.stop_container(stray, grace_seconds=0)
-        await cpus.keep_only({pod["metadata"]["uid"] for pod in pods})
+        await managers.keep_only({pod["metadata"]["uid"] for pod in pods})
         for pod in pods:
             self._run(pod)
         await asyncio.sleep(0)
-        await cpus.update_shared()
+        await managers.cpus.update_shared()
+
+    async def _resources(self, topology: NodeTopology) -> Mapping[int, Mapping[str, int]]:
+        """Bytes of memory and of huge pages by NUMA node."""
+        files = (await self._machine.read([f"{_NUMA_HUGEPAGES}/hugepages-*kB/nr_hugepages"])).files
+        pages: dict[int, dict[str, str]] = {}
+        for path, text in files.items():
+            number, _, rest = path.removeprefix(_NUMA_NODE).partition("/hugepages/")
+            pages.setdefault(int(number), {})[f"{_HUGEPAGES_ROOT}{rest}"] = text
+        return {
+            number: {"memory": amount, **_hugepages(pages.get(number, {}))}
+            for number, amount in topology.memory.items()
+        }
 
     async def _register(self, topology: NodeTopology) -> None:
         facts = (await self._machine.read(_FACTS)).files

@@ -13,7 +13,8 @@ from clusters.reference.apiserver.resources import POD
 from clusters.reference.apiserver.store import NotFoundError, Object, Store, now
 from clusters.reference.faults import Faults
 from clusters.reference.kubelet import cgroups, workload
-from clusters.reference.kubelet.cpu_manager import AdmissionError, CpuManager
+from clusters.reference.kubelet.admission import AdmissionError
+from clusters.reference.kubelet.container_manager import ContainerManager
 from clusters.reference.kubelet.pod_lifecycle import (
     ContainerRecord,
     Finish,
@@ -41,7 +42,7 @@ class PodWorker:
         *,
         store: Store,
         machine: Machine,
-        cpus: CpuManager,
+        managers: ContainerManager,
         addresses: Addresses,
         workloads: Workloads,
         faults: Faults,
@@ -54,7 +55,8 @@ class PodWorker:
         self._pod = pod
         self._store = store
         self._machine = machine
-        self._cpus = cpus
+        self._managers = managers
+        self._cpus = managers.cpus
         self._addresses = addresses
         self._workloads = workloads
         self._faults = faults
@@ -97,7 +99,7 @@ class PodWorker:
             if self._adopt(alive):
                 await self._release_if_over()
             else:
-                await self._cpus.allocate(self._pod)
+                await self._managers.admit(self._pod)
                 await self._make_cgroup()
             while not self._leaving:
                 self._changed.clear()
@@ -131,13 +133,12 @@ class PodWorker:
 
     async def _start(self, record: ContainerRecord) -> None:
         program = images.program_of(record.spec)
-        if program is None and self._workloads.image_of(record.spec) is None:
-            self._cannot_pull(record)
+        if program is None and not await self._pulled(record):
             return
         if record.id:
             await self._discard(record)
             if self._faults.assignment_lost_with_container:
-                await self._cpus.release(self.uid)
+                await self._managers.release(self.uid)
             record.restarts += 1
         container_id = uuid.uuid4().hex + uuid.uuid4().hex
         requests = pod_resources.requests_of(record.spec)
@@ -154,6 +155,7 @@ class PodWorker:
                 cgroup=cgroups.container_cgroup(self.uid, qos, container_id),
                 program=program or Program.IMAGE,
                 cpuset=cpus,
+                mems=self._managers.memory.nodes_of(self.uid, record.name),
                 cpu_weight=cgroups.cpu_weight(requests.get(cpu, 0)),
                 cpu_max=quota,
                 memory_max=limits.get(pod_resources.MEMORY),
@@ -171,6 +173,20 @@ class PodWorker:
         self._event("Started", f"Started container {record.name}")
         self._watch(record)
         self._publish(phase_of(self._records))
+
+    async def _pulled(self, record: ContainerRecord) -> bool:
+        """Whether its image is on the node, brought there now or before."""
+        image = self._workloads.image_of(record.spec)
+        if image is None:
+            self._cannot_pull(record, "the reference stack does not know this image")
+            return False
+        try:
+            await self._machine.pull(image)
+        except NodeError as error:
+            self._cannot_pull(record, str(error))
+            return False
+        self._event("Pulled", f'Successfully pulled image "{record.spec["image"]}"')
+        return True
 
     async def _of_image(self, spec: ContainerSpec, record: ContainerRecord) -> ContainerSpec:
         """The container as its image and its pod have it. Raises NodeError."""
@@ -212,10 +228,10 @@ class PodWorker:
         self._mark_ended(record, 128)
         self._publish(phase_of(self._records))
 
-    def _cannot_pull(self, record: ContainerRecord) -> None:
+    def _cannot_pull(self, record: ContainerRecord, why: str) -> None:
         image = record.spec.get("image", "")
         record.problem = "ErrImagePull"
-        message = f'Failed to pull image "{image}": the reference stack does not know this image'
+        message = f'Failed to pull image "{image}": {why}'
         self._publish(phase_of(self._records))
         self._event("Failed", message, type_=events.WARNING)
         record.problem = "ImagePullBackOff"
@@ -274,7 +290,7 @@ class PodWorker:
         """Removes the pod's cgroup; only then may others have its CPUs."""
         directory = cgroups.MOUNT + cgroups.pod_cgroup(self.uid, self._pod["status"]["qosClass"])
         await self._machine.remove([directory])
-        await self._cpus.release(self.uid)
+        await self._managers.release(self.uid)
 
     async def _reject(self, error: AdmissionError) -> None:
         def change(pod: Object) -> None:
@@ -318,7 +334,7 @@ class PodWorker:
 
     async def _release_if_over(self) -> None:
         if self._pod["status"].get("phase") in ("Succeeded", "Failed"):
-            await self._cpus.release(self.uid)
+            await self._managers.release(self.uid)
 
     def _current(self) -> Object | None:
         pod = self._store.find(POD, self.name, self.namespace)

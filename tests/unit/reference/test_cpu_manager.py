@@ -12,8 +12,9 @@ from clusters.contract import cpuset
 from clusters.contract.shape import CpuManager as Configuration
 from clusters.contract.shape import NodeShape
 from clusters.reference.faults import NONE
+from clusters.reference.kubelet.admission import AdmissionError
 from clusters.reference.kubelet.checkpoint import PATH, Checkpoint, CheckpointError
-from clusters.reference.kubelet.cpu_manager import AdmissionError, CpuManager
+from clusters.reference.kubelet.cpu_manager import CpuManager
 from clusters.reference.node_topology import discover
 from clusters.reference.pod_resources import with_defaults
 from clusters.simulated.machine import SimulatedMachine

@@ -19,7 +19,10 @@ RESERVED = CpuManager("static", frozenset({0, 1, 7}))
 
 
 def told(cpu_manager: CpuManager) -> Kubelet:
-    return parsing.kubelet(yaml.safe_dump(kubelet.configuration(cpu_manager)), "config.yaml")
+    return parsing.kubelet(
+        yaml.safe_dump(kubelet.configuration(NodeSpec("node-1", cpu_manager=cpu_manager))),
+        "config.yaml",
+    )
 
 
 def test_the_reserved_cpus_and_the_policy() -> None:
