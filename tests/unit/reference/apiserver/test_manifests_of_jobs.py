@@ -180,7 +180,6 @@ def test_the_rights_are_those_of_the_base_and_no_more(name: str, rights: Any) ->
         ["audit", "--disruptive"],
         ["run", "--param", "kubeconfig=/etc/x"],
         ["run", "--param", "matrix=/etc/passwd"],
-        ["run", "--namespace", "Mine"],
     ],
     ids=" ".join,
 )
