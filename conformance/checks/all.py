@@ -7,6 +7,7 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     emulator_threads,
     exclusivity,
     guest_topology,
+    hints,
     identification,
     iothreads,
     lifecycle,

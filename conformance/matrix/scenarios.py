@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from conformance.model.vocabulary import DISRUPTION, KUBELET_CONTROL, PROFILES, UNLABELLED_NODE, V1
+from conformance.model.vocabulary import (
+    DISRUPTION,
+    INCLUDED,
+    KUBELET_CONTROL,
+    PROFILES,
+    UNLABELLED_NODE,
+    V1,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,7 @@ class Scenario:
         title: a sentence without its full stop.
         story: what happens, in order.
         needs: capabilities without which it cannot be told.
-        profiles: generations in which it is told.
+        profiles: in which it is told, and in those that include one of them.
         left_out: why the smoke matrix, which has to be quick, leaves it out; empty when it has it.
         pods: whether it is told of plain pods alone, and so needs no KubeVirt.
     """
@@ -136,7 +143,8 @@ def scenarios(matrix: str, profile: str) -> tuple[Scenario, ...]:
 
     A user's own file has none; ``pods`` has those that need no KubeVirt.
     """
-    in_profile = [each for each in SCENARIOS.values() if profile in each.profiles]
+    held = frozenset(INCLUDED[profile])
+    in_profile = [each for each in SCENARIOS.values() if held.intersection(each.profiles)]
     match matrix:
         case "smoke":
             return tuple(each for each in in_profile if not each.left_out)

@@ -206,6 +206,7 @@ def vmi(obj: Json) -> Vmi:
         deleting="deletionTimestamp" in meta,
         reason=": ".join(str(status[key]) for key in ("reason", "message") if status.get(key)),
         reached=_reached(status),
+        qos_class=status.get("qosClass"),
     )
 
 
