@@ -19,6 +19,7 @@ class Faults:
         refuse_everything: admission refuses every VMI, for a field of its own.
         qos_broken: the compute container's memory request differs from its limit.
         emulator_cpu_missing: the launcher pod asks for no CPU for the emulator.
+        parity_cpu_missing: that for even parity asks for one CPU less.
         sidecar_without_resources: hook sidecars express no resources.
         sidecar_pinned: hook sidecars ask for a whole CPU, so that they get it exclusively.
         quota_kept: exclusive containers keep their CFS quota.
@@ -57,6 +58,7 @@ class Faults:
     refuse_everything: bool = False
     qos_broken: bool = False
     emulator_cpu_missing: bool = False
+    parity_cpu_missing: bool = False
     sidecar_without_resources: bool = False
     sidecar_pinned: bool = False
     quota_kept: bool = False

@@ -13,6 +13,7 @@ from conformance.collecting.bundle import BundleError
 from conformance.editions import Labels, labels
 from conformance.matrix import kinds
 from conformance.matrix.oracle import expect
+from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.expectation import Expectation
 from conformance.model.release import Release
 from conformance.model.setting import UNKNOWN, Setting
@@ -138,6 +139,12 @@ class Terms:
             any_release=outdated,
             unasked=frozenset(self.unasked),
         )
+
+    def during(self, scenario: str) -> Terms:
+        """The terms while a scenario is told, which may have changed what VMIs get."""
+        if not SCENARIOS[scenario].even_parity:
+            return self
+        return replace(self, setting=replace(self.setting, even_parity=True))
 
     @property
     def not_served(self) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conformance.model.vocabulary import (
+    CURRENT,
     DISRUPTION,
     INCLUDED,
     KUBELET_CONTROL,
@@ -29,6 +30,8 @@ class Scenario:
         needs: capabilities without which it cannot be told.
         profiles: in which it is told, and in those that include one of them.
         left_out: why the smoke matrix, which has to be quick, leaves it out; empty when it has it.
+        even_parity: whether its VMIs are made while the KubeVirt CR asks for an even number of
+            CPUs, for which it sees.
         pods: whether it is told of plain pods alone, and so needs no KubeVirt.
     """
 
@@ -38,6 +41,7 @@ class Scenario:
     needs: tuple[str, ...] = ()
     profiles: tuple[str, ...] = PROFILES
     left_out: str = ""
+    even_parity: bool = False
     pods: bool = False
 
 
@@ -132,6 +136,17 @@ SCENARIOS: Mapping[str, Scenario] = {
             needs=(DISRUPTION,),
             profiles=(V1,),
             left_out="virt-api and virt-controller take the gate over in their own time, twice",
+        ),
+        Scenario(
+            "even-parity",
+            "An isolated emulator thread makes the number of CPUs even, where the cluster asks so",
+            "The gate AlignCPUs is turned on, and the KubeVirt CR has the annotation for even "
+            "parity. A VMI with two vCPUs and one with one are created, one after the other; both "
+            "isolate their emulator thread.",
+            needs=(DISRUPTION,),
+            profiles=(CURRENT,),
+            even_parity=True,
+            left_out="virt-api takes it over in its own time, and two VMIs boot",
         ),
     )
 }

@@ -510,6 +510,7 @@ class Vmi:
         deleting: whether its deletion has begun.
         reason: why it is in its phase, where its status says so.
         reached: when it came to each phase that it has had.
+        even_parity: whether it has the annotation that completes its CPUs to an even number.
         qos_class: of its launcher pod, as its own status has it; None where it has none.
     """
 
@@ -523,6 +524,7 @@ class Vmi:
     reason: str = ""
     reached: Mapping[str, datetime | None] = field(default_factory=dict)
     qos_class: str | None = None
+    even_parity: bool = False
 
 
 Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]

@@ -90,6 +90,14 @@ broken_by(
     bug="kubevirt#3103",
 )
 broken_by(
+    "parity_cpu_missing",
+    *("EMU-PARITY", "RUN-STARTED", "CPU-COUNT", "EMU-ISOLATED"),
+    does="The launcher pod asks for one CPU less than makes the sum even.",
+    run="[even-parity]",
+    profile=CURRENT,
+    bug="kubevirt#10593",
+)
+broken_by(
     "class_not_copied",
     "QOS-VMI",
     does="virt-controller writes a class into the VMI's status that its pod does not have.",
