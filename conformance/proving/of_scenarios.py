@@ -319,7 +319,7 @@ def limit_stays_odd(scene: Scene) -> Scene:
 
 
 @spoils(
-    *("EMU-PARITY", "CPU-COUNT", "CPU-EXCLUSIVE", "CPU-POOL"),
+    *("EMU-PARITY", "CPU-COUNT", "CPU-EXCLUSIVE", "CPU-POOL", "SMT-ALIGNED"),
     scenario="even-parity",
     moment="even",
     subject="even",
