@@ -60,7 +60,7 @@ class Inside:
     """What a container of an image has beside what every container has.
 
     Attributes:
-        image: whose files are its root, read-only.
+        image: whose files are its root, read-only; it was pulled.
         user, group, groups: as whom it runs.
         directory: where it starts.
         capable: whether it keeps the capabilities of ordinary containers.
@@ -181,6 +181,10 @@ class Machine(Protocol):
 
     async def remove(self, paths: Sequence[str]) -> None:
         """Removes files, and directories (cgroups too, children first). Missing is fine."""
+        ...
+
+    async def pull(self, image: Image) -> None:
+        """Brings the files of an image to the node. What is there is not brought again."""
         ...
 
     async def start_container(self, spec: ContainerSpec) -> ContainerState:

@@ -16,6 +16,7 @@ from clusters.contract import cpuset
 from clusters.contract.access import ExecResult, LibvirtView, Reading
 from clusters.contract.hardware import Hardware
 from clusters.contract.shape import NodeShape
+from clusters.kit.oci_images import Image
 from clusters.reference.machine import (
     ContainerSpec,
     ContainerState,
@@ -102,6 +103,10 @@ class SimulatedMachine:
                 raise NodeError(f"cannot remove {path}: {error}") from error
 
     # containers
+
+    async def pull(self, image: Image) -> None:  # noqa: ARG002
+        """As `Machine.pull`. Always raises: programs need a node that is more than memory."""
+        raise NodeError("a node in memory runs no programs")
 
     async def start_container(self, spec: ContainerSpec) -> ContainerState:
         """As `Machine.start_container`."""
