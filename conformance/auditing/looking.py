@@ -91,6 +91,7 @@ class Looker(Collector):
         pods = tuple(layers.read("pods", lambda: self._pods_on(name)) or ())
         files, unreadable, hardware = self._files(name, layers)
         raw = replace(raw, pods=pods, files=files, unreadable=unreadable, hardware=hardware)
+        raw = replace(raw, clock=self._clock(name))
         domains = self._domains(wanted, pods) if self._libvirt else {}
         shared = dict(layers.not_observed)
         after = layers.read("pods", lambda: self._pods_on(name)) or ()

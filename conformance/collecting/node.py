@@ -25,6 +25,8 @@ HARDWARE = (
 )
 KUBELET = ("cpu_manager_state", "config.yaml")
 """Files below the kubelet's root."""
+CLOCK = ("/proc/stat", "/proc/uptime")
+"""What tells the time of the node, which has started whatever runs there."""
 PROCESSES = "/proc/[0-9]*/cgroup"
 HOST_PROCESSES = 512
 """Processes outside of pods that are looked at, at the most: what they do is only remarked on."""
@@ -43,7 +45,12 @@ _INIT = "1"
 
 
 class NodeReader:
-    """Reads one node for one process; hardware is read once."""
+    """Reads one node for one process; hardware is read once.
+
+    Attributes:
+        clock: the node's own time when `files` last began, in ISO 8601; empty where it is not
+            known.
+    """
 
     def __init__(self, shell: NodeShell, kubelet_root: str) -> None:
         self._shell = shell
@@ -51,6 +58,7 @@ class NodeReader:
         self._hardware: Mapping[str, str] | None = None
         self._roots = set(_USUAL_ROOTS)
         self._kernel_threads: set[str] = set()
+        self.clock = ""
 
     def hardware(self) -> Mapping[str, str]:
         """The files of `HARDWARE`, by path. Raises AccessError."""
@@ -88,14 +96,16 @@ class NodeReader:
         Raises:
             AccessError: the node does not answer.
         """
-        first = self._shell.read((*self._kubelet, PROCESSES))
+        first = self._shell.read((*CLOCK, *self._kubelet, PROCESSES))
+        now = proc.clock(*(first.files.get(path, "") for path in CLOCK))
+        self.clock = now.isoformat(timespec="milliseconds") if now else ""
         where = {
             path.split("/")[2]: cgroups.of_process(text)
             for path, text in first.files.items()
-            if path.startswith("/proc/")
+            if path.startswith("/proc/") and path not in CLOCK
         }
         files = {path: text for path, text in first.files.items() if path in self._kubelet}
-        unreadable = dict(first.unreadable)
+        unreadable = {p: why for p, why in first.unreadable.items() if p not in CLOCK}
         if ":cpuset:" in first.files.get(f"/proc/{_INIT}/cgroup", ""):
             unreadable[MOUNT] = "the node has cgroup v1, and only version 2 is read"
         # A reader in a cgroup namespace of its own sees paths that begin there.

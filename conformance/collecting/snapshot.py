@@ -213,7 +213,12 @@ class Collector:
             hardware=hardware,
             files=files,
             unreadable=unreadable,
+            clock=self._clock(node),
         )
+
+    def _clock(self, node: str) -> str:
+        """The time of a node when its files were last read; empty where that is not known."""
+        return self._nodes[node].clock if node in self._nodes else ""
 
     def _files(
         self, node: str, layers: Layers

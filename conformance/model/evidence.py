@@ -90,6 +90,8 @@ class RawSnapshot:
             ``TIME CPULIST``, the time in ISO 8601. They leave no other trace.
         gone: when the workload was first seen to have gone from the API, at the moment
             ``deleted``; empty in the evidence of former versions, which kept the last look alone.
+        clock: time by the node's own clock when its files were read, in ISO 8601: containers were
+            started by that one. Empty where it is not known, as in the evidence of former versions.
         lost: why the recording of this moment cannot be read; it says nothing then.
     """
 
@@ -116,6 +118,7 @@ class RawSnapshot:
     done: tuple[str, ...] = ()
     given_back: tuple[str, ...] = ()
     gone: str = ""
+    clock: str = ""
     lost: str | None = None
 
     @cached_property
@@ -571,6 +574,7 @@ class Snapshot:
     done: tuple[str, ...] = ()
     given_back: tuple[str, ...] = ()
     gone: str = ""
+    clock: str = ""
     moved: str = ""
 
     @cached_property

@@ -99,6 +99,7 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         done=raw.done,
         given_back=raw.given_back,
         gone=raw.gone,
+        clock=raw.clock,
         moved="" if _runs(raw) else last_movement(raw),
     ).sharing(on_node.around)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from conformance.model.cpuset import CpuSet
@@ -85,6 +87,19 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         raise ParseError("a number", text, "") from None
+
+
+def clock(stat: str, uptime: str) -> datetime | None:
+    """The time of a node, to a second: when it booted (``/proc/stat``), and ``/proc/uptime`` since.
+
+    The kernel reckons the first of the two anew whenever it is read, so that it goes with a clock
+    that was set. None where either says nothing of it.
+    """
+    booted = re.search(r"^btime (\d{1,11})$", stat, re.MULTILINE)
+    since = re.match(r"\d{1,10}(?:\.\d+)?", uptime)
+    if not booted or not since:
+        return None
+    return datetime.fromtimestamp(int(booted[1]) + float(since[0]), UTC)
 
 
 def ids(text: str, source: str) -> tuple[int, ...]:
