@@ -269,8 +269,10 @@ def _merged(former: Change, change: Change) -> Change:
         return replace(
             former, was={**change.was, **former.was}, made={**former.made, **change.made}
         )
-    assert not isinstance(former, Labels)
-    assert type(former) is type(change)
+    if isinstance(former, Parity) and isinstance(change, Parity):
+        return replace(former, made=change.made)
+    assert isinstance(former, Gates)
+    assert isinstance(change, Gates)
     return replace(former, made=change.made)
 
 
