@@ -179,8 +179,9 @@ class ClusterAccess(Protocol):
     def capabilities(self) -> Mapping[str, Capability]:
         """By name: ``smt``, ``numa``, ``guest-console``, ``libvirt``, ``node-files``;
         ``hugepages`` (of 2 MiB, allocatable), ``kubelet-control`` (there is a `control`),
+        ``realtime`` (a node is labelled for it),
         ``disruption`` (whatever runs may be disturbed), ``unlabelled-node`` (a node that has
-        no CPU manager). The last four are lacking where they are not named.
+        no CPU manager). The last five are lacking where they are not named.
         """
         ...
 

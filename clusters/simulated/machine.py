@@ -31,7 +31,7 @@ from clusters.simulated.containers import (
     Domain,
     exit_code,
 )
-from clusters.simulated.guest import console_text, enabled_vcpus
+from clusters.simulated.guest import console_text, enabled_vcpus, numa_maps
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel
 from clusters.simulated.kernel_objects import KernelError
 from clusters.simulated.node_tools import BulkSession, FinishedSession, understands
@@ -142,6 +142,15 @@ class SimulatedMachine:
                 path = f"{CGROUP_ROOT}{container.spec.cgroup}/cpuset.cpus"
                 self._write(path, cpuset.render(cpus))
 
+    async def set_fifo(self, threads: Sequence[int], priority: int) -> None:
+        """As `Machine.set_fifo`."""
+        await self._turn()
+        for thread in threads:
+            try:
+                self.kernel.set_fifo(thread, priority)
+            except KernelError as error:
+                raise NodeError(f"cannot schedule thread {thread}: {error.strerror}") from error
+
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:  # noqa: ARG002
         """As `Machine.stop_container`; everything here obeys SIGTERM at once."""
         await self._turn()
@@ -232,6 +241,7 @@ class SimulatedMachine:
         except KernelError as error:
             self.kernel.exit(process.pid)
             raise NodeError(f"cannot set CPU affinity on process: {error.strerror}") from error
+        process.numa_maps = numa_maps(tree)
         container.domains[name] = domain
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:

@@ -11,6 +11,8 @@ the same objection outlives its loop (`conformance.checks.registry.Loop`):
   the first and the last look at the same objection, or since the last exclusive container was
   started (what has gone: since it was first seen to have gone). Evidence of former versions has
   but one look at what was deleted, which they took after they had waited.
+- LABELLER: virt-handler goes over the labels of its node every 3 to 6.6 minutes (kubevirt
+  pkg/virt-handler/node-labeller), and leaves no mark of it. The objection was there for seven.
 - SWEEP: virt-handler sweeps before it says Running (kubevirt pkg/virt-handler/vm.go,
   vmUpdateHelperDefault), so that it has: the VMI has been Running for ten seconds, or the
   objection was seen twice, two seconds apart.
@@ -40,6 +42,8 @@ PERIOD = 10.0
 """Of a kubelet whose configuration was not read, seconds: the default."""
 BEATS = 2
 """Heartbeats that must be seen to pass: the first may have been decided on before the look."""
+LABELLED = timedelta(minutes=7)
+"""Between two rounds of the labeller there are 3 to 6.6 minutes (wait.JitterUntil)."""
 SWEPT = timedelta(seconds=10)
 TWICE = timedelta(seconds=2)
 
@@ -62,6 +66,8 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
             return None
         case Loop.HEARTBEAT:
             return _heartbeat(span, restarts=True)
+        case Loop.LABELLER:
+            return _not_yet(loop, span, _began(span[0]), LABELLED, LABELLED)
         case Loop.SWEEP:
             running = last.vmi.reached.get("Running") if last.vmi else None
             return _not_yet(loop, span, running, SWEPT, TWICE, now=_there(last))

@@ -169,6 +169,8 @@ class Thread:
         cgroup: its cgroup v2 path below the mount point.
         parent: parent process id, as the node counts; None when the node does not say.
         inner_pid: its id in the innermost PID namespace.
+        policy, priority: by which it is scheduled (sched(7): 1 is SCHED_FIFO), and its real-time
+            priority; None where they were not read.
     """
 
     pid: int
@@ -178,6 +180,8 @@ class Thread:
     cgroup: str
     parent: int | None = None
     inner_pid: int | None = None
+    policy: int | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,8 @@ class Container:
             than ``member``.
         threads: every thread in it and its children.
         unseen: ids of threads in it of which no status was recorded.
+        huge: bytes on huge pages by (NUMA node, bytes of a page), of its QEMU; None where the
+            memory of none was read.
         unplaced: threads of its processes that are in none of the cgroups that were read.
     """
 
@@ -236,6 +242,7 @@ class Container:
     threads: tuple[Thread, ...] = ()
     unseen: tuple[int, ...] = ()
     unplaced: tuple[Thread, ...] = ()
+    huge: Mapping[tuple[int, int], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -404,6 +411,7 @@ class Node:
             pkg/virt-handler/heartbeat).
         ready: status of its condition Ready; None where it has none.
         ready_since: when that condition last changed, as it does when a kubelet is restarted.
+        rt_runtime: ``kernel.sched_rt_runtime_us``; None where it was not read.
     """
 
     name: str
@@ -418,6 +426,7 @@ class Node:
     heartbeat: datetime | None = None
     ready: str | None = None
     ready_since: datetime | None = None
+    rt_runtime: int | None = None
 
 
 @dataclass(frozen=True)
@@ -449,6 +458,8 @@ class Domain:
         emulator_pin: from ``<emulatorpin>``, None without one.
         iothreads: ids of the domain's IOThreads.
         numa_cells: vCPUs by guest NUMA cell.
+        numa_memory: bytes by guest NUMA cell; memory_nodes: NUMA nodes of the host by cell, from
+            ``<memnode>``.
         architecture: of the guest, such as ``x86_64``; None where ``<os>`` does not say.
         kvm: state by element of ``<features><kvm>``; None without any ``<features>``.
         disk_iothreads: IOThreads by disk, which is called by the name that the VMI gives it; None
@@ -468,6 +479,8 @@ class Domain:
     architecture: str | None = None
     kvm: Mapping[str, str] | None = None
     disk_iothreads: Mapping[str, frozenset[int]] | None = None
+    numa_memory: Mapping[int, int] = field(default_factory=dict)
+    memory_nodes: Mapping[int, CpuSet] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
