@@ -28,7 +28,7 @@ KUBELET = ("cpu_manager_state", "config.yaml")
 PROCESSES = "/proc/[0-9]*/cgroup"
 HOST_PROCESSES = 512
 """Processes outside of pods that are looked at, at the most: what they do is only remarked on."""
-_USUAL_ROOTS = (
+USUAL_ROOTS = (
     "/kubepods.slice",
     "/kubepods",
     # With a cgroup root of the kubelet's own, as in kind and k3s.
@@ -49,7 +49,7 @@ class NodeReader:
         self._shell = shell
         self._kubelet = tuple(f"{kubelet_root}/{name}" for name in KUBELET)
         self._hardware: Mapping[str, str] | None = None
-        self._roots = set(_USUAL_ROOTS)
+        self._roots = set(USUAL_ROOTS)
         self._kernel_threads: set[str] = set()
 
     def hardware(self) -> Mapping[str, str]:

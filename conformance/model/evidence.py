@@ -21,6 +21,7 @@ from conformance.model.cpuset import CpuSet
 from conformance.model.shared import Shared
 from conformance.model.topology import Topology
 from conformance.model.vocabulary import COMPUTE
+from conformance.model.watch import Life
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -534,6 +535,7 @@ class Snapshot:
         unlisted: what runs below kubepods beside the containers of `pods`.
         unreadable: reason by path of a node file that is there and could not be read.
         moved: what of the workload moved last, and when, in words; empty where nothing says so.
+        life: what a watcher saw while it ran; None where nothing was watched, or not yet.
     """
 
     case: str
@@ -561,6 +563,7 @@ class Snapshot:
     given_back: tuple[str, ...] = ()
     gone: str = ""
     moved: str = ""
+    life: Life | None = None
 
     @cached_property
     def around(self) -> Around:
