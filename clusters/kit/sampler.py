@@ -59,7 +59,9 @@ export pace
 awk=awk dash=
 command -v awk >/dev/null || awk=busybox
 [ $awk = awk ] || dash=awk
-case $($awk $dash -W version 2>&1 </dev/null) in mawk*) dash=-Winteractive;; esac
+mawk=
+case $($awk $dash -W version 2>&1 </dev/null) in mawk*) mawk=1 dash=-Winteractive;; esac
+export mawk
 run() {
 IFS=$n
 read -r me </proc/self/stat
@@ -86,10 +88,14 @@ run | $awk $dash "$2"
 """
 
 AWK = r"""
-function slurp(file,  text) {
-    RS = "\001"; text = ""
-    missing = (getline text < file) < 0
-    close(file); RS = "\n"
+function slurp(file,  text, got, line) {
+    text = ""
+    if (by_line) {
+        while ((got = getline line < file) > 0) text = text line "\n"
+    } else {
+        RS = "\001"; got = getline text < file; RS = "\n"
+    }
+    close(file); missing = got < 0
     return text
 }
 function line_of(text,  end) {
@@ -170,7 +176,10 @@ function look(t,  k, tid, text, value) {
         }
     }
     text = slurp(R C)
-    if (!missing && text != state) { state = text; gsub(/\n/, " ", text); tell("k " t " " text) }
+    if (!missing && text != state) {
+        state = text; sub(/\n$/, "", text); gsub(/\n/, " ", text)
+        tell("k " t " " text)
+    }
     looks++
     if (before && t - before > gap) gap = t - before
     before = t
@@ -216,7 +225,8 @@ function step(t) {
     due = t + apart - 2
 }
 BEGIN {
-    R = ENVIRON["R"]; C = ENVIRON["C"]; SHARE = ENVIRON["SHARE"]
+    # mawk reads a pipe as it comes only where it reads everything by lines.
+    by_line = ENVIRON["mawk"]; R = ENVIRON["R"]; C = ENVIRON["C"]; SHARE = ENVIRON["SHARE"]
     print "w " ENVIRON["FORM"] " " ENVIRON["pace"]; fflush()
     apart = 10; t = settled = adapted = detailed = now()
     while ((getline line) > 0) {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, dedicated_vmi, isolated
 from conformance.checks.threads import Threads, pins, threads, unasked
+from conformance.checks.watched import iothreads_stayed_away
 from conformance.checks.witnesses import (
     domain,
     exclusive_pins,
@@ -121,4 +122,5 @@ def iothreads_join_the_emulator(
     for iothread, cpus in sorted(said.iothread_pins.items()):
         if cpus & vcpus:
             seen.wrong(f"IOThread {iothread} shares pCPU {cpus & vcpus} with vCPUs ({said.source})")
+    iothreads_stayed_away(snapshot, vcpus, seen)
     return f"{number} IOThreads run on the emulator's {emulator}, away from vCPUs on {vcpus}"

@@ -23,6 +23,7 @@ from conformance.model.watch import Given, Seen, Watch, WatchedThread
 LATE_SECONDS = 15.0
 """In which a kubelet may still write what was the shared pool before: it reads the pool, and
 writes it container by container (pkg/kubelet/cm/cpumanager/cpu_manager.go, reconcileState)."""
+_IOTHREAD = "IO iothread"
 _MOST = 3
 """Excursions of one thing that a finding names."""
 
@@ -165,15 +166,24 @@ def threads_stayed(
 
 
 def emulator_stayed_away(snapshot: Snapshot, pcpus: CpuSet, seen: Comparison) -> None:
-    """Objects to other threads of QEMU that came to where vCPUs run, from elsewhere."""
+    """Objects to threads of the emulator that came to where vCPUs run, from elsewhere."""
+    _stayed_away(snapshot, pcpus, seen, lambda name: not name.startswith(("CPU ", _IOTHREAD)))
+
+
+def iothreads_stayed_away(snapshot: Snapshot, pcpus: CpuSet, seen: Comparison) -> None:
+    """Objects to IOThreads that came to where vCPUs run, from elsewhere."""
+    _stayed_away(snapshot, pcpus, seen, lambda name: name.startswith(_IOTHREAD))
+
+
+def _stayed_away(
+    snapshot: Snapshot, pcpus: CpuSet, seen: Comparison, meant: Callable[[str], bool]
+) -> None:
     container = snapshot.pod and snapshot.pod.compute
     if container is None or (snapshot.pod and snapshot.pod.resizing):
         return
     for window in saw_life(snapshot, seen):
         for track in window.watch.threads:
-            if track.name.startswith(("CPU ", "IO iothread")) or not _inside(
-                track.cgroup, container
-            ):
+            if not meant(track.name) or not _inside(track.cgroup, container):
                 continue
             found = excursions(track.allowed, pcpus.isdisjoint, window)
             for each in found[:_MOST]:
