@@ -22,6 +22,8 @@ Output, a line each; T is the node's uptime in hundredths of a second:
 ``d T TID MS``          how long it has waited for a CPU in its life
 ``q T K TIMES``         how often a quota has throttled cgroup K
 ``k T TEXT``            the checkpoint
+``n PAUSE``             hundredths of a second that it would like between two looks: it is told
+                        so by a word such as ``t0.5``
 ``l T N GAP MS``        looks since the last such line, the longest time between two of them in
                         hundredths of a second, and the CPU time that they took
 ======================  ===========================================================================
@@ -42,6 +44,8 @@ TALK_SECONDS = 2.0
 """How often something is to be said."""
 SHARE = 20
 """Thousandths of one CPU that it may take."""
+EMULATED_SHARE = 100
+"""Of a CPU that is emulated, which does a thirtieth of the work in the same time."""
 MOUNT = "/sys/fs/cgroup"
 _CPUSET = "cpuset.cpus.effective"
 
@@ -66,22 +70,20 @@ run() {
 IFS=$n
 read -r me </proc/self/stat
 echo "p ${me%% *}"
-left=0 silent=0
-while [ $silent -lt 150 ]; do
-if [ $left -le 0 ]; then
-read -r a </proc/uptime
-for d in $patterns; do case $d in *'*'*) ;; *) echo "c ${d%/*}";; esac; done
-echo .
-read -r b </proc/uptime
-a=${a%% *} b=${b%% *}
-left=$((10 + 5 * (${b%.*}${b#*.} - ${a%.*}${a#*.})))
+silent=0
+while [ $silent -lt 15 ]; do
+echo c $patterns
+silent=$((silent + 1))
+for i in 1 2 3 4 5 6 7 8 9 10; do
+if read -r $timed line; then
+silent=0
+case $line in t[0-9]*) timed=-$line;; *) echo "= $line";; esac
+else
+[ $? -gt 128 ] || [ "$timed$BASH_VERSION" = "$timed" ] || return
+[ "$timed" ] || return
+echo
 fi
-left=$((left - 1))
-if read -r $timed line; then silent=0; echo "= $line"
-elif [ $? -gt 128 ]; then silent=$((silent + 1)); echo t
-elif [ "$timed" ] && [ ! "$BASH_VERSION" ]; then silent=$((silent + 1)); echo t
-else break
-fi
+done
 done
 }
 run | $awk $dash "$2"
@@ -125,14 +127,18 @@ function forget(k, t) {
     delete id[path[k]]; delete path[k]; delete cpus[k]; delete old[k]; delete host[k]
     delete throttled[k]
 }
-function discover(t,  d, k, i, n, a, tid, here, text, up) {
+function discover(t, line,  found, d, k, i, n, a, tid, here, text) {
+    split("", found); split("", here)
+    n = split(line, a, /[ \n]/)
+    for (i = 2; i <= n; i++) if (a[i] != "" && !index(a[i], "*")) {
+        d = a[i]; sub(/\/cpuset.cpus.effective$/, "", d); found[d] = 1
+    }
     for (d in found) if (!(d in id)) {
         id[d] = ++last; path[last] = d
         tell("C " last " " substr(d, length(R) + 1))
         if (!begun) old[last] = 1
     }
     for (k in path) if (!(path[k] in found)) forget(k, t)
-    split("", found); split("", here)
     for (k in path) if (!(k in old)) {
         n = split(slurp(path[k] "/cgroup.threads"), a, "\n")
         for (i = 1; i <= n; i++) if (a[i] != "") here[a[i]] = k
@@ -214,6 +220,7 @@ function adapt(t,  used, share) {
     else if (share * 4 < SHARE * 3) apart = apart * share * 1.1 / SHARE
     if (apart < 10) apart = 10
     if (apart > 1000) apart = 1000
+    if (apart > 2 * paced || apart * 2 < paced) { paced = apart; tell("n " int(apart)) }
     used_before = used; adapted = t
 }
 function step(t) {
@@ -228,17 +235,14 @@ BEGIN {
     # mawk reads a pipe as it comes only where it reads everything by lines.
     by_line = ENVIRON["mawk"]; R = ENVIRON["R"]; C = ENVIRON["C"]; SHARE = ENVIRON["SHARE"]
     print "w " ENVIRON["FORM"] " " ENVIRON["pace"]; fflush()
-    apart = 10; t = settled = adapted = detailed = now()
+    apart = paced = 10; t = settled = adapted = detailed = now()
     while ((getline line) > 0) {
         kind = substr(line, 1, 1)
-        if (kind == "c") { found[substr(line, 3)] = 1; continue }
         if (kind == "p") { pacer = substr(line, 3); continue }
         t = now()
-        if (kind == ".") discover(t)
-        else {
-            if (kind == "=") tell("= " t " " substr(line, 3))
-            step(t)
-        }
+        if (kind == "c") discover(t, line)
+        if (kind == "=") tell("= " t " " substr(line, 3))
+        step(t)
         if (told) { fflush(); told = 0 }
     }
     settle(now()); fflush()
@@ -246,13 +250,14 @@ BEGIN {
 """
 
 
-def command(root: str = "") -> list[str]:
+def command(root: str = "", share: int = SHARE) -> list[str]:
     """The sampler.
 
     Args:
         root: where the node's files are seen, such as ``/proc/1/root``; its /proc is one's own.
+        share: thousandths of one CPU that it may take.
     """
-    return ["sh", "-c", PACER, "sh", root, AWK, str(SHARE), str(FORM)]
+    return ["sh", "-c", PACER, "sh", root, AWK, str(share), str(FORM)]
 
 
 def first_words(checkpoint: str, roots: Sequence[str]) -> str:

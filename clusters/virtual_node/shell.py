@@ -246,7 +246,7 @@ class Shell:
 
     def sample(self, first: str) -> PipedSampling:
         """As `clusters.contract.access.NodeShell.sample`."""
-        words = self.commands.run(sampler.command())
+        words = self.commands.run(sampler.command(share=sampler.EMULATED_SHARE))
         sampling = piped(words, f"the sampler of node {self.commands.node}")
         sampling.say(first)
         return sampling

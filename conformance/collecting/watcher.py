@@ -147,15 +147,17 @@ class _Node:
         if self._ended:
             sampling.close()
         for line in sampling.lines():
-            if not line.startswith("= "):
+            if line.startswith("n "):
+                sampling.say(f"t{min(max(int(line[2:6]), 10), 100) / 100:.2f}")
+            elif not line.startswith("= "):
                 self.asked = line.endswith(f" {_ASKED}") if line.startswith("w ") else self.asked
                 yield line
-                continue
-            # A shell that waited no longer may have read half a word.
-            kind, _, word = line.rpartition(" ")
-            if word in self._said:
-                yield f"{kind} {word} {milliseconds()}"
-                self._said.discard(word)
+            else:
+                # A shell that waited no longer may have read half a word.
+                kind, _, word = line.rpartition(" ")
+                if word in self._said:
+                    yield f"{kind} {word} {milliseconds()}"
+                    self._said.discard(word)
 
 
 _ROOTS = tuple(f"{MOUNT}{'/*' * depth}/*kubepods*" for depth in range(4))
