@@ -34,7 +34,13 @@ from clusters.simulated.containers import (
 from clusters.simulated.guest import console_text, enabled_vcpus, numa_maps
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel
 from clusters.simulated.kernel_objects import KernelError
-from clusters.simulated.node_tools import BulkSession, FinishedSession, understands
+from clusters.simulated.node_tools import (
+    BulkSession,
+    FinishedSession,
+    SamplingSession,
+    samples,
+    understands,
+)
 from clusters.simulated.virsh import commands, pins_as_printed, together
 
 SOURCE = "simulated libvirt"
@@ -190,8 +196,11 @@ class SimulatedMachine:
 
     async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:  # noqa: ARG002
         """As `Machine.execute`."""
-        if self._container(id).spec.program is Program.NODE_TOOLS and understands(command):
-            return BulkSession(self.kernel, command)
+        if self._container(id).spec.program is Program.NODE_TOOLS:
+            if understands(command):
+                return BulkSession(self.kernel, command)
+            if samples(command):
+                return SamplingSession(self.kernel)
         return FinishedSession(await self.execute_to_end(id, command))
 
     async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:

@@ -31,7 +31,7 @@ RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 PROCESSES = "/proc/[0-9]*/cgroup"
 HOST_PROCESSES = 512
 """Processes outside of pods that are looked at, at the most: what they do is only remarked on."""
-_USUAL_ROOTS = (
+USUAL_ROOTS = (
     "/kubepods.slice",
     "/kubepods",
     # With a cgroup root of the kubelet's own, as in kind and k3s.
@@ -58,7 +58,7 @@ class NodeReader:
         self._shell = shell
         self._kubelet = tuple(f"{kubelet_root}/{name}" for name in KUBELET)
         self._hardware: Mapping[str, str] | None = None
-        self._roots = set(_USUAL_ROOTS)
+        self._roots = set(USUAL_ROOTS)
         self._kernel_threads: set[str] = set()
         self.clock = ""
 

@@ -21,6 +21,7 @@ from conformance.model.cpuset import CpuSet
 from conformance.model.shared import Shared
 from conformance.model.topology import Topology
 from conformance.model.vocabulary import COMPUTE
+from conformance.model.watch import Life
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -561,6 +562,7 @@ class Snapshot:
         unlisted: what runs below kubepods beside the containers of `pods`.
         unreadable: reason by path of a node file that is there and could not be read.
         moved: what of the workload moved last, and when, in words; empty where nothing says so.
+        life: what a watcher saw while it ran; None where nothing was watched, or not yet.
     """
 
     case: str
@@ -589,6 +591,7 @@ class Snapshot:
     gone: str = ""
     clock: str = ""
     moved: str = ""
+    life: Life | None = None
 
     @cached_property
     def around(self) -> Around:
