@@ -67,7 +67,11 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
         case Loop.HEARTBEAT:
             return _heartbeat(span, restarts=True)
         case Loop.LABELLER:
-            return _not_yet(loop, span, _began(span[0]), LABELLED, LABELLED)
+            # virt-handler is seen to live, and long enough for a round of its labeller.
+            since, now = _began(span[0]), _began(last)
+            return _heartbeat(span, restarts=False) or _not_yet(
+                loop, span, since, LABELLED, LABELLED, now=now
+            )
         case Loop.SWEEP:
             running = last.vmi.reached.get("Running") if last.vmi else None
             return _not_yet(loop, span, running, SWEPT, TWICE, now=_there(last))
