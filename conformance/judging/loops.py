@@ -68,9 +68,8 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
             return _heartbeat(span, restarts=True)
         case Loop.LABELLER:
             # virt-handler is seen to live, and long enough for a round of its labeller.
-            since, now = _began(span[0]), _began(last)
             return _heartbeat(span, restarts=False) or _not_yet(
-                loop, span, since, LABELLED, LABELLED, now=now
+                loop, span, _began(span[0]), LABELLED, LABELLED, now=_began(last)
             )
         case Loop.SWEEP:
             running = last.vmi.reached.get("Running") if last.vmi else None
