@@ -681,8 +681,8 @@ PROOFS: Mapping[str, Proof] = {
             Mutation("no threads", NO_THREADS, ("no thread of container",)),
             Mutation(
                 "a checkpoint of another form",
-                files({good.CHECKPOINT: '{"policyName": "static", "defaultCPUSet": "0-1"}'}),
-                ("cpu_manager_state", "defaultCPUSet"),
+                files({good.CHECKPOINT: '{"policyName": "static", "sharedCpuSet": "0-1"}'}),
+                ("cpu_manager_state", "sharedCpuSet"),
             ),
         ),
     ),
