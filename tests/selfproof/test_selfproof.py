@@ -26,7 +26,7 @@ from tests.selfproof.mutations import (
 )
 from tests.selfproof.recording import SETTING
 
-CAPABLE = {name: (True, "by construction") for name in ("hugepages", "realtime")}
+CAPABLE = dict.fromkeys(("hugepages", "realtime"), (True, "by construction"))
 TERMS = Terms("current", CAPABLE, setting=SETTING)
 GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED} | {
     "pooled": POOLED,
