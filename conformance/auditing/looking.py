@@ -92,8 +92,8 @@ class Looker(Collector):
         pods = tuple(layers.read("pods", lambda: self._pods_on(name)) or ())
         files, unreadable, hardware = self._files(name, layers)
         for uid in self._of_numa(wanted, pods):
-            read, lost = layers.read("memory", partial(self._guest, name, uid, files)) or ({}, {})
-            files, unreadable = {**files, **read}, {**unreadable, **lost}
+            guest = layers.read("memory", partial(self._guest, name, uid, files)) or ({}, {})
+            files, unreadable = {**files, **guest[0]}, {**unreadable, **guest[1]}
         raw = replace(raw, pods=pods, files=files, unreadable=unreadable, hardware=hardware)
         raw = replace(raw, clock=self._clock(name))
         domains = self._domains(wanted, pods) if self._libvirt else {}

@@ -281,6 +281,7 @@ ANSWER = ("the API did not answer",)
 _VCPUS, _OTHERS = (154, 155, 170), (100, 101, 120, 121, 150, 151, 152, 153, 156)
 
 _PINNED = "<iothreadpin iothread='1' cpuset='{}'/>"
+_CELL = "<cell id='0' cpus='0-1' memory='196608' unit='KiB'/>"
 _MEMNODE = "<memnode cellid='0' mode='strict' nodeset='{}'/>"
 _WITHOUT_REALTIME = {"kubevirt.io/cpumanager": "true", "cpumanager": "true"}
 
@@ -415,7 +416,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=MIRRORED),
             Mutation(
                 "no cells",
-                edit_xml("<numa><cell id='0' cpus='0-1' memory='196608' unit='KiB'/></numa>", ""),
+                edit_xml(f"<numa>{_CELL}</numa>", ""),
                 ("the domain has no NUMA cell",),
                 base=MIRRORED,
             ),

@@ -121,7 +121,7 @@ def running() -> RawSnapshot:
         node=node(),
         pods=(pod, other_pod(), handler_pod()),
         hardware=hardware(),
-        files=node_files(),
+        files={**node_files(), **guest_files()},
         domain=domain(),
         console=f"[    0.1] booting\r\n{guest_line(guest())}\r\n[    9.1] late message\r\n",
     )
@@ -353,17 +353,24 @@ def node_files() -> dict[str, str]:
             f"Name:\t{name}\nTgid:\t{pid}\nPid:\t{tid}\nPPid:\t{parent}\n"
             f"NSpid:\t{tid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
         )
-    for pid, tid, *_rest in threads:
-        if pid == 150:
-            fifo = int(tid == 154)
-            zeros = " ".join(["0"] * 34)
-            files[stat_path(tid)] = f"{tid} (CPU 0/KVM) S 100 {zeros} 2 {fifo} {fifo} 0 0 0 0 0\n"
-    files[NUMA_MAPS] = (
-        "7f00 default anon=3 dirty=3 N0=3 kernelpagesize_kB=4\n"
-        "7f01 bind:0 file=/memfd:memory-backend-memfd huge dirty=96 N0=96 kernelpagesize_kB=2048\n"
-    )
     files[RT_RUNTIME] = "-1\n"
     return files
+
+
+def guest_files() -> dict[str, str]:
+    """Of QEMU: how its threads are scheduled, vCPU 0 in real time, and where its memory is."""
+    zeros = " ".join(["0"] * 34)
+    return {
+        NUMA_MAPS: (
+            "7f00 default anon=3 dirty=3 N0=3 kernelpagesize_kB=4\n"
+            "7f01 bind:0 file=/memfd:ram huge dirty=96 N0=96 kernelpagesize_kB=2048\n"
+        ),
+        **{
+            stat_path(tid): f"{tid} (CPU 0/KVM) S 100 {zeros} 2 {fifo} {fifo} 0 0 0 0 0\n"
+            for tid in range(150, 156)
+            for fifo in (int(tid == 154),)
+        },
+    }
 
 
 def stat_path(tid: int) -> str:

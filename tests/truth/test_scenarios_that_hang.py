@@ -56,7 +56,7 @@ def verdicts(
             if late and data["moment"] in moments:
                 change(data)
                 changed += 1
-        path.write_text(json.dumps(data))
+        path.write_text(json.dumps(data) if name.endswith(".json") else text)
     assert changed or not moments
     document = judge(read(directory))
     found: dict[str, Verdict] = {}

@@ -112,6 +112,29 @@ def test_a_look_knows_what_time_it_is_on_the_node() -> None:
     assert reader.clock == ""
 
 
+def test_one_more_trip_shows_how_a_guest_is_scheduled_and_where_its_memory_is() -> None:
+    shell = RecordedNode()
+    more = "7f02 default file=/usr/bin/qemu mapped=9 N0=9 kernelpagesize_kB=4\n"
+    shell.texts |= {**good.guest_files(), "/proc/300/stat": "another one's"}
+    shell.texts[good.NUMA_MAPS] += more
+    reader = NodeReader(shell, "/var/lib/kubelet")
+    files, _ = reader.files()
+    before = shell.trips
+    found, unreadable = reader.guest(good.UID, files)
+    assert shell.trips == before + 1
+    assert not unreadable
+    assert found.keys() == good.guest_files().keys()
+    assert more.strip() not in found[good.NUMA_MAPS]
+    facts = assemble(replace(good.running(), files={**as_recorded(files), **found}))
+    whole = assemble(good.running())
+    seen, all_ = (each.pod and each.pod.compute for each in (facts, whole))
+    assert seen is not None
+    assert all_ is not None
+    assert seen.huge == all_.huge == {(0, 2 * 2**20): 96 * 2 * 2**20}
+    assert seen.threads == all_.threads
+    assert reader.guest("another-uid", files) == ({}, {})
+
+
 def test_whatever_the_root_is_called_and_however_deep_a_process_sits() -> None:
     shell = RecordedNode()
     deep = "/odd.slice/odd-kubepods.slice/odd-kubepods-podu.slice/crio-1.scope/a/b/c/d/e/f/g"

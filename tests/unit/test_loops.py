@@ -31,11 +31,11 @@ def look(after: float, raw: RawSnapshot | None = None) -> RawSnapshot:
     return replace(raw, began=(BEGAN + timedelta(seconds=after)).isoformat())
 
 
-def verdict(requirement: str, *looks: RawSnapshot) -> Verdict:
+def verdict(requirement: str, *looks: RawSnapshot, terms: Terms = TERMS) -> Verdict:
     check: Check = registered()[requirement]
     facts: list[Snapshot] = [assemble(each) for each in looks]
-    wanted = TERMS.catalogue.requirement(requirement)
-    return decide(TERMS, wanted, check, facts, good.EXPECTATION)[1].verdict
+    wanted = terms.catalogue.requirement(requirement)
+    return decide(terms, wanted, check, facts, good.EXPECTATION)[1].verdict
 
 
 def overlapping(started: float) -> RawSnapshot:
@@ -196,3 +196,21 @@ def test_how_long_a_scenario_took_before_says_nothing_of_what_settles_now(
     story = Story("deleted-while-starting", "v1", tuple(assemble(each) for each in taken))
     found = {each.requirement: each.verdict for each in judge_told(TERMS, story)}
     assert found["LIFE-ABORTED"] is told
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ((0,), Verdict.NOT_OBSERVED),
+        ((0, 200, 400), Verdict.NOT_OBSERVED),
+        ((0, 200, 430), Verdict.FAIL),
+    ],
+)
+def test_a_label_of_real_time_is_told_when_the_labeller_has_come_by(
+    looks: tuple[float, ...], told: Verdict
+) -> None:
+    raw = good.running()
+    limited = replace(raw, files={**raw.files, good.RT_RUNTIME: "950000\n"})
+    today = replace(TERMS, profile="current")
+    assert verdict("RT-LABEL", *(look(after, limited) for after in looks), terms=today) is told
+    assert verdict("RT-LABEL", *(look(after) for after in looks), terms=today) is Verdict.PASS
