@@ -48,7 +48,7 @@ def verdicts(
     """Exit code, and the worst that is said by requirement, after VMI late was changed."""
     changed = 0
     for name, text in told.items():
-        data = json.loads(text) if name.endswith(".json") else text
+        data: Any = json.loads(text) if name.endswith(".json") else text
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if name.startswith("snapshots/") and data["manifest"].get("metadata", {}).get("name"):

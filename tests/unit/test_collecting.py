@@ -127,7 +127,9 @@ def test_one_more_trip_shows_how_a_guest_is_scheduled_and_where_its_memory_is() 
     assert more.strip() not in found[good.NUMA_MAPS]
     facts = assemble(replace(good.running(), files={**as_recorded(files), **found}))
     whole = assemble(good.running())
-    seen, all_ = (each.pod and each.pod.compute for each in (facts, whole))
+    assert facts.pod is not None
+    assert whole.pod is not None
+    seen, all_ = facts.pod.compute, whole.pod.compute
     assert seen is not None
     assert all_ is not None
     assert seen.huge == all_.huge == {(0, 2 * 2**20): 96 * 2 * 2**20}
