@@ -18,7 +18,7 @@ from typing import Any
 from conformance.collecting import bundle
 from conformance.judging.report import judge
 from reports.write import write_all
-from tests.benchmark import overhead, page
+from tests.benchmark import audit, overhead, page
 from tests.benchmark.node import SHAPE, VMIS, record, write
 
 
@@ -29,6 +29,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["page"]:
         page.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["audit"]:
+        audit.main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark", description=__doc__)
     parser.add_argument("numbers", nargs="*", type=int, default=[1000, 10000, 100000])

@@ -1,4 +1,4 @@
-"""Times an audit of many nodes, canned from one simulated one: ``python -m tests.benchmark.audit``.
+"""Times an audit of many nodes, canned from one simulated one: ``python -m tests.benchmark audit``.
 
 The API server and the nodes answer at once, so that what is measured is this tool's own work; the
 number of commands is that of a real audit. Not a test: nothing here fails for being slow.
@@ -96,13 +96,13 @@ class _Shell:
         return Reading(self._files, {})
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Prints what an audit of so many nodes takes."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmark.audit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmark audit", description=__doc__)
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--vmis", type=int, default=10, help="on each node")
     parser.add_argument("--canned", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.canned:
         measure(arguments.canned, arguments.nodes)
         return
@@ -112,7 +112,7 @@ def main() -> None:
         for raw in recording.snapshots:
             bundle.write_snapshot(Path(directory), raw)
         bundle.write_run(Path(directory), recording.run)
-        child = [sys.executable, "-m", "tests.benchmark.audit", "--canned", directory]
+        child = [sys.executable, "-m", "tests.benchmark", "audit", "--canned", directory]
         # In a process of its own, so that the peak of memory is that of the audit.
         subprocess.run([*child, "--nodes", str(arguments.nodes)], check=True)
 
@@ -145,7 +145,3 @@ def measure(evidence: Path, number: int) -> None:
         f"{audited.cost.most} commands on a node at most; {document.conclusion.outcome}, "
         f"{len(document.findings)} findings: {document.conclusion.reason[:300]}"
     )
-
-
-if __name__ == "__main__":
-    main()

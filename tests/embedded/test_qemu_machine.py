@@ -15,8 +15,10 @@ import pytest
 from clusters.contract.shape import NodeShape
 from clusters.embedded import container_scripts, node_image
 from clusters.embedded.qemu_machine import QemuMachine
-from clusters.kit import libvirt_client
-from clusters.reference.machine import ContainerSpec, NodeError, Program
+from clusters.kit import libvirt_client, oci_archive
+from clusters.kit.oci_archive import ContainerImage, File
+from clusters.kit.oci_images import images
+from clusters.reference.machine import ContainerSpec, Inside, Mount, NodeError, Program
 from clusters.virtual_node import accel, image
 from clusters.virtual_node.boot import boot
 from clusters.virtual_node.machine import Machine as VirtualNode
@@ -133,6 +135,33 @@ def test_a_command_ends_with_its_code_and_its_output(run: Run) -> None:
             assert await machine.container_log(spec.id) == "hello 'there'\ntrouble\n"
             with pytest.raises(NodeError, match="does not run"):
                 await machine.execute_to_end(spec.id, ["true"])
+
+    run(scenario)
+
+
+def test_a_container_of_an_image_sees_its_files_and_has_its_user(
+    node: VirtualNode, run: Run, tmp_path: Path
+) -> None:
+    busybox = File(node.shell.run("cat /usr/bin/busybox").stdout, 0o755)
+    files = {"/bin/sh": busybox, "/bin/id": busybox, "/bin/ls": busybox, "/own": File(b"here")}
+    oci_archive.write(tmp_path / "tool.tar", [ContainerImage("tool:1", files, owner=0, user=65532)])
+    image_ = images(tmp_path / "tool.tar")["tool:1"]
+    volume = Mount("/volume", f"/run/{uuid.uuid4()}/volume", group=65532)
+    inside = Inside(image_, 65532, 0, (65532,), capable=False, escalates=False, mounts=(volume,))
+    told = "id -u; ls /own; echo kept >/volume/file; ls /volume; echo no >/own; ls /usr; exit 4"
+    spec = container(Program.IMAGE, command=("sh", "-c", told), inside=inside)
+
+    async def scenario(machine: QemuMachine) -> None:
+        for _ in range(2):
+            await machine.pull(image_)
+        async with running(machine, spec):
+            assert (await machine.wait_container(spec.id)).exit_code == 4
+            log = await machine.container_log(spec.id)
+            assert log.splitlines()[:3] == ["65532", "/own", "file"]
+            assert "Read-only file system" in log
+            assert "/usr: No such file" in log, "it does not see the node's files"
+        assert await file(machine, f"{volume.source}/file") == "kept"
+        await machine.remove([volume.source.rpartition("/")[0]])
 
     run(scenario)
 
