@@ -93,8 +93,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _yaml_documents(text: str, source: str) -> Iterator[tuple[int, object]]:
     for number, words in enumerate(text.splitlines(), start=1):
-        if found := templates.value_in_comment(words):
-            raise MatrixFileError(f"{source}:{number}: {found}: {templates.ADVICE}")
+        if comment := templates.value_in_comment(words):
+            raise MatrixFileError(f"{source}:{number}: {comment}: {templates.ADVICE}")
     line = 1
     try:
         loader = _Loader(text)

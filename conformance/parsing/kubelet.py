@@ -69,7 +69,7 @@ def _object(text: str, path: str) -> dict[str, Any]:
         raise ParseError("JSON", text, path) from error
     if not isinstance(state, dict):
         raise ParseError("a JSON object", text, path)
-    return {_SPELT.get(key.lower(), key): value for key, value in state.items()}
+    return {_SPELT.get(key.lower()) or key: value for key, value in state.items()}
 
 
 def _state(state: Mapping[str, Any], text: str, path: str) -> Checkpoint:
