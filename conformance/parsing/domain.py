@@ -159,7 +159,16 @@ def _numa_memory(root: ET.Element, source: str) -> Iterator[tuple[int, int]]:
 
 
 def _cpuset(element: ET.Element, source: str) -> CpuSet:
-    cpus = cpulist(element.get("cpuset", ""), f"{source} <{element.tag} cpuset>")
+    """A list of CPUs, in which a caret takes one of those before it out: ``1-4,^3``."""
+    parts = [part.strip() for part in element.get("cpuset", "").split(",")]
+    among, out = (
+        cpulist(",".join(each), f"{source} <{element.tag} cpuset>")
+        for each in (
+            [part for part in parts if not part.startswith("^")],
+            [part[1:] or "^" for part in parts if part.startswith("^")],
+        )
+    )
+    cpus = among - out
     if not cpus:
         raise ParseError("a CPU list in cpuset", str(element.attrib), source)
     return cpus

@@ -341,7 +341,7 @@ def test_a_core_of_arm64_has_one_thread(
 def test_the_cr_says_which_architecture_a_vmi_has() -> None:
     """Among what it configures for each, there is the name of one: no reason to read nothing."""
     machines = {"amd64": {"machineType": "pc"}, "defaultArchitecture": "arm64"}
-    cr: dict[str, Any] = {
+    cr: Json = {
         "spec": {"configuration": {"architectureConfiguration": machines}},
         "status": {"observedKubeVirtVersion": "v1.8.4"},
     }

@@ -334,6 +334,18 @@ class TestDomains:
         assert found.topology.sockets == 8
         assert found.numa_cells == {0: CpuSet({0}), 1: CpuSet({1})}
 
+    @pytest.mark.parametrize("text", ["2-4,^3", " 2 , 3-5, ^3,^5", "4,2"])
+    def test_a_caret_takes_a_cpu_out(self, text: str) -> None:
+        """Of formatdomain.html, CPU allocation: ``1-4,^3,6``."""
+        xml = DOMAIN.replace("<emulatorpin cpuset='4'/>", f"<emulatorpin cpuset='{text}'/>")
+        assert domain.domain(xml, "virsh").emulator_pin == CpuSet({2, 4})
+
+    @pytest.mark.parametrize("text", ["^4", "4,^4", "4,^", "4,^x", "^^4,4", "4^3"])
+    def test_a_caret_leaves_something_and_takes_a_number(self, text: str) -> None:
+        xml = DOMAIN.replace("<emulatorpin cpuset='4'/>", f"<emulatorpin cpuset='{text}'/>")
+        with pytest.raises(ParseError):
+            domain.domain(xml, "virsh")
+
     def test_counts_enabled_vcpus_not_all(self) -> None:
         assert domain.domain(DOMAIN, "virsh").enabled == CpuSet({0, 1})
 
