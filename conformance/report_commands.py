@@ -1,4 +1,4 @@
-"""The commands that need no cluster: judge, report, compare, explain, bundle."""
+"""The commands that need no cluster: judge, report, compare, explain, bundle, record."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clusters.contract.describing import Option
 from clusters.host.started import conform
 from conformance import options
 from conformance.command_line import did_you_mean
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from reports.document import Document, Finding
 
 REPORT = "report.json"
+_CASE = Option(
+    "--case",
+    "only this case, scenario or node of an audit, by its id; repeatable",
+    {"action": "append", "default": [], "dest": "cases", "metavar": "ID"},
+)
 
 
 def declare(commands: Any) -> None:
@@ -83,7 +89,30 @@ def declare(commands: Any) -> None:
         "and annotations that are not of Kubernetes or KubeVirt; names stay (`audit --redact` "
         "replaces them)",
     )
+    options.declare(bundle.add_argument, (_CASE,))
     bundle.set_defaults(command=_bundle)
+
+    record = commands.add_parser(
+        "record",
+        help="keep the evidence of a run as an example, with the findings that it must give",
+        description="Writes NAME.tar.xz, a bundle without secrets, and NAME.json, its findings, "
+        "into tests/recorded of the project, whose tests judge it from then on. Read the findings "
+        "before you commit them: they are what is right from then on.",
+    )
+    record.add_argument("name", metavar="NAME")
+    record.add_argument(
+        "directory",
+        type=Path,
+        metavar="DIR",
+        nargs="?",
+        help="the report directory of a run; without it, the findings of a recording that is "
+        "there already are written anew",
+    )
+    record.add_argument(
+        "--to", type=Path, default=Path("tests/recorded"), metavar="FOLDER", help="another folder"
+    )
+    options.declare(record.add_argument, (_CASE,))
+    record.set_defaults(command=_record)
 
 
 def _say(line: str) -> None:
@@ -245,7 +274,10 @@ def _bundle(arguments: Namespace) -> int:
 
     try:
         number = pack(
-            arguments.directory, arguments.output, without_secrets=arguments.without_secrets
+            arguments.directory,
+            arguments.output,
+            without_secrets=arguments.without_secrets,
+            cases=frozenset(arguments.cases),
         )
     except BundleError as error:
         _say(str(error))
@@ -256,4 +288,20 @@ def _bundle(arguments: Namespace) -> int:
     _say(
         f"{number} files in {arguments.output}; `{conform()} judge {arguments.output}` judges them"
     )
+    return Exit.CONFORMANT
+
+
+def _record(arguments: Namespace) -> int:
+    from conformance.collecting.foreign import BundleError
+    from conformance.exhibit import record
+
+    try:
+        document = record(
+            arguments.to, arguments.name, arguments.directory, frozenset(arguments.cases)
+        )
+    except (BundleError, OSError) as error:
+        _say(str(error))
+        return Exit.USAGE
+    counts = ", ".join(f"{number} {name}" for name, number in document.counts.items() if number)
+    _say(f"{arguments.to / arguments.name}.tar.xz: {counts}; each is in {arguments.name}.json")
     return Exit.CONFORMANT

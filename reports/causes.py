@@ -89,8 +89,9 @@ def _nested(groups: Sequence[Cause], requirements: Mapping[str, Requirement]) ->
     cases = [each.cases for each in groups]
     places: dict[tuple[str, str], list[int]] = {}
     for number, group in enumerate(groups):
+        requires = group.requirements
         for case in cases[number]:
-            for requirement in group.requirements:
+            for requirement in requires:
                 places.setdefault((case, requirement), []).append(number)
 
     def parent(number: int) -> int | None:

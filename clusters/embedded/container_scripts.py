@@ -44,6 +44,7 @@ cat >config.json
 echo {shlex.quote(spec.cgroup)} >cgroup
 {make_directories([CGROUPS + spec.cgroup])}
 {write(_limits(spec))}
+{_make_volumes(spec)}
 mkfifo started
 exec 3<>started 9>lock
 flock 9
@@ -64,6 +65,29 @@ else
     cat log >&2
     exit 1
 fi
+"""
+
+
+def _make_volumes(spec: ContainerSpec) -> str:
+    """Directories that everybody may write to, and that belong to a group."""
+    made = [each for each in (spec.inside.mounts if spec.inside else ()) if each.group is not None]
+    return "\n".join(
+        f"[ -d {shlex.quote(each.source)} ] || {{ mkdir -p {shlex.quote(each.source)}; "
+        f"chgrp {each.group} {shlex.quote(each.source)}; "
+        f"chmod 2777 {shlex.quote(each.source)}; }}"
+        for each in made
+    )
+
+
+def unpack(directory: str) -> str:
+    """Unpacks a compressed tar, which comes on stdin, into a directory: whole, or not at all."""
+    return f"""\
+set -e
+[ ! -d {directory} ] || exit 0
+rm -rf {directory}.new
+mkdir -p {directory}.new
+tar -xz -C {directory}.new
+mv {directory}.new {directory}
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from clusters.contract.provider import Progress
@@ -12,9 +12,11 @@ from clusters.contract.shape import ClusterSpec
 from clusters.embedded import node_image
 from clusters.embedded.qemu_machine import QemuMachine
 from clusters.host import daemon
+from clusters.kit.oci_images import images
+from clusters.kit.options import IMAGES
 from clusters.reference.details import details
 from clusters.reference.serving import serving
-from clusters.reference.stack import StackSettings
+from clusters.reference.stack import Stack, StackSettings
 from clusters.virtual_node import accel, fleet, image
 from clusters.virtual_node.machine import Machine
 
@@ -48,6 +50,8 @@ async def cluster(
     """Boots the nodes, or restores them, and brings the stack up on them."""
     nodes: dict[str, Machine] = {}
     machines: dict[str, QemuMachine] = {}
+    given = spec.options.get(IMAGES.name)
+    found = images(Path(given)) if given else {}
     chosen = accel.choose()
     built = image.build(node_image.extra_files(), progress=progress)
     try:
@@ -67,15 +71,26 @@ async def cluster(
         settings = StackSettings(
             guest=node_image.guest_settings(next(iter(nodes.values())).shell),
             heartbeat_seconds=HEARTBEAT_SECONDS,
+            images=found,
         )
         progress("starting the pinning stack")
-        async with serving(spec, machines, directory, settings):
+        async with serving(spec, machines, directory, settings) as stack:
+            if found:
+                _let_pods_reach_the_api(nodes.values(), stack)
             yield EmbeddedCluster(spec, nodes, f"{chosen.kind} ({chosen.reason})")
     finally:
         for name, virtual in nodes.items():
             if name in machines:
                 await machines[name].close()
             virtual.stop()
+
+
+def _let_pods_reach_the_api(nodes: Iterable[Machine], stack: Stack) -> None:
+    """By the address that the API has on this host: pods have the network of their node."""
+    api = stack.workloads.api
+    assert api is not None, "the API is served"
+    for node in nodes:
+        node.shell.reverse(api.host, api.port, api.port)
 
 
 if __name__ == "__main__":

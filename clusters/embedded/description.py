@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from clusters.contract.describing import SHAPE, Description
 from clusters.host.needs import NODE
+from clusters.kit.options import IMAGES
 from clusters.reference.options import BREAK
 from clusters.virtual_node import topology
 
 DESCRIPTION = Description(
     "embedded",
     "the reference stack on virtual nodes of this host",
-    options=(SHAPE, BREAK),
+    options=(SHAPE, BREAK, IMAGES),
     need=NODE,
     limits=topology.why_not,
 )

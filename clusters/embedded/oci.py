@@ -1,7 +1,8 @@
 """The OCI runtime configuration of a container: what crun is told to run, and where.
 
-Every container's root is the node's own root, read-only, with private directories where
-programs write. See opencontainers/runtime-spec, config.md and config-linux.md.
+The root of a container is the node's own, read-only, with private directories where programs
+write; that of a container of an image has the image's files, read-only as well. See
+opencontainers/runtime-spec, config.md and config-linux.md.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clusters.reference.machine import ContainerSpec, Program
-from clusters.reference.node_layout import PROGRAMS, ROOT, STARTED
+from clusters.kit.oci_images import Image
+from clusters.reference.machine import ContainerSpec, Inside, Program
+from clusters.reference.node_layout import IMAGES, PROGRAMS, ROOT, STARTED
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -44,20 +46,24 @@ def config(spec: ContainerSpec, directory: str) -> str:
         directory: the bundle on the node; its ``run`` becomes the container's ``/run``, and
             what `STARTED` says of it goes there too.
     """
-    names = [f"CAP_{name}" for name in (_ALL if spec.program in _PRIVILEGED else _ORDINARY)]
+    inside = spec.inside
+    capable = inside is None or inside.capable
+    ordinary = _ORDINARY if capable else ()
+    names = [f"CAP_{name}" for name in (_ALL if spec.program in _PRIVILEGED else ordinary)]
     return json.dumps(
         {
             "ociVersion": "1.0.2",
             "process": {
                 "terminal": False,
-                "user": {"uid": 0, "gid": 0},
+                "user": _user(spec),
                 "args": _ARGUMENTS.get(spec.program) or list(spec.command),
                 "env": _environment(spec),
-                "cwd": "/",
+                "cwd": inside.directory if inside else "/",
+                "noNewPrivileges": inside is not None and not inside.escalates,
                 "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
             },
-            "root": {"path": ROOT, "readonly": True},
-            "mounts": _mounts(spec, directory),
+            "root": {"path": image_root(inside.image) if inside else ROOT, "readonly": True},
+            "mounts": _mounts_of_image(inside) if inside else _mounts(spec, directory),
             "hooks": {"poststart": [{"path": STARTED, "args": [STARTED, directory]}]},
             "linux": {
                 "cgroupsPath": spec.cgroup,
@@ -70,6 +76,21 @@ def config(spec: ContainerSpec, directory: str) -> str:
             },
         }
     )
+
+
+def image_root(image: Image) -> str:
+    """Where a node has the files of an image."""
+    return f"{IMAGES}/{image.key}"
+
+
+def _user(spec: ContainerSpec) -> dict[str, Any]:
+    if spec.inside is None:
+        return {"uid": 0, "gid": 0}
+    return {
+        "uid": spec.inside.user,
+        "gid": spec.inside.group,
+        "additionalGids": list(spec.inside.groups),
+    }
 
 
 def _environment(spec: ContainerSpec) -> list[str]:
@@ -104,6 +125,21 @@ def _mounts(spec: ContainerSpec, directory: str) -> list[dict[str, Any]]:
     if spec.program is Program.NODE_TOOLS:
         mounts.append(_mount("/var/lib/kubelet", "/var/lib/kubelet", options=["rbind", "rslave"]))
     return mounts
+
+
+def _mounts_of_image(inside: Inside) -> list[dict[str, Any]]:
+    own = [
+        _mount(each.path, each.source, options=["rbind", *(["ro"] if each.read_only else [])])
+        for each in inside.mounts
+    ]
+    return [
+        _mount("/proc", "proc", "proc"),
+        _mount("/sys", "/sys", options=["rbind", "rslave", "ro"]),
+        _mount("/dev", "tmpfs", "tmpfs", options=["nosuid", "mode=755"]),
+        _mount("/dev/pts", "devpts", "devpts", options=["newinstance", "ptmxmode=0666"]),
+        _mount("/dev/shm", "shm", "tmpfs", options=["nosuid", "nodev", "mode=1777"]),
+        *own,
+    ]
 
 
 def _mount(

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from clusters.contract.access import AccessError, ExecResult, LibvirtView, Reading
+from clusters.contract.provider import ClusterError
 from clusters.embedded import container_scripts, oci
 from clusters.embedded.exec_session import PipedSession, TerminalSession
 from clusters.kit.libvirt_client import LibvirtConnection
+from clusters.kit.oci_images import Image
 from clusters.reference.machine import ContainerSpec, ContainerState, ExecSession, NodeError
 from clusters.virtual_node.machine import Machine as VirtualNode
 from clusters.virtual_node.shell import Done, decode, forwarded
@@ -70,6 +72,8 @@ class QemuMachine:
         self._ends: dict[str, asyncio.Future[int]] = {}
         self._launchers: dict[str, _Launcher] = {}
         self._launcher_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._images: set[str] = set()
+        self._image_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._follower: asyncio.Task[None] | None = None
         self._follower_lock = asyncio.Lock()
 
@@ -101,6 +105,8 @@ class QemuMachine:
         self._end_of(spec.id)
         config = oci.config(spec, container_scripts.directory_of(spec.id))
         try:
+            if spec.inside is not None:
+                await self._unpacked(spec.inside.image)
             done = await self._do(
                 f"start container {spec.name}",
                 container_scripts.start(spec),
@@ -263,6 +269,20 @@ class QemuMachine:
             yield
         except AccessError as error:
             raise NodeError(str(error)) from error
+
+    async def _unpacked(self, image: Image) -> None:
+        """Brings the files of an image to the node, once."""
+        async with self._image_locks[image.key]:
+            if image.key in self._images:
+                return
+            try:
+                files = await asyncio.to_thread(image.files)
+            except ClusterError as error:
+                raise NodeError(str(error)) from error
+            await self._do(
+                "unpack an image", container_scripts.unpack(oci.image_root(image)), stdin=files
+            )
+            self._images.add(image.key)
 
     def _end_of(self, id: str) -> asyncio.Future[int]:
         if id not in self._ends:

@@ -238,6 +238,8 @@ def _compute_resources(instance: Object, config: ClusterConfig, faults: Faults) 
         cpus = compute_cpus(instance)
         if faults.emulator_cpu_missing and vmi.isolates_emulator(instance):
             cpus -= 1
+        if faults.parity_cpu_missing and vmi.completes_to_even(instance):
+            cpus -= 1
         requests["cpu"] = limits["cpu"] = str(cpus)
         limits["memory"] = requests["memory"]
         if faults.qos_broken:

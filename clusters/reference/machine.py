@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from clusters.contract.access import AccessError, ExecResult, LibvirtView, Reading
+from clusters.kit.oci_images import Image
 
 
 class NodeError(AccessError):
@@ -20,7 +21,7 @@ class NodeError(AccessError):
 
 
 class Program(Enum):
-    """What runs in a container; the reference stack pulls no images."""
+    """What runs in a container."""
 
     LAUNCHER = "launcher"
     """virtqemud with an empty home of its own; domains are started in it."""
@@ -32,6 +33,49 @@ class Program(Enum):
     """Stays; sees the node's own /proc, /sys and files, privileged: virt-handler."""
     COMMAND = "command"
     """Runs `ContainerSpec.command`."""
+    IMAGE = "image"
+    """Runs `ContainerSpec.command` in the files of an image (`ContainerSpec.inside`)."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or directory of the node that a container sees.
+
+    Attributes:
+        path: as the container sees it.
+        source: as the node sees it.
+        read_only: whether the container may not write to it.
+        group: of a directory that everybody may write to, made when it is missing; None where
+            the source is there already.
+    """
+
+    path: str
+    source: str
+    read_only: bool = False
+    group: int | None = None
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a container of an image has beside what every container has.
+
+    Attributes:
+        image: whose files are its root, read-only.
+        user, group, groups: as whom it runs.
+        directory: where it starts.
+        capable: whether it keeps the capabilities of ordinary containers.
+        escalates: whether its programs may get more rights than it has (setuid).
+        mounts: beside those that every container has.
+    """
+
+    image: Image
+    user: int
+    group: int
+    groups: tuple[int, ...] = ()
+    directory: str = "/"
+    capable: bool = True
+    escalates: bool = True
+    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +92,7 @@ class ContainerSpec:
         cpu_weight: ``cpu.weight``.
         cpu_max: text of ``cpu.max``: ``max 100000`` or ``QUOTA PERIOD`` in microseconds.
         memory_max: bytes, or None for no limit.
+        inside: of a container of an image; None for all others.
     """
 
     id: str
@@ -62,6 +107,7 @@ class ContainerSpec:
     memory_max: int | None = None
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    inside: Inside | None = None
 
 
 @dataclass(frozen=True)

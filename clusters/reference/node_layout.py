@@ -12,6 +12,8 @@ BUNDLES = "/run/bundles"
 """A directory for each container, named by its id; short, since there are sockets below."""
 ROOT = f"{STATE}/root"
 """The node's root file system, read-only and without what is mounted in it: a container's root."""
+IMAGES = f"{STATE}/images"
+"""A directory for each image that was run on the node."""
 EVENTS = f"{STATE}/events"
 """A fifo into which every container that ends writes ``ID EXIT_CODE``."""
 HUGEPAGES_PER_NODE = 64

@@ -34,6 +34,7 @@ async def serving(
     server = ApiServer(stack.store, admission=stack, pods=stack, types=served(spec.profile))
     try:
         await server.start()
+        stack.workloads.api = server.for_pods()
         server.kubeconfig(directory / "kubeconfig")
         await stack.start()
         async with administered(stack, directory):

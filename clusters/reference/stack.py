@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from clusters.contract.shape import ClusterSpec, CpuManager
+from clusters.kit.oci_images import Image
 from clusters.reference import namespace_controller, pod_resources
 from clusters.reference.apiserver.resources import NAMESPACE, POD, VMI, ResourceType
 from clusters.reference.apiserver.store import Object, Store
 from clusters.reference.cluster_config import CPU_MANAGER_GATE, SIDECAR_GATE, ClusterConfig
 from clusters.reference.faults import NONE, Faults
+from clusters.reference.job_controller import JobController
 from clusters.reference.kubelet import checkpoint, memory_manager
 from clusters.reference.kubelet.kubelet import Kubelet
 from clusters.reference.kubelet.pod_worker import PodWorker
+from clusters.reference.kubelet.workload import Workloads
 from clusters.reference.launcher.domain_xml import GuestSettings
 from clusters.reference.machine import ExecSession, Machine
 from clusters.reference.namespace_controller import NamespaceController
@@ -55,11 +58,13 @@ class StackSettings:
         feature_gates: gates that are on at first.
         heartbeat_seconds: time between two heartbeats of a virt-handler; upstream takes one
             to two minutes.
+        images: that nodes can run, by name; None where they run no programs at all.
     """
 
     guest: GuestSettings = field(default_factory=GuestSettings)
     feature_gates: Sequence[str] = (CPU_MANAGER_GATE, SIDECAR_GATE)
     heartbeat_seconds: float = 10.0
+    images: Mapping[str, Image] | None = None
 
 
 class Stack:
@@ -77,6 +82,7 @@ class Stack:
         health: problems of the components; `problems` is empty when all is well.
         kubelets: by node.
         handlers: virt-handlers by node.
+        workloads: what containers run beside the programs of the stack itself.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class Stack:
         self.store = Store()
         self.health = Health()
         self.config = ClusterConfig(self.store, spec.profile)
+        self.workloads = Workloads(settings.images)
         self._machines = machines
         self._vmi_admission = VmiAdmission(self.config, faults)
         self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
@@ -100,6 +107,7 @@ class Stack:
                 index,
                 store=self.store,
                 machine=machines[node.name],
+                workloads=self.workloads,
                 faults=faults,
                 health=self.health,
             )
@@ -122,6 +130,7 @@ class Stack:
         self._controllers: tuple[Component, ...] = (
             self._operator,
             NamespaceController(self.store, self.health),
+            JobController(self.store, self.admit, self.workloads, self.health),
             Scheduler(self.store, faults, self.health),
             VirtController(self.store, self.config, faults, self.health),
             OwnersController(self.store, self.admit, faults, self.health),

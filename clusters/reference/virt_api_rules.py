@@ -168,6 +168,12 @@ def _dedicated_rules(vmi: Object, config: ClusterConfig) -> Iterator[Cause]:
         yield Cause(INVALID, message, _path("requests", "memory"))
     yield from _vcpu_source_rules(vmi, config)
     threads = cpu_of(vmi).get("threads") or 0
+    if threads > 1 and vmi["spec"].get("architecture") == "arm64":
+        message = (
+            f"threads must not be greater than 1 at {_CPU}.threads (got {threads}) "
+            "when spec.architecture is arm64"
+        )
+        yield Cause(INVALID, message, "spec.architecture")
     if threads > 2:
         message = (
             f"Not more than two threads must be provided at {_CPU}.threads (got {threads}) "

@@ -9,11 +9,12 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from conformance.collecting import foreign
+from conformance.collecting.excerpt import excerpt
 from conformance.collecting.foreign import BundleError
 
 LARGEST = 4096 * foreign.MIB
@@ -29,7 +30,9 @@ _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 _OURS = ("kubevirt.io", "kubernetes.io", "k8s.io")
 
 
-def pack(report_dir: Path, file: Path, *, without_secrets: bool) -> int:
+def pack(
+    report_dir: Path, file: Path, *, without_secrets: bool, cases: Set[str] = frozenset()
+) -> int:
     """Writes the bundle of a report directory; returns the number of files in it.
 
     Args:
@@ -38,6 +41,7 @@ def pack(report_dir: Path, file: Path, *, without_secrets: bool) -> int:
         without_secrets: leaves out logs, and replaces values of environment variables, of Secrets
             and ConfigMaps, addresses, and annotations that are not of Kubernetes or KubeVirt.
             Names stay: `conformance.auditing.redaction` replaces them while they are recorded.
+        cases: those that it is about, by their ids; all if there are none.
 
     Raises:
         BundleError: there is no evidence, or it cannot be read.
@@ -46,15 +50,19 @@ def pack(report_dir: Path, file: Path, *, without_secrets: bool) -> int:
     evidence = report_dir / "evidence"
     foreign.read(evidence, "run.json", foreign.LARGEST_RUN)  # or there is none
     number = 0
-    with file.open("xb") as out, tarfile.open(fileobj=out, mode="w:xz") as archive:
-        for name in _names(evidence, logs=not without_secrets):
-            text = foreign.read(evidence, name, foreign.LARGEST_RUN)
-            text = _cleaned(name, text) if without_secrets else text
-            _add(archive, f"evidence/{name}", text)
-            number += 1
-        if not without_secrets and (report_dir / "report.json").is_file():
-            _add(archive, "report.json", foreign.read(report_dir, "report.json", LARGEST))
-            number += 1
+    with file.open("xb") as out:
+        try:
+            with tarfile.open(fileobj=out, mode="w:xz") as archive:
+                for name, text in _texts(evidence, cases, logs=not without_secrets):
+                    shown = _cleaned(name, text) if without_secrets else text
+                    _add(archive, f"evidence/{name}", shown)
+                    number += 1
+                if not (without_secrets or cases) and (report_dir / "report.json").is_file():
+                    _add(archive, "report.json", foreign.read(report_dir, "report.json", LARGEST))
+                    number += 1
+        except BaseException:
+            file.unlink()
+            raise
     return number
 
 
@@ -81,6 +89,15 @@ def unpack(file: Path, directory: Path) -> None:
                     out.write(content.read(member.size))
     except (tarfile.TarError, EOFError, OSError) as error:
         raise BundleError(f"{file} is no bundle that can be read: {error}") from error
+
+
+def _texts(evidence: Path, cases: Set[str], *, logs: bool) -> Iterator[tuple[str, str]]:
+    names = _names(evidence, logs=logs)
+    if cases:
+        yield from excerpt(evidence, names, cases)
+        return
+    for name in names:
+        yield name, foreign.read(evidence, name, foreign.LARGEST_RUN)
 
 
 def _names(evidence: Path, *, logs: bool) -> list[str]:

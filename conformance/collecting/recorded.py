@@ -49,6 +49,12 @@ def stem(case: str) -> str:
     return f"{name[:LONGEST_STEM]}~{hashlib.sha256(case.encode()).hexdigest()[:12]}"
 
 
+def stem_in(name: str) -> str:
+    """What a file of snapshots begins with, by its name; empty when it is none."""
+    match = _NAME.fullmatch(name)
+    return match["case"] if match else ""
+
+
 def digits(time: str) -> str:
     """The digits of a time, as names of files have it."""
     return "".join(letter for letter in time if letter in "0123456789")

@@ -131,8 +131,12 @@ def _no_yaml(text: str, source: str, line: int, problem: str) -> str:
 class _Loader(safe_yaml.Loader):
     """Takes what JSON can hold, and refuses a key that is there twice."""
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are what JSON makes of them. Called by PyYAML alone."""
+        return {_key(key): value for key, value in super().construct_mapping(node, deep).items()}
+
     def require_keys(self, node: yaml.Node) -> None:
-        """Raises ConstructorError for a key that is no string, or is there twice.
+        """Raises ConstructorError for a key that cannot be a string, or is there twice.
 
         Before anything is constructed: what is merged into a mapping may be there, too.
         """
@@ -153,7 +157,7 @@ class _Loader(safe_yaml.Loader):
         for node in keys:
             if node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(node, deep=True)
+            key = _key(self.construct_object(node, deep=True))
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is not a string", node.start_mark
@@ -163,6 +167,13 @@ class _Loader(safe_yaml.Loader):
                     None, None, f"the key {key!r} is there twice", node.start_mark
                 )
             seen.add(key)
+
+
+def _key(key: object) -> object:
+    """A key as kubectl sends it: ``on: x`` is ``"true": "x"``."""
+    if isinstance(key, bool):
+        return str(key).lower()
+    return str(key) if isinstance(key, int) else key
 
 
 # Dates are for people: Kubernetes reads such a scalar as a string.

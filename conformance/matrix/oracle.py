@@ -21,7 +21,7 @@ from conformance.model.evidence import Resources
 from conformance.model.expectation import Expectation, Refusal, Sidecar
 from conformance.model.fields import MACHINE, NUMA_PASSTHROUGH
 from conformance.model.setting import UNKNOWN, Setting
-from conformance.model.vocabulary import HUGEPAGES, PROFILES, V1, V1ALPHA2
+from conformance.model.vocabulary import API_VERSIONS, HUGEPAGES, PROFILES, V1, V1ALPHA2
 
 SIDECAR_CPU_MILLI = 200
 SIDECAR_MEMORY_BYTES = 64_000_000
@@ -39,7 +39,7 @@ def expect(
     Args:
         manifest: a VirtualMachineInstance as the user writes it, with any values; what makes one
             (`conformance.matrix.owners`); or one of our own pods (`conformance.matrix.pods`).
-        profile: ``v1`` or ``v1alpha2``, the generation of the promise.
+        profile: what the VMI is judged by: one of `PROFILES`.
         setting: of the cluster on which it is to run.
         beside: the instance types and preferences that the manifest may name.
 
@@ -83,10 +83,11 @@ def expect(
 
 def _unsupported(profile: str, setting: Setting) -> str | None:
     """Why nothing of a profile can be asked for on a cluster."""
-    if setting.served is None or profile in setting.served:
+    version = API_VERSIONS[profile]
+    if setting.served is None or version in setting.served:
         return None
     served = ", ".join(sorted(setting.served)) or "no version"
-    return f"the cluster does not serve kubevirt.io/{profile}, only {served}"
+    return f"the cluster does not serve kubevirt.io/{version}, only {served}"
 
 
 def _refusal(vmi: Placement, profile: str) -> Refusal | None:
@@ -110,7 +111,7 @@ def _doubted(
     admitted.
     """
     doubts: dict[str, str] = {}
-    for on, why in others(setting, vmi.on, vmi.machine):
+    for on, why in others(setting, vmi.on, vmi.machine, vmi.architecture):
         other = _refusal(replace(vmi, on=on), profile)
         if refusal is None:
             doubts |= dict.fromkeys(other.fields if other else (), why)
@@ -148,6 +149,8 @@ def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
         iothreads=supplemental or None,
         iothreads_policy=policy,
         supplemental_iothreads=supplemental if vmi.dedicated else 0,
+        # A pool serves all disks together.
+        own_iothreads=() if supplemental else tuple(each.name for each in vmi.iothread_disks),
         compute_cpus=vcpus + supplemental + emulator if vmi.dedicated else 0,
         sidecars=sidecars,
         numa_passthrough=vmi.numa_passthrough,

@@ -58,11 +58,13 @@ class IOThreadDisk:
     Attributes:
         bus: as written; empty for none.
         plain: whether it is neither a CD-ROM nor a LUN.
+        name: as written; empty for none.
     """
 
     index: int
     bus: str
     plain: bool
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -369,7 +371,13 @@ def _iothread_disk(index: int, disk: Mapping[str, Any]) -> IOThreadDisk:
     """KubeVirt looks at disk, lun, cdrom in this order (getDiskBus)."""
     given = [kind for kind in ("disk", "lun", "cdrom") if isinstance(disk.get(kind), Mapping)]
     bus = disk[given[0]].get("bus") if given else None
-    return IOThreadDisk(index, bus if isinstance(bus, str) else "", given[:1] in ([], ["disk"]))
+    name = disk.get("name")
+    return IOThreadDisk(
+        index,
+        bus if isinstance(bus, str) else "",
+        given[:1] in ([], ["disk"]),
+        name if isinstance(name, str) else "",
+    )
 
 
 def _hook_sidecars(annotation: object) -> int | None:

@@ -205,13 +205,24 @@ def at_most_two_threads(vmi: Placement) -> bool:
 
 
 @rule(
+    "one-thread-on-arm64",
+    f.ARCHITECTURE,
+    source="kubevirt vmi-create-admitter.go: a vCPU core of arm64 has one thread",
+)
+def one_thread_on_arm64(vmi: Placement) -> bool:
+    """Dedicated CPUs are asked for with more than one thread a core of arm64."""
+    return vmi.dedicated and vmi.on.one_thread and (vmi.threads or 0) > 1
+
+
+@rule(
     "sockets-within-maximum",
     f.SOCKETS,
     source="kubevirt vmi-create-admitter.go: sockets do not exceed maxSockets",
 )
 def sockets_within_maximum(vmi: Placement) -> bool:
     """More sockets are asked for, or made of the CPUs asked for, than may ever be plugged in."""
-    return bool(vmi.max_sockets) and (vmi.defaulted_sockets or 0) > (vmi.max_sockets or 0)
+    most = vmi.max_sockets or vmi.on.max_sockets or 0
+    return most > 0 and (vmi.defaulted_sockets or 0) > most
 
 
 @rule(

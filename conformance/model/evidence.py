@@ -382,8 +382,8 @@ class Kubelet:
         return self.source.endswith("/configz")
 
     def enables(self, option: str) -> bool:
-        """Whether a policy option is on."""
-        return self.options.get(option, "").lower() == "true"
+        """Whether a policy option is on, in any word that the kubelet takes (ParseBool)."""
+        return self.options.get(option, "").lower() in {"true", "t", "1"}
 
     reconcile_seconds: float = 10.0
 
@@ -446,6 +446,10 @@ class Domain:
         emulator_pin: from ``<emulatorpin>``, None without one.
         iothreads: ids of the domain's IOThreads.
         numa_cells: vCPUs by guest NUMA cell.
+        architecture: of the guest, such as ``x86_64``; None where ``<os>`` does not say.
+        kvm: state by element of ``<features><kvm>``; None without any ``<features>``.
+        disk_iothreads: IOThreads by disk, which is called by the name that the VMI gives it; None
+            where the XML has no disk at all.
     """
 
     type: str
@@ -458,6 +462,9 @@ class Domain:
     topology: DomainTopology | None
     numa_cells: Mapping[int, CpuSet]
     source: str
+    architecture: str | None = None
+    kvm: Mapping[str, str] | None = None
+    disk_iothreads: Mapping[str, frozenset[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -503,6 +510,8 @@ class Vmi:
         deleting: whether its deletion has begun.
         reason: why it is in its phase, where its status says so.
         reached: when it came to each phase that it has had.
+        even_parity: whether it has the annotation that completes its CPUs to an even number.
+        qos_class: of its launcher pod, as its own status has it; None where it has none.
     """
 
     namespace: str
@@ -514,6 +523,8 @@ class Vmi:
     deleting: bool = False
     reason: str = ""
     reached: Mapping[str, datetime | None] = field(default_factory=dict)
+    qos_class: str | None = None
+    even_parity: bool = False
 
 
 Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]

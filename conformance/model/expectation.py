@@ -52,6 +52,7 @@ class Expectation:
         iothreads: number of IOThreads, None when the promise leaves it open.
         iothreads_policy: none, shared, auto, supplementalPool.
         supplemental_iothreads: pCPUs that the supplemental pool adds.
+        own_iothreads: names of the disks that have an IOThread of their own.
         compute_cpus: CPUs of the compute container, request and limit.
         sidecars: the containers that must be beside compute.
         numa_passthrough: guest NUMA must mirror the host's.
@@ -84,6 +85,7 @@ class Expectation:
     iothreads: int | None = None
     iothreads_policy: str = "none"
     supplemental_iothreads: int = 0
+    own_iothreads: tuple[str, ...] = ()
     compute_cpus: int = 0
     sidecars: tuple[Sidecar, ...] = ()
     numa_passthrough: bool = False

@@ -30,6 +30,8 @@ DISK = f"{DOMAIN}.devices.disks[*]"
 DISK_AS_NAMED = f"{DOMAIN}.devices.disks.domain.devices.disks[*]"
 """So kubevirt disks.go (v1.8.4, v1.9.0) names a disk with an IOThread: the path is there twice."""
 MACHINE = f"{DOMAIN}.machine.type"
+ARCHITECTURE = "spec.architecture"
+"""Named for threads of arm64, and for an architecture that does not exist."""
 
 PROMISED = frozenset(
     {

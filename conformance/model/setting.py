@@ -44,6 +44,7 @@ class Setting:
         max_cpu_sockets: ``maximumCpuSockets`` of the CR.
         emulated_machines, machine_types: patterns of machine types that the CR allows, and the
             default, by architecture; that for every one under an empty name.
+        default_architecture: that of a VMI that names none.
         rollout_strategy: ``vmRolloutStrategy`` of the CR.
         served: versions of kubevirt.io that the API serves; None where that was not read.
         changed: when somebody last changed the CR, other than its status; None where that is
@@ -62,6 +63,7 @@ class Setting:
     max_cpu_sockets: int | None = None
     emulated_machines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     machine_types: Mapping[str, str] = field(default_factory=dict)
+    default_architecture: str = ""
     rollout_strategy: str = ""
     served: frozenset[str] | None = None
     changed: datetime | None = None

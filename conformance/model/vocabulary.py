@@ -7,9 +7,13 @@ nothing of conformance.
 
 from __future__ import annotations
 
-V1, V1ALPHA2 = "v1", "v1alpha2"
-PROFILES = (V1, V1ALPHA2)
-"""Generations of the promise: one for each document. Also the API version of its VMIs."""
+CURRENT, V1, V1ALPHA2 = "current", "v1", "v1alpha2"
+PROFILES = (CURRENT, V1, V1ALPHA2)
+"""What a cluster is judged by: one for each document."""
+INCLUDED = {CURRENT: (CURRENT, V1), V1: (V1,), V1ALPHA2: (V1ALPHA2,)}
+"""The profiles whose requirements, rules and scenarios each one has."""
+API_VERSIONS = {CURRENT: V1, V1: V1, V1ALPHA2: V1ALPHA2}
+"""The version of kubevirt.io in which a profile asks for VMIs."""
 
 RUNNING, REFUSED, DELETED = "running", "refused", "deleted"
 """Moments of a case: it runs, the API refused it, it has gone."""

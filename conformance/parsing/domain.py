@@ -48,6 +48,9 @@ def domain(xml: str, source: str) -> Domain:
         topology=_topology(root, source),
         numa_cells=dict(_numa_cells(root, source)),
         source=source,
+        architecture=next((each.get("arch") for each in _all(root, "os", "type")), None),
+        kvm=_kvm(root),
+        disk_iothreads=_disk_iothreads(root, source),
     )
 
 
@@ -106,6 +109,28 @@ def _numa_cells(root: ET.Element, source: str) -> Iterator[tuple[int, CpuSet]]:
     for position, cell in enumerate(_all(root, "cpu", "numa", "cell")):
         number = _number(cell, "id", source) if "id" in cell.attrib else position
         yield number, cpulist(cell.get("cpus", ""), f"{source} <cell cpus>")
+
+
+def _kvm(root: ET.Element) -> Mapping[str, str] | None:
+    features = root.find("features")
+    if features is None:
+        return None
+    return {each.tag: each.get("state", "") for kvm in features.findall("kvm") for each in kvm}
+
+
+def _disk_iothreads(root: ET.Element, source: str) -> Mapping[str, frozenset[int]] | None:
+    """KubeVirt gives each disk the alias ``ua-NAME`` (api.NewUserDefinedAlias)."""
+    found = {}
+    for disk in _all(root, "devices", "disk"):
+        alias = disk.find("alias")
+        name = "" if alias is None else alias.get("name", "").removeprefix("ua-")
+        drivers = [each for each in _all(disk, "driver") if "iothread" in each.attrib]
+        pooled = list(_all(disk, "driver", "iothreads", "iothread"))
+        found[name] = frozenset(
+            [_number(each, "iothread", source) for each in drivers]
+            + [_number(each, "id", source) for each in pooled]
+        )
+    return found or None
 
 
 def _cpuset(element: ET.Element, source: str) -> CpuSet:

@@ -19,6 +19,7 @@ from conformance.parsing.errors import ParseError
 from conformance.parsing.quantity import milli
 
 _KNOWN = frozenset({"policyName", "defaultCpuSet", "entries", "podEntries", "checksum"})
+_SPELT = {key.lower(): key for key in _KNOWN}
 _MALFORMED = (ValueError, RecursionError)
 _DATA, _DATA_CHECKSUM = "data", "dataChecksum"
 
@@ -33,8 +34,9 @@ def checkpoint(text: str, path: str) -> Checkpoint:
     text in ``data``, which leads, with ``dataChecksum``. What is empty is left out. Version 1,
     one CPU list by container id, is refused: kubelets before 1.18 wrote it.
 
-    Further keys are tolerated, and named, as long as those that are known have their form. A
-    checksum that does not fit becomes a remark: the kubelet compares it when it starts only.
+    Keys are in any capitals, as to the kubelet (encoding/json). Further keys are tolerated, and
+    named, as long as those that are known have their form. A checksum that does not fit becomes
+    a remark: the kubelet compares it when it starts only.
 
     Raises:
         ParseError: none of these forms.
@@ -54,7 +56,7 @@ def checkpoint(text: str, path: str) -> Checkpoint:
     if said != right:
         remarks.append(f"{path}: {_DATA_CHECKSUM} is {said}, and that of its {_DATA} is {right}")
     beside = {key: written.get(key) for key in _KNOWN - {"checksum"} if written.get(key)}
-    inside = json.loads(data)
+    inside = _object(data, path)
     if beside != {key: inside.get(key) for key in _KNOWN - {"checksum"} if inside.get(key)}:
         remarks.append(f"{path}: what is beside {_DATA} is not what {_DATA} says, which leads")
     return replace(found, path=path, remarks=tuple(remarks))
@@ -67,7 +69,8 @@ def _object(text: str, path: str) -> dict[str, Any]:
         raise ParseError("JSON", text, path) from error
     if not isinstance(state, dict):
         raise ParseError("a JSON object", text, path)
-    return state
+    written: dict[str, Any] = state
+    return {_SPELT.get(key.lower(), key): value for key, value in written.items()}
 
 
 def _state(state: Mapping[str, Any], text: str, path: str) -> Checkpoint:
@@ -143,8 +146,8 @@ def kubelet(text: str, source: str) -> Kubelet:
     """Reads the kubelet's configuration.
 
     Args:
-        text: a KubeletConfiguration in YAML, empty documents around it or not, or the JSON of
-            ``/configz``.
+        text: a KubeletConfiguration in YAML, or the JSON of ``/configz``. Of several documents
+            that are not empty the first is read, as the kubelet does.
         source: where the text came from.
 
     Raises:
@@ -182,11 +185,11 @@ def kubelet(text: str, source: str) -> Kubelet:
 
 
 def _document(text: str, source: str) -> object:
-    """The one document of a YAML file that is not empty."""
-    documents = [each for each in safe_yaml.documents(text) if each is not None]
-    if len(documents) != 1:
-        raise ParseError("one KubeletConfiguration", text, source)
-    return documents[0]
+    """The first document of a YAML file that is not empty."""
+    for each in safe_yaml.documents(text):
+        if each is not None:
+            return each
+    raise ParseError("a KubeletConfiguration", text, source)
 
 
 def _reserved_milli(config: Mapping[str, Any], source: str) -> int | None:

@@ -69,6 +69,11 @@ def _kubevirt(cr: Any) -> dict[str, Any]:
         },
         "max_cpu_sockets": live.get("maxCpuSockets"),
         **_machines(configuration),
+        "default_architecture": str(
+            (cr.get("status") or {}).get("defaultArchitecture")
+            or (configuration.get("architectureConfiguration") or {}).get("defaultArchitecture")
+            or ""
+        ),
         "changed": max(
             filter(None, (moment(each.get("time")) for each in _managed(cr))), default=None
         ),
@@ -82,7 +87,9 @@ def _managed(cr: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _machines(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of machine types, for every architecture and for each (virt-config.go)."""
-    said = {"": configuration} | (configuration.get("architectureConfiguration") or {})
+    by_architecture = configuration.get("architectureConfiguration") or {}
+    said = {"": configuration}
+    said |= {name: each for name, each in by_architecture.items() if isinstance(each, Mapping)}
     return {
         "emulated_machines": {
             str(name): tuple(map(str, each["emulatedMachines"]))

@@ -257,19 +257,23 @@ def launcher_stays_in_the_root(scene: Scene) -> Scene:
 # IOThreads
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", alone=True, bug="kubevirt#16992")
+@spoils("IOT-WITHIN", "IOT-ISOLATED", "IOT-POOL", alone=True, bug="kubevirt#16992")
 def iothread_outside(scene: Scene) -> Scene:
     """The thread of an IOThread runs on a pCPU of the shared pool."""
     return scene.affinity(scene.iothread, _outside(scene))
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", alone=True)
+@spoils("IOT-WITHIN", "IOT-ISOLATED", "IOT-POOL", alone=True)
 def iothread_may_leave(scene: Scene) -> Scene:
     """The thread of an IOThread may run on every CPU of the node."""
     return scene.affinity(scene.iothread, scene.host.online)
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", alone=True, bug="kubevirt#16992")
+@spoils(
+    *("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", "IOT-POOL", "IOT-SPREAD"),
+    alone=True,
+    bug="kubevirt#16992",
+)
 def iothread_pinned_outside(scene: Scene) -> Scene:
     """The domain XML pins an IOThread to a pCPU of the shared pool."""
     return scene.xml(
@@ -278,7 +282,7 @@ def iothread_pinned_outside(scene: Scene) -> Scene:
     )
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", alone=True)
+@spoils("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", "IOT-POOL", alone=True)
 def no_iothreads(scene: Scene) -> Scene:
     """The domain has no IOThreads although the VMI asks for them."""
     for thread in [each for each in scene.compute.threads if each.name.startswith("IO iothread")]:

@@ -15,8 +15,9 @@ Written by `python -m conformance.requirements > docs/requirements.md`; edit
 
 What a cluster is judged by, and where it is promised. A requirement of the tier *contract*
 must be shown by any implementation; one of the tier *implementation* speaks of how KubeVirt
-does it. The profile *v1alpha2* is the generation that the older guide describes, *v1* the
-current one.
+does it. The profile *v1alpha2* is the generation that the guide of 2018 describes. *v1* is what
+the guide of today says of dedicated CPUs in its oldest part, which was translated. *current* is
+all of *v1*, and what the guide and KubeVirt's sources promise beyond it.
 """
 
 
@@ -74,7 +75,7 @@ def _trace(document: Document, catalogue: Catalogue) -> str:
             each.section,
             each.english,
             ", ".join(_link(found.id) for found in catalogue.tracing(each.id))
-            or f"none: {each.informative}",
+            or (f"not judged: {each.unjudged}" if each.unjudged else f"none: {each.informative}"),
         )
         for each in document.statements
     )

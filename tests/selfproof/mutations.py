@@ -31,6 +31,17 @@ RUNNING = Base(good.running, good.EXPECTATION)
 DELETED = Base(good.deleted, good.EXPECTATION)
 REFUSED = Base(good.refused, good.EXPECTED_REFUSAL)
 TURNED_AWAY = Base(good.turned_away, good.EXPECTATION)
+_UNISOLATED = replace(good.EXPECTATION, isolate_emulator=False, emulator_cpus=0)
+POOLED = Base(
+    good.running,
+    replace(
+        _UNISOLATED, iothreads_policy="supplementalPool", supplemental_iothreads=1, iothreads=1
+    ),
+)
+SHARED = Base(
+    good.running,
+    replace(_UNISOLATED, iothreads_policy="shared", own_iothreads=("root",)),
+)
 MIRRORED = Base(good.running, replace(good.EXPECTATION, numa_passthrough=True))
 
 
@@ -266,6 +277,7 @@ ANSWER = ("the API did not answer",)
 
 _VCPUS, _OTHERS = (154, 155, 170), (100, 101, 120, 121, 150, 151, 152, 153, 156)
 
+_PINNED = "<iothreadpin iothread='1' cpuset='{}'/>"
 PROOFS: Mapping[str, Proof] = {
     "ADM-ACCEPT": Proof(
         breaks=(
@@ -351,6 +363,98 @@ PROOFS: Mapping[str, Proof] = {
         blinds=(
             Mutation("no pod", NO_POD, ANSWER),
             Mutation("no class", pod(lambda obj: obj["status"].pop("qosClass")), ("qosClass",)),
+        ),
+    ),
+    "QOS-VMI": Proof(
+        breaks=(
+            Mutation(
+                "another class",
+                set_path("vmi", "status", "qosClass", value="Burstable"),
+                ("says that it is Burstable instead of Guaranteed",),
+            ),
+        ),
+        blinds=(
+            Mutation("no VMI", NO_VMI, ("the API did not answer",)),
+            Mutation(
+                "no class",
+                set_path("vmi", "status", "qosClass", value=None),
+                ("has no .status.qosClass",),
+            ),
+        ),
+    ),
+    "PIN-HINT": Proof(
+        breaks=(
+            Mutation(
+                "no hint",
+                edit_xml("<hint-dedicated state='on'/>", ""),
+                ("hint-dedicated (none) instead of on",),
+            ),
+            Mutation(
+                "off",
+                edit_xml("<hint-dedicated state='on'/>", "<hint-dedicated state='off'/>"),
+                ("hint-dedicated off instead of on",),
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+            Mutation(
+                "no features",
+                edit_xml("<features><acpi/><kvm><hint-dedicated state='on'/></kvm></features>", ""),
+                ("recorded without <features>",),
+            ),
+        ),
+    ),
+    "IOT-POOL": Proof(
+        breaks=(
+            Mutation(
+                "beside a vCPU",
+                edit_xml("<iothreadpin iothread='1' cpuset='4'/>", _PINNED.format(3)),
+                ("IOThread 1 shares pCPU 3 with a vCPU",),
+                also=frozenset({"PIN-LIVE"}),
+                base=POOLED,
+            ),
+            Mutation(
+                "its thread elsewhere",
+                affinity(150, 153, "2"),
+                ("thread IO iothread1 may run on 2 instead of its own 4",),
+                base=POOLED,
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=POOLED),
+            Mutation(
+                "no threads", NO_THREADS, ("no thread of the compute container",), base=POOLED
+            ),
+        ),
+    ),
+    "IOT-SPREAD": Proof(
+        breaks=(
+            Mutation(
+                "not pinned",
+                edit_xml("<iothreadpin iothread='1' cpuset='4'/>", ""),
+                ("IOThread 1 is not pinned",),
+                base=SHARED,
+            ),
+        ),
+        blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=SHARED),),
+    ),
+    "IOT-DISKS": Proof(
+        breaks=(
+            Mutation(
+                "shared with another disk",
+                edit_xml("<driver name='qemu'/>", "<driver name='qemu' iothread='1'/>"),
+                ("disk other uses IOThread 1 of disk root",),
+                base=SHARED,
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=SHARED),
+            Mutation(
+                "no such disk",
+                edit_xml("<alias name='ua-root'/>", "<alias name='ua-else'/>"),
+                ("no disk that is called root",),
+                base=SHARED,
+            ),
         ),
     ),
     "QOS-CONTAINERS": Proof(
@@ -637,7 +741,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "outside",
                 affinity(150, 153, "10"),
-                ("thread IO iothread1 is on 10, outside of compute's cpuset 2-4",),
+                ("thread IO iothread1 may run on 10, outside of compute's cpuset 2-4",),
                 also=frozenset({"IOT-ISOLATED"}),
             ),
         ),
@@ -651,7 +755,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "beside a vCPU",
                 affinity(150, 153, "2"),
-                ("thread IO iothread1 is on 2, the pCPU of vCPU 0, outside of the emulator's 4",),
+                ("thread IO iothread1 may run on 2, the pCPU of vCPU 0, outside of the",),
             ),
         ),
         blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),),

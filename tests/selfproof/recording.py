@@ -111,6 +111,7 @@ def running() -> RawSnapshot:
             "status": {
                 "phase": "Running",
                 "nodeName": NODE,
+                "qosClass": "Guaranteed",
                 "conditions": [{"type": "Ready", "status": "True"}],
             },
         },
@@ -376,7 +377,13 @@ def xml(*, vcpus: dict[int, str], emulator: str) -> str:
         + "</vcpus><iothreads>1</iothreads>"
         f"<cputune>{pins}<emulatorpin cpuset='{emulator}'/>"
         "<iothreadpin iothread='1' cpuset='4'/></cputune>"
+        "<os><type arch='x86_64' machine='pc-q35'>hvm</type></os>"
+        "<features><acpi/><kvm><hint-dedicated state='on'/></kvm></features>"
         "<cpu mode='host-model'><topology sockets='4' dies='1' cores='1' threads='2'/></cpu>"
+        "<devices><disk type='file' device='disk'><driver name='qemu' iothread='1'/>"
+        "<target dev='vda' bus='virtio'/><alias name='ua-root'/></disk>"
+        "<disk type='file' device='disk'><driver name='qemu'/>"
+        "<target dev='vdb' bus='virtio'/><alias name='ua-other'/></disk></devices>"
         "</domain>"
     )
 

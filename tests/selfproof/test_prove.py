@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,9 +19,9 @@ from conformance.proving.page import bugs_caught, self_proof
 from conformance.proving.saboteur import Saboteur, of
 from conformance.proving.trial import Outcome, Prover, Trial
 from conformance.requirements.catalogue import catalogue
+from tests.exhibits import unpacked
 
 ROOT = Path(__file__).parents[2]
-RECORDED = ROOT / "tests" / "recorded"
 SABOTEURS = of(())
 CHANGES = [each for each in SABOTEURS if not each.fault]
 UNDECIDED = {
@@ -70,9 +69,7 @@ def test_each_is_caught_and_nothing_else_is_blamed(
 
 @pytest.mark.parametrize("name", ["kubevirt-1.9", "kubevirt-1.8.4", "kubevirt-1.8.4-standard"])
 def test_each_is_caught_in_what_a_real_kubevirt_showed(name: str, tmp_path: Path) -> None:
-    with tarfile.open(RECORDED / f"{name}.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    prover = Prover(bundle.read(tmp_path))
+    prover = Prover(bundle.read(unpacked(name, tmp_path)))
     trials = [trial for each in CHANGES for trial in prover.trials(each)]
     wrong = [t for t in trials if t.outcome in (Outcome.MISSED, Outcome.BLAMED)]
     undecided = {t.saboteur.name for t in wrong if not t.failed and "not-observed" in t.said}

@@ -15,17 +15,22 @@ from conformance.parsing import assemble
 from tests.selfproof.mutations import (
     DELETED,
     MIRRORED,
+    POOLED,
     PROOFS,
     REFUSED,
     RUNNING,
+    SHARED,
     TURNED_AWAY,
     Base,
     Mutation,
 )
 from tests.selfproof.recording import SETTING
 
-TERMS = Terms("v1", {"hugepages": (True, "by construction")}, setting=SETTING)
-GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED}
+TERMS = Terms("current", {"hugepages": (True, "by construction")}, setting=SETTING)
+GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED} | {
+    "pooled": POOLED,
+    "shared": SHARED,
+}
 
 
 def judge(raw: RawSnapshot, expectation: Expectation) -> dict[str, Finding]:

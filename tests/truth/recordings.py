@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 from conformance.collecting.bundle import read
 from conformance.judging.report import judge
 from reports.document import Document, Verdict
+from tests.exhibits import unpacked
 from tests.selfproof.recording import RECORDED_SETTING
 
-RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
 Json = dict[str, Any]
 _OF_CONTAINER = re.compile(r"(/sys/fs/cgroup/kubepods/(?:[a-z]+/)?pod[^/]+/[0-9a-f]{64})/(.+)")
 
@@ -27,9 +26,7 @@ class Recording:
     """
 
     def __init__(self, directory: Path) -> None:
-        with tarfile.open(RECORDED) as archive:
-            archive.extractall(directory, filter="data")
-        self.directory = directory
+        self.directory = unpacked("kubevirt-1.9", directory)
         self.use(RECORDED_SETTING)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from conformance.judging.terms import Terms
 from conformance.matrix.manifests import Wish, vmi
 from conformance.model.evidence import RawSnapshot
 from conformance.model.finding import Finding, Verdict
-from conformance.model.setting import Setting
+from conformance.model.setting import Setting, Software
 from conformance.parsing.assemble import assemble
+from conformance.parsing.setting import setting as setting_of
 
 Json = dict[str, Any]
 
@@ -300,6 +302,84 @@ def test_m07_twin_admitted_or_refused_for_another_field(wish: Wish, field: str) 
 )
 def test_m07_consistent_neighbours_are_to_be_admitted(wish: Wish) -> None:
     assert accept(None, wish).verdict is Verdict.PASS
+
+
+ARM = {"n": Software(architecture="arm64")}
+MIXED = {**ARM, "m": Software(architecture="amd64")}
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "right"),
+    [
+        *[(Setting(nodes=ARM), None, False), (Setting(nodes=ARM), "amd64", True)],
+        *[(Setting(nodes=MIXED), "arm64", False), (Setting(nodes=MIXED), None, None)],
+        (Setting(nodes=MIXED, default_architecture="arm64"), None, False),
+        (Setting(nodes=MIXED, default_architecture="amd64"), None, True),
+        (Setting(nodes=ARM, kubevirt="v1.0.1"), None, True),
+    ],
+)
+def test_a_core_of_arm64_has_one_thread(
+    setting: Setting, asked: str | None, right: bool | None
+) -> None:
+    """See kubevirt vmi-create-admitter.go: validateThreadCountOnArchitecture, since 1.1."""
+    known = replace(setting, kubevirt=setting.kubevirt or "v1.8.4", gates=frozenset({"CPUManager"}))
+    manifest = vmi("vm", Wish(1, 2, 2))
+    if asked:
+        manifest["spec"]["architecture"] = asked
+    text = f"threads must not be greater than 1 at {CPU}.threads (got 2) when spec.architecture is"
+    refused = denied(text, ("spec.architecture", text))
+    if right is False:
+        assert judged("ADM-REFUSE", manifest, refused, setting=known).verdict is Verdict.PASS
+        assert judged("ADM-REFUSE", manifest, None, setting=known).verdict is Verdict.FAIL
+    else:
+        assert judged("ADM-ACCEPT", manifest, None, setting=known).verdict is Verdict.PASS
+        # Of another field than those of the promise: who knows what else is wrong with it.
+        doubted = judged("ADM-ACCEPT", manifest, refused, setting=known)
+        assert doubted.verdict is Verdict.NOT_OBSERVED
+
+
+def test_the_cr_says_which_architecture_a_vmi_has() -> None:
+    """Among what it configures for each, there is the name of one: no reason to read nothing."""
+    machines = {"amd64": {"machineType": "pc"}, "defaultArchitecture": "arm64"}
+    cr: dict[str, Any] = {
+        "spec": {"configuration": {"architectureConfiguration": machines}},
+        "status": {"observedKubeVirtVersion": "v1.8.4"},
+    }
+    found = setting_of({"kubevirt": cr})
+    assert (found.default_architecture, found.machine_types) == ("arm64", {"amd64": "pc"})
+    assert found.unread == {}
+    cr["status"]["defaultArchitecture"] = "s390x"
+    assert setting_of({"kubevirt": cr}).default_architecture == "s390x"
+
+
+@pytest.mark.parametrize(
+    ("release", "strategy", "admitted"),
+    [
+        *[("v1.3.1", "LiveUpdate", False), ("v1.3.1", "", True), ("v1.2.0", "LiveUpdate", True)],
+        *[("v1.4.0", "LiveUpdate", True), ("v1.8.4", "", True), ("devel", "LiveUpdate", None)],
+    ],
+)
+def test_the_maximum_of_the_cr_is_that_of_a_vmi_in_1_3(
+    release: str, strategy: str, admitted: bool | None
+) -> None:
+    """See kubevirt defaults.go, setupCPUHotplug: 1.4 takes the VMI's sockets if they are more."""
+    setting = Setting(
+        kubevirt=release,
+        gates=frozenset({"CPUManager", "VMLiveUpdateFeatures"}),
+        rollout_strategy=strategy,
+        max_cpu_sockets=2,
+    )
+    three = Wish(sockets=3)
+    refused = denied("greater than the maximum", (f"{CPU}.sockets", "greater than the maximum"))
+    if admitted is False:
+        assert refuse(refused, three, setting=setting).verdict is Verdict.PASS
+        assert refuse(None, three, setting=setting).verdict is Verdict.FAIL
+    else:
+        assert accept(None, three, setting=setting).verdict is Verdict.PASS
+        doubt = Verdict.NOT_OBSERVED if admitted is None else Verdict.FAIL
+        assert accept(refused, three, setting=setting).verdict is doubt
+    assert accept(None, Wish(sockets=2), setting=setting).verdict is Verdict.PASS
+    assert accept(None, Wish(sockets=3, max_sockets=3), setting=setting).verdict is Verdict.PASS
 
 
 def test_m07_the_cr_says_which_machines_there_are() -> None:

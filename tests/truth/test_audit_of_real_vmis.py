@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,9 +20,9 @@ from conformance.model.evidence import RawSnapshot
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing import assemble
 from conformance.parsing.setting import setting
+from tests.exhibits import unpacked
 from tests.selfproof.recording import RECORDED_SETTING
 
-RECORDED = Path(__file__).parents[1] / "recorded"
 UNASKED = {"libvirt": "it was not asked", "guest-console": "nobody else's is opened"}
 
 
@@ -33,18 +31,13 @@ def terms(kubevirt: str) -> Terms:
     return Terms("v1", {}, setting=known, found=True, unasked=UNASKED)
 
 
-@pytest.fixture(
-    scope="module", params=[("kubevirt-1.9.tar.xz", "v1.9.0"), ("kubevirt-1.8.4.tar.xz", "v1.8.4")]
-)
+@pytest.fixture(scope="module", params=[("kubevirt-1.9", "v1.9.0"), ("kubevirt-1.8.4", "v1.8.4")])
 def recorded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, list[RawSnapshot]]:
     name, release = request.param
     directory = tmp_path_factory.mktemp("recorded")
-    with tarfile.open(RECORDED / name) as archive:
-        archive.extractall(directory, filter="data")
-    root = next(directory.rglob("run.json")).parent
-    snapshots = read(root).snapshots
+    snapshots = read(unpacked(name, directory)).snapshots
     taken: dict[str, RawSnapshot] = {}
     for case in snapshots:
         for _file, raw in snapshots[case]:

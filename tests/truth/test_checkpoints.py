@@ -68,7 +68,8 @@ def test_c01_the_checksum_is_the_one_that_kubelets_compute(data: str, number: in
 def test_c01_the_checksum_of_version_2_is_that_of_a_real_kubelet(tmp_path: Any) -> None:
     recording = Recording(tmp_path)
     texts = {
-        json.loads(path.read_text())[1].get(PATH) for path in (tmp_path / "nodes").glob("*.json")
+        json.loads(path.read_text())[1].get(PATH)
+        for path in (recording.directory / "nodes").glob("*.json")
     } - {None}
     assert len(texts) > 3
     assert all(kubelet.checkpoint(text, PATH).remarks == () for text in texts)
@@ -94,7 +95,18 @@ def test_c01_keys_to_come_are_tolerated_where_the_known_ones_are_there() -> None
     assert judged("CPU-EXCLUSIVE", elsewhere).verdict is UNSEEN
     assert judged("CPU-EXCLUSIVE", written(entries={})).verdict is BROKEN
     with pytest.raises(ParseError):
-        kubelet.checkpoint('{"policyName": "static", "defaultCPUSet": "0"}', PATH)
+        kubelet.checkpoint('{"policyName": "static", "sharedCpuSet": "0"}', PATH)
+
+
+def test_c01_capitals_of_keys_are_nothing_to_a_kubelet() -> None:
+    """Kubernetes' own tests write defaultCPUSet, and its decoder reads that."""
+    text = json.dumps({**STATE, "checksum": 0})
+    other = add({good.CHECKPOINT: text.replace("defaultCpuSet", "defaultCPUSet")})
+    assert judged("CPU-POOL", other).verdict is KEPT
+    data = json.dumps(STATE).replace("defaultCpuSet", "defaultCPUSet")
+    assert judged("CPU-POOL", written(data=data, dataChecksum=0)).verdict is KEPT
+    leaked = json.dumps({**STATE, "defaultCpuSet": "0-1"}).replace("CpuSet", "CPUSet")
+    assert judged("CPU-POOL", written(data=leaked, dataChecksum=0)).verdict is BROKEN
 
 
 def test_version_3_gives_cpus_to_a_pod_as_a_whole() -> None:
@@ -149,8 +161,12 @@ def test_a_cpu_in_both_sets_or_in_none_settles(pool: str) -> None:
     assert not finding.final
 
 
-def test_empty_documents_around_a_configuration_are_none() -> None:
+def test_the_first_document_of_a_configuration_is_read() -> None:
     text = "---\nkind: KubeletConfiguration\nreservedSystemCPUs: 0-1\n---\n---\n"
     assert kubelet.kubelet(text, "here").reserved == CpuSet({0, 1})
-    with pytest.raises(ParseError, match="one KubeletConfiguration"):
-        kubelet.kubelet(text + text, "here")
+    other = "kind: KubeletConfiguration\nreservedSystemCPUs: 2-3\n"
+    assert kubelet.kubelet(text + other, "here").reserved == CpuSet({0, 1})
+    assert kubelet.kubelet(f"{other}{text}", "here").reserved == CpuSet({2, 3})
+    for nothing in ("", "---\n---\n", f"kind: ClusterConfiguration\n{text}"):
+        with pytest.raises(ParseError, match="KubeletConfiguration"):
+            kubelet.kubelet(nothing, "here")

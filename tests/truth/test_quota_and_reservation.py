@@ -119,9 +119,13 @@ def test_c09_a_strict_kubelet_keeps_them_out_of_the_pool() -> None:
     assert judged("CPU-POOL", configz(kubeReserved={"cpu": "2"}), out).verdict is BROKEN
 
 
-def test_c09_what_a_strict_kubelet_keeps_out_has_not_leaked() -> None:
+@pytest.mark.parametrize("on", ["true", True, "True", "1", "t"])
+def test_c09_what_a_strict_kubelet_keeps_out_has_not_leaked(on: object) -> None:
     strict = configz(
-        kubeReserved={"cpu": "2"}, cpuManagerPolicyOptions={"strict-cpu-reservation": "true"}
+        kubeReserved={"cpu": "2"}, cpuManagerPolicyOptions={"strict-cpu-reservation": on}
+    )
+    off = configz(
+        kubeReserved={"cpu": "2"}, cpuManagerPolicyOptions={"strict-cpu-reservation": "0"}
     )
     everybody = [
         add({f"{good.CGROUPS}{path}/cpuset.cpus.effective": "5,8-11\n"})
@@ -129,6 +133,7 @@ def test_c09_what_a_strict_kubelet_keeps_out_has_not_leaked() -> None:
     ]
     assert judged("CPU-POOL", strict, pool("5,8-11"), *everybody).verdict is KEPT
     assert judged("CPU-POOL", strict, pool("5,9-11"), *everybody).verdict is BROKEN
+    assert judged("CPU-POOL", off, pool("5,8-11"), *everybody).verdict is BROKEN
 
 
 def test_c09_a_named_set_is_judged_by_its_size_too() -> None:

@@ -7,7 +7,6 @@ pCPU of ``db``; that one with ``--libvirt``.
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,7 @@ from conformance.collecting.bundle import read
 from conformance.exits import Exit
 from conformance.judging.report import judge
 from reports.document import Document, Verdict
-
-RECORDED = Path(__file__).parents[1] / "recorded/audit-1.8.4.tar.xz"
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("recorded")
-    with tarfile.open(RECORDED) as archive:
-        archive.extractall(directory, filter="data")
-    return directory
+from tests.exhibits import unpacked
 
 
 def broken(document: Document) -> dict[str, set[str]]:
@@ -52,9 +42,9 @@ def broken(document: Document) -> dict[str, set[str]]:
     ],
 )
 def test_who_was_made_wrong_is_named_and_nobody_else(
-    recorded: Path, audit: str, wrong: dict[str, set[str]]
+    tmp_path: Path, audit: str, wrong: dict[str, set[str]]
 ) -> None:
-    document = judge(read(recorded / audit))
+    document = judge(read(unpacked(f"audit-1.8.4-{audit}", tmp_path)))
     assert broken(document) == wrong
     assert {each.verdict for each in document.findings} <= {
         *(Verdict.PASS, Verdict.NOT_APPLICABLE),

@@ -11,7 +11,6 @@ refusals: it has the label of both documents.
 from __future__ import annotations
 
 import json
-import tarfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,27 +19,21 @@ import pytest
 from conformance.collecting.bundle import read
 from conformance.judging.report import judge
 from reports.document import Verdict
+from tests.exhibits import unpacked
 
-RECORDED = Path(__file__).parents[1] / "recorded"
 PANICKED = "1x1x1-requests-io-auto-hooks-mem-limits"
 ELSEWHERE = "2x2x2-both-io-pool-disk-mem-equal"
 CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
 
 
-def unpacked(name: str, directory: Path) -> Path:
-    with tarfile.open(RECORDED / name) as archive:
-        archive.extractall(directory, filter="data")
-    return directory
-
-
 @pytest.fixture
 def evidence(tmp_path: Path) -> Path:
-    return unpacked("kubevirt-1.8.4.tar.xz", tmp_path)
+    return unpacked("kubevirt-1.8.4", tmp_path)
 
 
 @pytest.fixture
 def standard(tmp_path: Path) -> Path:
-    return unpacked("kubevirt-1.8.4-standard.tar.xz", tmp_path)
+    return unpacked("kubevirt-1.8.4-standard", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +63,7 @@ def test_twin_a_release_that_has_mended_it_must_start_it(standard: Path, case: s
 
 @pytest.fixture
 def unanswered(tmp_path: Path) -> Path:
-    return unpacked("kubevirt-1.8.4-unanswered.tar.xz", tmp_path)
+    return unpacked("kubevirt-1.8.4-unanswered", tmp_path)
 
 
 def test_what_it_does_not_start_is_not_observed_when_nobody_waited_for_the_answer(
@@ -134,7 +127,7 @@ def test_twin_a_vcpu_thread_that_was_moved_is_broken(evidence: Path) -> None:
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    return unpacked("kubevirt-1.7.4.tar.xz", tmp_path)
+    return unpacked("kubevirt-1.7.4", tmp_path)
 
 
 def test_c04_a_release_with_the_old_label_keeps_what_its_documents_say(older: Path) -> None:
@@ -155,7 +148,7 @@ def test_c04_twin_an_old_label_that_lies_is_broken(older: Path) -> None:
 
 @pytest.fixture
 def aborted(tmp_path: Path) -> Path:
-    return unpacked("kubevirt-1.8.4-aborted.tar.xz", tmp_path)
+    return unpacked("kubevirt-1.8.4-aborted", tmp_path)
 
 
 def of_scenario(evidence: Path, requirement: str) -> list[Verdict]:
@@ -204,7 +197,7 @@ def test_twin_a_second_look_decides(
 
 @pytest.fixture
 def parity(tmp_path: Path) -> Path:
-    return unpacked("kubevirt-1.8.4-parity.tar.xz", tmp_path)
+    return unpacked("kubevirt-1.8.4-parity", tmp_path)
 
 
 PARITY = "1x1x1-equal-even-io-pool-mem-guest"

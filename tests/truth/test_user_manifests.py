@@ -621,3 +621,38 @@ def test_m10_anchors_and_merges_are_followed() -> None:
         "      dedicatedCpuPlacement: true\n    memory: {guest: 1Gi}\n    devices: {}\n"
     )
     assert only(text).expectation.vcpus == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "cores"),
+    [
+        *[("1e1", 10), ("2E0", 2), ("4.", 4), ("08", 8), ("010", 8), ("0o10", 8)],
+        *[("0x10", 16), ("0b100", 4), ("+2", 2), ("1_0", 10), ("!!int '3'", 3)],
+    ],
+)
+def test_m08_numbers_are_those_that_kubectl_reads(written: str, cores: int) -> None:
+    expectation = only(VMI.replace("cores: 2", f"cores: {written}")).expectation
+    assert expectation.vcpus == cores
+
+
+@pytest.mark.parametrize("written", ["1:30", "12e", "0b12", "0xg", "'2'", "2 cores"])
+def test_m08_twin_what_is_no_number_to_kubectl_is_none(written: str) -> None:
+    refusal = only(VMI.replace("cores: 2", f"cores: {written}")).expectation.refusal
+    assert refusal is not None
+    assert refusal.fields == ("spec.domain.cpu.cores",)
+
+
+@pytest.mark.parametrize("written", ["true", "Yes", "on", "y", "!!bool Y"])
+def test_m08_booleans_are_those_that_kubectl_reads(written: str) -> None:
+    assert only(VMI.replace("true}", f"{written}}}")).expectation.dedicated
+    refused = only(VMI.replace("true}", f"'{written}'}}")).expectation.refusal
+    assert refused is not None
+
+
+@pytest.mark.parametrize("annotations", ["{at: 12:30:45, is: =}", "{8080: 'a', on: 'b', at: 1.e}"])
+def test_m08_texts_and_keys_are_those_that_kubectl_reads(annotations: str) -> None:
+    text = VMI.replace("{name: fast}", f"{{name: fast, annotations: {annotations}}}")
+    assert only(text).expectation.admitted
+    kept = only(text).manifest["metadata"]["annotations"]
+    assert all(isinstance(each, str) for pair in kept.items() for each in pair)
+    assert ("true" in kept) == ("on:" in annotations)

@@ -64,7 +64,7 @@ def test_dates_and_anchors_are_taken_as_kubernetes_takes_them() -> None:
         ("a: b: c\n", 1, "this is no YAML"),
         ("\ta: 1\n", 1, "this is no YAML"),
         ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' is there twice"),
-        ("1: 2\n", 1, "the key 1 is not a string"),
+        ("1.5: 2\n", 1, "the key 1.5 is not a string"),
         ("{[1]: 2}\n", 1, "the key [1] is not a string"),
         ("a: !!python/object:os.system {}\n", 1, "this is no YAML"),
         ("a: *nobody\n", 1, "this is no YAML"),

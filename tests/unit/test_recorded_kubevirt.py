@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,15 @@ import pytest
 from conformance.collecting.bundle import read
 from conformance.exits import Exit
 from conformance.judging.report import judge
+from tests.exhibits import unpacked
 from tests.selfproof import recording as good
 
-RECORDED = Path(__file__).parents[1] / "recorded/kubevirt-1.9.tar.xz"
 Spoil = Callable[[str], str]
 
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Path:
-    with tarfile.open(RECORDED) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    return unpacked("kubevirt-1.9", tmp_path)
 
 
 def with_setting(evidence: Path, kubevirt: str = "v1.9.0") -> Path:

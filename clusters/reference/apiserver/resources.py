@@ -85,7 +85,7 @@ JOB = ResourceType(
 CRON_JOB = ResourceType(
     "batch", ("v1",), "CronJob", "cronjobs", "cronjob", True, ("cj",), ("all",), ("status",)
 )
-"""Stored and described; nothing here runs the pods of either."""
+"""Stored and described; nothing makes its Jobs."""
 VMI = ResourceType(
     "kubevirt.io",
     ("v1", "v1alpha3"),

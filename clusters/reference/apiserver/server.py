@@ -27,6 +27,7 @@ from clusters.reference.apiserver.store import Store
 from clusters.reference.apiserver.streams import STREAMING
 from clusters.reference.apiserver.subresources import USER
 from clusters.reference.apiserver.tls import make_tls
+from clusters.reference.kubelet.workload import ApiForPods
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +146,10 @@ class ApiServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    def for_pods(self) -> ApiForPods:
+        """How a pod reaches it, from a node to which the port is forwarded."""
+        return ApiForPods(ADDRESS, self.port, self._tls.authority, self._authorizer.token_of)
 
     def kubeconfig(self, path: Path) -> None:
         """Writes a kubeconfig of the administrator, readable by its owner alone."""

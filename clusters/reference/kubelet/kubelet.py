@@ -21,6 +21,7 @@ from clusters.reference.kubelet.cpu_manager import CpuManager
 from clusters.reference.kubelet.memory_manager import MemoryManager
 from clusters.reference.kubelet.pod_status import Addresses
 from clusters.reference.kubelet.pod_worker import PodWorker, container_ids
+from clusters.reference.kubelet.workload import Workloads
 from clusters.reference.machine import ContainerState, Machine, NodeError
 from clusters.reference.node_topology import NodeTopology, discover
 from clusters.reference.reconciling import Health, Tasks, follow
@@ -51,6 +52,7 @@ class Kubelet:
         *,
         store: Store,
         machine: Machine,
+        workloads: Workloads,
         faults: Faults,
         health: Health,
     ) -> None:
@@ -62,6 +64,7 @@ class Kubelet:
         self._pods_seen = 1
         self._store = store
         self._machine = machine
+        self._workloads = workloads
         self._faults = faults
         self._health = health
         self._tasks = Tasks(health)
@@ -159,6 +162,7 @@ class Kubelet:
             machine=self._machine,
             managers=self._managers,
             addresses=Addresses(self._address, address),
+            workloads=self._workloads,
             faults=self._faults,
             health=self._health,
         )

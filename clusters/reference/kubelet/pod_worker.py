@@ -6,12 +6,13 @@ import asyncio
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from clusters.reference import events, images, pod_resources
 from clusters.reference.apiserver.resources import POD
 from clusters.reference.apiserver.store import NotFoundError, Object, Store, now
 from clusters.reference.faults import Faults
-from clusters.reference.kubelet import cgroups
+from clusters.reference.kubelet import cgroups, workload
 from clusters.reference.kubelet.admission import AdmissionError
 from clusters.reference.kubelet.container_manager import ContainerManager
 from clusters.reference.kubelet.pod_lifecycle import (
@@ -24,7 +25,8 @@ from clusters.reference.kubelet.pod_lifecycle import (
     records_of,
 )
 from clusters.reference.kubelet.pod_status import Addresses, pod_status
-from clusters.reference.machine import ContainerSpec, ContainerState, Machine, NodeError
+from clusters.reference.kubelet.workload import Workloads
+from clusters.reference.machine import ContainerSpec, ContainerState, Machine, NodeError, Program
 from clusters.reference.reconciling import Health, Tasks
 
 COMPONENT = "kubelet"
@@ -42,6 +44,7 @@ class PodWorker:
         machine: Machine,
         managers: ContainerManager,
         addresses: Addresses,
+        workloads: Workloads,
         faults: Faults,
         health: Health,
     ) -> None:
@@ -55,6 +58,7 @@ class PodWorker:
         self._managers = managers
         self._cpus = managers.cpus
         self._addresses = addresses
+        self._workloads = workloads
         self._faults = faults
         self._records = records_of(pod["spec"])
         self._tasks = Tasks(health)
@@ -129,7 +133,7 @@ class PodWorker:
 
     async def _start(self, record: ContainerRecord) -> None:
         program = images.program_of(record.spec)
-        if program is None:
+        if program is None and self._workloads.image_of(record.spec) is None:
             self._cannot_pull(record)
             return
         if record.id:
@@ -150,7 +154,7 @@ class PodWorker:
                 name=record.name,
                 pod_uid=self.uid,
                 cgroup=cgroups.container_cgroup(self.uid, qos, container_id),
-                program=program,
+                program=program or Program.IMAGE,
                 cpuset=cpus,
                 mems=self._managers.memory.nodes_of(self.uid, record.name),
                 cpu_weight=cgroups.cpu_weight(requests.get(cpu, 0)),
@@ -161,6 +165,7 @@ class PodWorker:
             )
             record.id, record.started, record.exit_code = container_id, now(), None
             try:
+                spec = spec if program else await self._of_image(spec, record)
                 await self._machine.start_container(spec)
             except NodeError as error:
                 self._cannot_start(record, error)
@@ -169,6 +174,20 @@ class PodWorker:
         self._event("Started", f"Started container {record.name}")
         self._watch(record)
         self._publish(phase_of(self._records))
+
+    async def _of_image(self, spec: ContainerSpec, record: ContainerRecord) -> ContainerSpec:
+        """The container as its image and its pod have it. Raises NodeError."""
+        image, api = self._workloads.image_of(record.spec), self._workloads.api
+        assert image is not None, "a container without an image here is not started"
+        assert api is not None, "the API is served before a pod is run"
+        spec = replace(
+            spec,
+            command=workload.command(record.spec, image),
+            environment=workload.environment(record.spec, image, api),
+            inside=workload.inside(self._pod, record.spec, image),
+        )
+        await self._machine.write(workload.files(self._pod, api))
+        return spec
 
     def _watch(self, record: ContainerRecord) -> None:
         self._tasks.start(f"container {self.name}/{record.name}", self._await_end(record))
@@ -215,6 +234,8 @@ class PodWorker:
         await self._stop(mains, grace_seconds=grace)
         await self._stop(self._records, grace_seconds=0)
         await self._remove_cgroup()
+        if any(self._workloads.image_of(record.spec) for record in self._records):
+            await self._machine.remove([workload.directory_of(self.uid)])
         if pod is not None:
             failed = any(record.exit_code for record in mains)
             over = pod["status"].get("phase") in ("Succeeded", "Failed")

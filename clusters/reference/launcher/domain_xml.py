@@ -99,12 +99,12 @@ def render(
     _add_boot(root, instance, settings)
     features = SubElement(root, "features")
     SubElement(features, "acpi")
-    if pinning is not None:
+    if pinning is not None and not faults.hint_missing:
         SubElement(SubElement(features, "kvm"), "hint-dedicated", state="on")
     _add_cpu(root, instance, topology, settings, cells)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
-    _add_devices(root, instance)
+    _add_devices(root, instance, faults)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -206,9 +206,9 @@ def _add_cpu(
         SubElement(numa, "cell", id=str(number), cpus=cpus, memory=str(cell.memory), unit="b")
 
 
-def _add_devices(root: Element, instance: Object) -> None:
+def _add_devices(root: Element, instance: Object, faults: Faults) -> None:
     devices = SubElement(root, "devices")
-    for index, (disk, iothread) in enumerate(_disk_iothreads(instance)):
+    for index, (disk, iothread) in enumerate(_disk_iothreads(instance, faults)):
         element = SubElement(devices, "disk", type="file", device="disk")
         driver = SubElement(element, "driver", name="qemu", type="raw")
         if isinstance(iothread, int):
@@ -228,7 +228,9 @@ def _add_devices(root: Element, instance: Object) -> None:
     SubElement(devices, "memballoon", model="none")
 
 
-def _disk_iothreads(instance: Object) -> Iterable[tuple[Object, int | Sequence[int] | None]]:
+def _disk_iothreads(
+    instance: Object, faults: Faults
+) -> Iterable[tuple[Object, int | Sequence[int] | None]]:
     """Each disk with its IOThread, its pool of IOThreads, or none.
 
     Disks without an IOThread of their own take the shared ones in turn; the dedicated ones
@@ -245,7 +247,7 @@ def _disk_iothreads(instance: Object) -> Iterable[tuple[Object, int | Sequence[i
     for disk in disks:
         if disk.get("dedicatedIOThread"):
             own += 1
-            result.append((disk, own))
+            result.append((disk, 1 if faults.disks_share_iothreads else own))
         else:
             result.append((disk, turn % shared + 1))
             turn += 1

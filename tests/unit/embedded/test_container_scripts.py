@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from clusters.embedded import container_scripts, node_image, oci
-from clusters.reference.machine import ContainerSpec, Program
+from clusters.kit.oci_images import Image
+from clusters.reference.machine import ContainerSpec, Inside, Mount, Program
 
 ID = "0123456789abcdef" * 4
 CGROUP = f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"
@@ -22,6 +23,22 @@ def sh(script: str) -> subprocess.CompletedProcess[str]:
 
 PLAIN = ContainerSpec(id=ID, name="main", pod_uid="1", cgroup=CGROUP, program=Program.SLEEP)
 LIMITED = dataclasses.replace(PLAIN, cpuset=frozenset({2, 3, 7}), memory_max=4096)
+
+VOLUME = Mount("/reports", "/var/lib/kubelet/pods/1/volumes/it's", group=65532)
+IMAGE = Image(Path("tool.tar"), "blobs/sha256/abc", ("/usr/bin/tool",))
+INSIDE = Inside(
+    IMAGE,
+    user=65532,
+    group=0,
+    groups=(65532,),
+    directory="/tmp",
+    capable=False,
+    escalates=False,
+    mounts=(VOLUME, Mount("/etc/hosts", "/etc/hosts", read_only=True)),
+)
+OF_IMAGE = dataclasses.replace(
+    PLAIN, program=Program.IMAGE, command=("/usr/bin/tool",), inside=INSIDE
+)
 
 
 @pytest.mark.parametrize("text", ["", "plain\n", "100% 'quoted' \\n $HOME `date` \"x\"\n\n"])
@@ -55,6 +72,8 @@ def test_directories_come_and_go(tmp_path: Path) -> None:
     "script",
     [
         container_scripts.start(LIMITED),
+        container_scripts.start(OF_IMAGE),
+        container_scripts.unpack("/run/images/abc"),
         container_scripts.stop(ID, 1.5),
         container_scripts.states(),
         container_scripts.set_cpusets({ID: frozenset({1, 2, 5})}),
@@ -118,3 +137,40 @@ def test_every_program_of_a_container_is_in_the_image() -> None:
         spec = dataclasses.replace(PLAIN, program=program, command=("x",))
         arguments = json.loads(oci.config(spec, "/d"))["process"]["args"]
         assert not arguments[0].startswith("/") or arguments[0] in files
+
+
+def test_a_container_of_an_image_has_its_files_its_user_and_no_more_rights_than_it_asked_for() -> (
+    None
+):
+    config = json.loads(oci.config(OF_IMAGE, "/run/bundles/1"))
+    process = config["process"]
+    assert config["root"] == {"path": oci.image_root(IMAGE), "readonly": True}
+    assert process["user"] == {"uid": 65532, "gid": 0, "additionalGids": [65532]}
+    assert process["noNewPrivileges"]
+    assert not any(process["capabilities"].values())
+    assert (process["cwd"], process["args"]) == ("/tmp", ["/usr/bin/tool"])
+    mounts = {each["destination"]: each for each in config["mounts"]}
+    assert mounts["/reports"]["source"] == VOLUME.source
+    assert "ro" in mounts["/etc/hosts"]["options"]
+    assert "ro" not in mounts["/reports"]["options"]
+
+    plain = json.loads(oci.config(PLAIN, "/run/bundles/1"))
+    assert plain["process"]["user"] == {"uid": 0, "gid": 0}
+    assert plain["process"]["capabilities"]["effective"]
+    assert not plain["process"]["noNewPrivileges"]
+
+
+def test_an_image_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("content")
+    tar = subprocess.run(
+        ["tar", "-cz", "-C", tmp_path, "tool"], capture_output=True, check=True
+    ).stdout
+    place = tmp_path / "images" / "abc"
+    script = ["sh", "-c", container_scripts.unpack(str(place))]
+    cut = subprocess.run(script, input=tar[:40], capture_output=True, check=False)
+    assert cut.returncode
+    assert not place.exists()
+    for _ in range(2):
+        subprocess.run(script, input=tar, capture_output=True, check=True)
+        assert [each.name for each in place.parent.iterdir()] == ["abc"]
+    assert (place / "tool").read_text() == "content"

@@ -298,11 +298,12 @@ def test_who_was_renewed_in_the_same_moment_is_not_swept(
 def change(api: Api, claim: Claim, *about_to: changes.Change) -> None:
     changes.note(api, claim.namespace, MARK, about_to)
     for each in about_to:
-        patch = (
-            {"metadata": {"labels": dict(each.made)}}
-            if isinstance(each, Labels)
-            else each.patch(each.made)
-        )
+        if isinstance(each, Labels):
+            patch: Any = {"metadata": {"labels": dict(each.made)}}
+        elif isinstance(each, changes.Gates):
+            patch = each.patch(each.made)
+        else:
+            patch = each.patch(each.made)
         api.merge(each.path, patch)
 
 

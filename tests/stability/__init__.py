@@ -1,0 +1,1 @@
+"""Runs the same suite again and again: not one finding may differ."""
