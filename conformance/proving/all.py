@@ -11,6 +11,7 @@ from conformance.proving import (
     of_restarts,
     of_scenarios,
     of_stacks,
+    of_topology,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "of_restarts",
     "of_scenarios",
     "of_stacks",
+    "of_topology",
 ]
