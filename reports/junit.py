@@ -34,6 +34,7 @@ _RESULT = {
     Verdict.KNOWN_DIVERGENCE: "skipped",
     Verdict.NOT_APPLICABLE: "skipped",
 }
+_TROUBLE = frozenset({"failure", "error"})
 _CLUSTER = "cluster"
 
 
@@ -65,6 +66,13 @@ def render(document: Document) -> str:
         suite = _suite(root, document, "problems", None)
         for number, problem in enumerate(document.problems, start=1):
             _broke(_test(suite, "problems", f"{number} {problem.during}"), problem)
+    if document.conclusion.exit_code and not any(each.tag in _TROUBLE for each in root.iter()):
+        # Such as of --insist: what was judged is right, and not all was.
+        reason = document.conclusion.reason
+        suite = _suite(root, document, "the verdict", None)
+        _result(
+            _test(suite, "verdict", headline(document.conclusion)), Verdict.ERROR, reason, reason
+        )
     for suite in root:
         _count(suite)
     ET.indent(root)

@@ -47,12 +47,12 @@ def render(document: Document) -> str:
     if document.cluster.simulation:
         blocks.append(f"> **{_text(SIMULATION)}**")
     blocks.append(_text(document.conclusion.reason))
-    blocks += _coverage(document.requirements)
-    blocks.append(_facts(document))
     blocks.append(_counts(document))
     blocks += _problems(document)
-    blocks += _faults(document)
     blocks += _broken(document)
+    blocks += _coverage(document.requirements)
+    blocks.append(_facts(document))
+    blocks += _faults(document)
     blocks += _nodes(document)
     blocks += _notes(document)
     blocks += _requirements(document.requirements)
@@ -73,7 +73,7 @@ def _coverage(requirements: Sequence[Requirement]) -> list[str]:
         (number, STANDINGS[standing] if number else "", which)
         for standing, number, which in coverage(requirements)
     ]
-    return [_table(("number", "requirements", "which"), rows)] if rows else []
+    return ["## Coverage", _table(("number", "requirements", "which"), rows)] if rows else []
 
 
 def _facts(document: Document) -> str:
@@ -89,7 +89,7 @@ def _facts(document: Document) -> str:
         "Exit code": str(document.conclusion.exit_code),
     }
     rows = [(name, value) for name, value in facts.items() if value]
-    return _table(("", ""), [*rows, *setting_facts(document)])
+    return "## The run\n\n" + _table(("", ""), [*rows, *setting_facts(document)])
 
 
 def _counts(document: Document) -> str:

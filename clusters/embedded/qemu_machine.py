@@ -98,6 +98,20 @@ class QemuMachine:
 
     # containers
 
+    async def pull(self, image: Image) -> None:
+        """As `Machine.pull`."""
+        async with self._image_locks[image.key]:
+            if image.key in self._images:
+                return
+            try:
+                files = await asyncio.to_thread(image.files)
+            except ClusterError as error:
+                raise NodeError(str(error)) from error
+            await self._do(
+                "unpack an image", container_scripts.unpack(oci.image_root(image)), stdin=files
+            )
+            self._images.add(image.key)
+
     async def start_container(self, spec: ContainerSpec) -> ContainerState:
         """As `Machine.start_container`."""
         await self._follow_ends()
@@ -105,8 +119,6 @@ class QemuMachine:
         self._end_of(spec.id)
         config = oci.config(spec, container_scripts.directory_of(spec.id))
         try:
-            if spec.inside is not None:
-                await self._unpacked(spec.inside.image)
             done = await self._do(
                 f"start container {spec.name}",
                 container_scripts.start(spec),
@@ -121,6 +133,12 @@ class QemuMachine:
         """As `Machine.set_cpusets`."""
         if cpusets:
             await self._do("set cpusets", container_scripts.set_cpusets(cpusets))
+
+    async def set_fifo(self, threads: Sequence[int], priority: int) -> None:
+        """As `Machine.set_fifo`."""
+        if threads:
+            each = " && ".join(f"chrt --fifo --pid {priority} {thread}" for thread in threads)
+            await self._do("schedule threads in real time", each)
 
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:
         """As `Machine.stop_container`."""
@@ -269,20 +287,6 @@ class QemuMachine:
             yield
         except AccessError as error:
             raise NodeError(str(error)) from error
-
-    async def _unpacked(self, image: Image) -> None:
-        """Brings the files of an image to the node, once."""
-        async with self._image_locks[image.key]:
-            if image.key in self._images:
-                return
-            try:
-                files = await asyncio.to_thread(image.files)
-            except ClusterError as error:
-                raise NodeError(str(error)) from error
-            await self._do(
-                "unpack an image", container_scripts.unpack(oci.image_root(image)), stdin=files
-            )
-            self._images.add(image.key)
 
     def _end_of(self, id: str) -> asyncio.Future[int]:
         if id not in self._ends:

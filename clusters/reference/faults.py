@@ -42,6 +42,11 @@ class Faults:
         class_not_copied: a VMI's status has another class than its pod.
         guest_topology_flat: the guest sees sockets instead of cores and threads.
         numa_flat: the guest sees one NUMA node, wherever its vCPUs are pinned.
+        cells_swapped: the memory of each NUMA cell is bound where that of the next one belongs.
+        small_pages: the guest's memory is on pages of the ordinary size.
+        realtime_forgotten: no vCPU is scheduled in real time.
+        realtime_mask_ignored: every vCPU is, whatever the mask.
+        realtime_label_missing: no node is labelled for real time.
         label_missing: the CPU manager labels are never written.
         label_always_true: the labels ignore policy and feature gate.
         selector_missing: dedicated launcher pods go to unlabelled nodes too.
@@ -81,6 +86,11 @@ class Faults:
     class_not_copied: bool = False
     guest_topology_flat: bool = False
     numa_flat: bool = False
+    cells_swapped: bool = False
+    small_pages: bool = False
+    realtime_forgotten: bool = False
+    realtime_mask_ignored: bool = False
+    realtime_label_missing: bool = False
     label_missing: bool = False
     label_always_true: bool = False
     selector_missing: bool = False

@@ -1,4 +1,4 @@
-"""What the containers of the reference stack run: it pulls no images, it knows some by name.
+"""Images that the reference stack has programs of its own for, whatever is in them.
 
 Registry, organisation and tag do not matter, so that manifests written for a real cluster
 work; the stack's own images bear the names of the components that they stand for.

@@ -26,6 +26,7 @@ CPU_MANAGER = "kubevirt.io/cpumanager"
 DEPRECATED_CPU_MANAGER = "cpumanager"
 KVM_DEVICE = "devices.kubevirt.io/kvm"
 HUGEPAGES = "hugepages-"
+REALTIME = "kubevirt.io/realtime"
 """What resources of huge pages begin with; the size of a page follows."""
 
 _MI = 1024 * 1024
@@ -140,6 +141,8 @@ def _node_selector(instance: Object, config: ClusterConfig, faults: Faults) -> d
     if vmi.is_dedicated(instance) and not faults.selector_missing:
         label = DEPRECATED_CPU_MANAGER if config.profile == V1ALPHA2 else CPU_MANAGER
         selector[label] = "true"
+    if vmi.realtime(instance):
+        selector[REALTIME] = "true"
     return selector
 
 

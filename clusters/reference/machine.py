@@ -60,7 +60,7 @@ class Inside:
     """What a container of an image has beside what every container has.
 
     Attributes:
-        image: whose files are its root, read-only.
+        image: whose files are its root, read-only; it was pulled.
         user, group, groups: as whom it runs.
         directory: where it starts.
         capable: whether it keeps the capabilities of ordinary containers.
@@ -183,6 +183,10 @@ class Machine(Protocol):
         """Removes files, and directories (cgroups too, children first). Missing is fine."""
         ...
 
+    async def pull(self, image: Image) -> None:
+        """Brings the files of an image to the node. What is there is not brought again."""
+        ...
+
     async def start_container(self, spec: ContainerSpec) -> ContainerState:
         """Creates the cgroup with its limits and starts the container in it."""
         ...
@@ -192,6 +196,10 @@ class Machine(Protocol):
 
         A container that has gone meanwhile is no error.
         """
+        ...
+
+    async def set_fifo(self, threads: Sequence[int], priority: int) -> None:
+        """Schedules threads of the node by SCHED_FIFO with a priority."""
         ...
 
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:

@@ -73,7 +73,10 @@ def declare_audit(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     parser.add_argument("--node", default="", help="one node alone")
     _how(parser)
     parser.add_argument(
-        "--redact", action="store_true", help="replace names in evidence and reports by pseudonyms"
+        "--redact",
+        action="store_true",
+        help="replace names in evidence and reports by pseudonyms; logs, environment and addresses "
+        "are not in them (in those of a run: `bundle --without-secrets` leaves them out)",
     )
     parser.add_argument(
         "--watch",

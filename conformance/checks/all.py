@@ -18,6 +18,7 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     parity,
     qos,
     quota,
+    realtime,
     reservation,
     restarts,
     shared_pool,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import Loop, check, dedicated_vmi, isolated
 from conformance.checks.threads import Threads, pins, threads, unasked
+from conformance.checks.watched import iothreads_stayed_away
 from conformance.checks.witnesses import (
     compute,
     domain,
@@ -144,6 +145,7 @@ def iothreads_join_the_emulator(
     for iothread, cpus in sorted(said.iothread_pins.items()):
         if cpus & vcpus:
             seen.wrong(f"IOThread {iothread} shares pCPU {cpus & vcpus} with vCPUs ({said.source})")
+    iothreads_stayed_away(snapshot, vcpus, seen)
     return f"{number} IOThreads run on the emulator's {emulator}, away from vCPUs on {vcpus}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clusters.contract.describing import image_name
 from clusters.contract.provider import ClusterError
+from clusters.existing.description import namespace_name
 from clusters.host import needs, scratch
 from conformance import options
 from conformance.deploying.manifests import NAMESPACE
@@ -63,9 +64,10 @@ def _declare_manifests(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     options.declare(parser.add_argument, (options.IMAGE_PREFIX,))
     parser.add_argument(
         *("-n", "--namespace"),
-        default=NAMESPACE,
-        metavar="NAMESPACE",
-        help=f"where the Job runs (default: {NAMESPACE})",
+        type=namespace_name,
+        metavar="NAME",
+        help="a namespace that is there already, for the Job and, of a run, all that it makes; "
+        f"without rights on namespaces (default: a new one, {NAMESPACE}, and one for each run)",
     )
     parser.add_argument(
         "--param",
@@ -113,12 +115,13 @@ def manifests(arguments: Namespace, say: Say) -> int:
     except ValueError as error:
         say(str(error))
         return Exit.USAGE
-    asked = getattr(arguments, own)
+    asked, given = getattr(arguments, own), arguments.namespace
     wanted = Deployment(
         command=uses,
-        bases=_bases(uses, own, asked=asked),
+        bases=_bases("namespaced" if given and uses == "run" else uses, own, asked=asked),
         image=arguments.image or f"{arguments.image_prefix}/harness:latest",
-        namespace=arguments.namespace,
+        namespace=given or NAMESPACE,
+        there=given is not None,
         options=[f"--{own}"] if asked else [],
         parameters=parameters,
         schedule=arguments.schedule,

@@ -28,6 +28,9 @@ class Deployment:
         bases: names of kustomize bases below ``clusters/existing/rbac``.
         options: of the command, beside where its results go.
         image: of this tool.
+        namespace: of the Job.
+        there: whether the namespace is somebody else's: it is not made, and a run makes
+            everything in it.
         parameters: of the ConfigMap, by name.
         schedule: of a CronJob, as cron writes it; empty for a Job.
         claim: of a volume for the reports; empty for one that goes with the pod.
@@ -37,6 +40,7 @@ class Deployment:
     bases: Sequence[str]
     image: str
     namespace: str = NAMESPACE
+    there: bool = False
     options: Sequence[str] = ()
     parameters: Mapping[str, str] | None = None
     schedule: str = ""
@@ -52,7 +56,9 @@ def manifests(wanted: Deployment) -> Iterator[Json]:
     """The objects, in the order in which they are applied. Raises ValueError."""
     found = [each for name in wanted.bases for each in base(name)]
     own = next(each for each in found if each["kind"] == "ServiceAccount")["metadata"]["name"]
-    yield from (_moved(each, wanted.namespace) for each in found)
+    for each in found:
+        if not (wanted.there and each["kind"] == "Namespace"):
+            yield _moved(each, wanted.namespace)
     yield from _results(wanted, own)
     yield _scheduled(wanted, own) if wanted.schedule else _job(wanted, own)
 
@@ -74,12 +80,18 @@ def _read(directory: Traversable) -> Iterator[Json]:
 
 
 def _moved(obj: Json, namespace: str) -> Json:
-    """The object of a base, with another namespace in the place of its own."""
+    """The object of a base, with another namespace in the place of its own.
+
+    Bindings that are not in that namespace get its name, so that two namespaces do not take the
+    rights from each other.
+    """
     metadata = dict(obj["metadata"])
     if obj["kind"] == "Namespace":
         metadata["name"] = namespace
     elif metadata.get("namespace") == NAMESPACE:
         metadata["namespace"] = namespace
+    elif "subjects" in obj and namespace != NAMESPACE:
+        metadata["name"] += f"-{namespace}"
     moved = {**obj, "metadata": metadata}
     if "subjects" in obj:
         moved["subjects"] = [{**each, "namespace": namespace} for each in obj["subjects"]]
@@ -148,7 +160,8 @@ def _scheduled(wanted: Deployment, account: str) -> Json:
 
 
 def _job_spec(wanted: Deployment, account: str) -> Json:
-    kind = ["--cluster", "existing"] if wanted.command == "run" else []
+    place = ["--namespace", wanted.namespace] if wanted.there else []
+    kind = ["--cluster", "existing", *place] if wanted.command == "run" else []
     claim = {"persistentVolumeClaim": {"claimName": wanted.claim}}
     container = {
         "name": "conform",

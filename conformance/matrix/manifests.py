@@ -57,7 +57,8 @@ class Wish:
         more_disks: number of further disks, which have none of their own.
         hooks: number of hook sidecars.
         container_disk: whether it has one.
-        numa_passthrough, realtime, max_sockets: further fields of ``spec.domain.cpu``.
+        numa_passthrough, realtime, realtime_mask, max_sockets: further fields of
+            ``spec.domain.cpu``.
         domain: what else ``spec.domain`` is to have, as a JSON merge patch: None takes away.
     """
 
@@ -81,6 +82,7 @@ class Wish:
     container_disk: bool = False
     numa_passthrough: bool = False
     realtime: bool = False
+    realtime_mask: object = None
     max_sockets: object = None
     domain: Mapping[str, Any] = field(default_factory=dict)
 
@@ -158,7 +160,7 @@ def _cpu(wish: Wish) -> Mapping[str, Any]:
     if wish.numa_passthrough:
         cpu["numa"] = {"guestMappingPassthrough": {}}
     if wish.realtime:
-        cpu["realtime"] = {}
+        cpu["realtime"] = _given(mask=wish.realtime_mask)
     return cpu
 
 

@@ -74,6 +74,7 @@ class Placement:
     Attributes:
         requests_cpu, limits_cpu: CPUs; requests_memory, limits_memory, guest_memory: bytes. As
             Kubernetes counts: whole thousandths of a CPU and whole bytes, rounded away from zero.
+        realtime_mask: of vCPUs, as written; None without one.
         iothreads_policy: as written.
         supplemental_iothreads: ``ioThreads.supplementalPoolThreadCount``.
         page_size: of the huge pages, as written; None without huge pages.
@@ -106,6 +107,7 @@ class Placement:
     feature_policies: tuple[str, ...] = ()
     numa_passthrough: bool = False
     realtime: bool = False
+    realtime_mask: str | None = None
     iothreads_policy: str | None = None
     supplemental_iothreads: int | None = None
     iothread_disks: tuple[IOThreadDisk, ...] = ()
@@ -226,6 +228,7 @@ class _Reader:
             ),
             numa_passthrough=self._present(numa, "guestMappingPassthrough", "spec.domain.cpu.numa"),
             realtime=self._present(cpu, "realtime", "spec.domain.cpu"),
+            realtime_mask=self._realtime_mask(cpu),
             iothreads_policy=self._text(domain, "ioThreadsPolicy", "spec.domain"),
             supplemental_iothreads=self._count(
                 iothreads, "supplementalPoolThreadCount", "spec.domain.ioThreads"
@@ -246,6 +249,12 @@ class _Reader:
             asks_for_hooks=bool(annotations.get(HOOK_SIDECARS)),
             misfits=tuple(self.misfits.values()),
         )
+
+    def _realtime_mask(self, cpu: Mapping[str, Any]) -> str | None:
+        realtime = cpu.get("realtime")
+        if not isinstance(realtime, Mapping):
+            return None
+        return self._text(realtime, "mask", "spec.domain.cpu.realtime") or None
 
     def _page_size(self, memory: Mapping[str, Any]) -> str | None:
         if not self._present(memory, "hugepages", "spec.domain.memory"):

@@ -5,7 +5,16 @@ Not axes: each shows one promise that no combination of the others does.
 
 from __future__ import annotations
 
+from typing import Any
+
 from conformance.matrix.manifests import Wish
+from conformance.matrix.mapped import PAGE
+
+
+def _realtime(**more: Any) -> Wish:
+    """It needs more than half of a node of ten CPUs, so that no two share its huge pages."""
+    return Wish(cores=4, isolate=True, hugepages=PAGE, numa_passthrough=True, realtime=True, **more)
+
 
 EXAMPLES: tuple[tuple[str, str, Wish], ...] = (
     (
@@ -17,6 +26,11 @@ EXAMPLES: tuple[tuple[str, str, Wish], ...] = (
         "io-own",
         "more IOThreads than vCPUs, one of them for one disk alone",
         Wish(limits_cpu=2, iothreads_policy="auto", dedicated_iothread=True, more_disks=3),
+    ),
+    (
+        "realtime",
+        "four vCPUs of which all but one are scheduled in real time",
+        _realtime(realtime_mask="0-3,^1"),
     ),
 )
 """Of the smoke matrix and every larger one."""
@@ -41,6 +55,16 @@ MORE: tuple[tuple[str, str, Wish], ...] = (
         "io-own-shared",
         "one IOThread for all disks but one, which has its own",
         Wish(limits_cpu=3, iothreads_policy="shared", dedicated_iothread=True, more_disks=2),
+    ),
+    (
+        "realtime-all",
+        "four vCPUs that are all scheduled in real time",
+        _realtime(),
+    ),
+    (
+        "realtime-one",
+        "four vCPUs of which the third is scheduled in real time",
+        _realtime(realtime_mask="2"),
     ),
 )
 """Id, title and wish."""

@@ -15,6 +15,15 @@ from conformance.model.evidence import Domain, DomainTopology, LivePins, RawDoma
 from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
 
+_UNITS = {
+    "b": 1,
+    "bytes": 1,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
+    **{prefix: 1024**power for power, prefix in enumerate(("k", "M", "G", "T"), 1)},
+}
+"""Of memory, as libvirt writes them (formatdomain, memory allocation)."""
+_DIGITS = 20
 _LONGEST = 4 * 2**20
 """Characters of a domain: one of 8192 vCPUs has less than half of that."""
 
@@ -51,6 +60,11 @@ def domain(xml: str, source: str) -> Domain:
         architecture=next((each.get("arch") for each in _all(root, "os", "type")), None),
         kvm=_kvm(root),
         disk_iothreads=_disk_iothreads(root, source),
+        numa_memory=dict(_numa_memory(root, source)),
+        memory_nodes={
+            _number(each, "cellid", source): cpulist(each.get("nodeset", ""), f"{source} <memnode>")
+            for each in _all(root, "numatune", "memnode")
+        },
     )
 
 
@@ -131,6 +145,17 @@ def _disk_iothreads(root: ET.Element, source: str) -> Mapping[str, frozenset[int
             + [_number(each, "id", source) for each in pooled]
         )
     return found or None
+
+
+def _numa_memory(root: ET.Element, source: str) -> Iterator[tuple[int, int]]:
+    for position, cell in enumerate(_all(root, "cpu", "numa", "cell")):
+        number = _number(cell, "id", source) if "id" in cell.attrib else position
+        amount, unit = cell.get("memory", ""), cell.get("unit", "KiB")
+        if not (amount.isascii() and amount.isdecimal() and len(amount) < _DIGITS):
+            raise ParseError("an amount of memory", str(cell.attrib), f"{source} <cell>")
+        if unit not in _UNITS:
+            raise ParseError("a unit of memory", str(cell.attrib), f"{source} <cell>")
+        yield number, int(amount) * _UNITS[unit]
 
 
 def _cpuset(element: ET.Element, source: str) -> CpuSet:

@@ -52,7 +52,7 @@ def two_vcpus_on_one_pcpu(scene: Scene) -> Scene:
     return scene.pinned(second, str(thread.affinity))
 
 
-@spoils("PIN-XML", "PIN-LIVE", alone=True)
+@spoils("PIN-XML", "PIN-LIVE", "NUMA-MEMORY", alone=True)
 def vcpu_pinned_outside(scene: Scene) -> Scene:
     """The domain XML pins a vCPU to a pCPU of the shared pool."""
     return scene.pinned(_pair(scene)[1][0], str(_outside(scene)))
@@ -83,7 +83,15 @@ def vcpu_not_enabled(scene: Scene) -> Scene:
 # Live pins
 
 
-@spoils("PIN-LIVE", "PIN-THREADS", "NUMA-MAPPED", alone=True, bug="kubevirt#6821")
+@spoils(
+    "PIN-LIVE",
+    "PIN-THREADS",
+    "NUMA-MAPPED",
+    "NUMA-MEMORY",
+    "NUMA-PAGES",
+    alone=True,
+    bug="kubevirt#6821",
+)
 def vcpu_repinned(scene: Scene) -> Scene:
     """libvirt answers two pCPUs for a vCPU, and the XML says one."""
     (_first, thread), (second, other) = _pair(scene)
@@ -109,7 +117,9 @@ def iothread_repinned(scene: Scene) -> Scene:
     return scene.live(iothread_pins=pins)
 
 
-@spoils("PIN-LIVE", "PIN-THREADS", "NUMA-MAPPED", bug="kubevirt#6200")
+@spoils(
+    *("PIN-LIVE", "PIN-THREADS", "NUMA-MAPPED", "NUMA-MEMORY", "NUMA-PAGES"), bug="kubevirt#6200"
+)
 def vcpus_swapped(scene: Scene) -> Scene:
     """libvirt and the threads have two vCPUs the other way round than the XML."""
     (first, thread), (second, other) = _pair(scene)
@@ -127,7 +137,7 @@ def thread_may_run_on_two(scene: Scene) -> Scene:
     return scene.affinity(other, thread.affinity | other.affinity)
 
 
-@spoils("PIN-THREADS", alone=True)
+@spoils("PIN-THREADS", "NUMA-PAGES", alone=True)
 def thread_outside(scene: Scene) -> Scene:
     """The thread of a vCPU runs on a pCPU of the shared pool."""
     return scene.affinity(_pair(scene)[1][1], _outside(scene))
@@ -147,7 +157,7 @@ def thread_on_the_pcpu_of_another(scene: Scene) -> Scene:
     return scene.affinity(other, thread.affinity)
 
 
-@spoils("PIN-THREADS", alone=True)
+@spoils("PIN-THREADS", "NUMA-PAGES", alone=True)
 def threads_float(scene: Scene) -> Scene:
     """No thread of a vCPU is pinned: each may run on all of compute's pCPUs."""
     for thread in scene.vcpus.values():

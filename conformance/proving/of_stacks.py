@@ -59,7 +59,7 @@ broken_by(
 )
 broken_by(
     "vcpu_pinned_to_neighbour",
-    *("PIN-XML", "PIN-THREADS", "SMT-SIBLINGS", "NUMA-MAPPED"),
+    *("PIN-XML", "PIN-THREADS", "SMT-SIBLINGS", "NUMA-MAPPED", "NUMA-MEMORY", "NUMA-PAGES"),
     does="The launcher pins the first vCPU where the second one is.",
     run="[limits-2]",
 )
@@ -96,6 +96,34 @@ broken_by(
     run="[even-parity]",
     profile=CURRENT,
     bug="kubevirt#10593",
+)
+broken_by(
+    "cells_swapped",
+    *("NUMA-MEMORY", "NUMA-PAGES"),
+    does="The memory of each NUMA cell is bound to the node of the next one.",
+    run="[numa]",
+    profile=CURRENT,
+)
+broken_by(
+    "small_pages",
+    "NUMA-PAGES",
+    does="The guest's memory is on ordinary pages.",
+    run="[numa]",
+    profile=CURRENT,
+)
+broken_by(
+    "realtime_forgotten",
+    "RT-SCHED",
+    does="virt-handler schedules no vCPU in real time.",
+    run="[realtime]",
+    profile=CURRENT,
+)
+broken_by(
+    "realtime_mask_ignored",
+    "RT-SCHED",
+    does="virt-handler schedules every vCPU in real time, whatever the mask.",
+    run="[realtime]",
+    profile=CURRENT,
 )
 broken_by(
     "class_not_copied",

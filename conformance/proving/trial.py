@@ -23,7 +23,7 @@ from reports.verdicts import WORST_FIRST
 Looks = Sequence[tuple[str, RawSnapshot]]
 MOST_CASES = 3
 """Of how many recorded cases a saboteur spoils one after the other."""
-_LASTED = (timedelta(minutes=2), timedelta(minutes=4))
+_LASTED = (timedelta(minutes=4), timedelta(minutes=8))
 """How much later what lasts is seen again: longer than any loop that would mend it."""
 
 

@@ -13,11 +13,14 @@ _INTRODUCTION = """\
 Written by `python -m conformance.requirements > docs/requirements.md`; edit
 `conformance/requirements/*.yaml` instead of this page.
 
-What a cluster is judged by, and where it is promised. A requirement of the tier *contract*
-must be shown by any implementation; one of the tier *implementation* speaks of how KubeVirt
-does it. The profile *v1alpha2* is the generation that the guide of 2018 describes. *v1* is what
-the guide of today says of dedicated CPUs in its oldest part, which was translated. *current* is
-all of *v1*, and what the guide and KubeVirt's sources promise beyond it.
+This page lists the requirements that a cluster must meet, and the source of each requirement.
+
+- Every implementation must meet the requirements of the tier *contract*. Those of the tier
+  *implementation* describe how KubeVirt meets them.
+- A requirement of the level MUST is *mandatory*: it decides the exit code.
+- The profile *v1alpha2* is what the user guide of 2018 promises. *v1* is what the oldest part of
+  today's guide, which was translated, says about dedicated CPUs. *current* is all of *v1*, and what
+  today's guide and KubeVirt's source code promise in addition.
 """
 
 

@@ -43,7 +43,10 @@ SHARED = Base(
     replace(_UNISOLATED, iothreads_policy="shared", own_iothreads=("root",)),
 )
 NEAR = Base(lambda: good.under("single-numa-node"), good.EXPECTATION)
-MIRRORED = Base(good.running, replace(good.EXPECTATION, numa_passthrough=True))
+MIRRORED = Base(
+    good.running,
+    replace(good.EXPECTATION, numa_passthrough=True, page=2 * 2**20, realtime=frozenset({0})),
+)
 
 
 @dataclass(frozen=True)
@@ -283,6 +286,27 @@ _NODES_OF_FOUR_AND_EIGHT = {
     "/sys/devices/system/node/node0/cpulist": "0-3\n",
     "/sys/devices/system/node/node1/cpulist": "4-11\n",
 }
+_MEMNODE = "<memnode cellid='0' mode='strict' nodeset='{}'/>"
+_WITHOUT_REALTIME = {"kubevirt.io/cpumanager": "true", "cpumanager": "true"}
+
+
+def _memory(old: str, new: str) -> Change:
+    """Another text of QEMU's numa_maps."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        text = raw.files[good.NUMA_MAPS]
+        head, last = text.splitlines()
+        assert old in last
+        return files({good.NUMA_MAPS: f"{head}\n{last.replace(old, new)}\n"})(raw)
+
+    return change
+
+
+def _scheduled(tid: int, policy: int, priority: int) -> Change:
+    zeros = " ".join(["0"] * 34)
+    text = f"{tid} (CPU 0/KVM) S 100 {zeros} 2 {priority} {policy} 0 0 0 0 0\n"
+    return files({good.stat_path(tid): text})
+
 
 PROOFS: Mapping[str, Proof] = {
     "ADM-ACCEPT": Proof(
@@ -369,6 +393,116 @@ PROOFS: Mapping[str, Proof] = {
         blinds=(
             Mutation("no pod", NO_POD, ANSWER),
             Mutation("no class", pod(lambda obj: obj["status"].pop("qosClass")), ("qosClass",)),
+        ),
+    ),
+    "NUMA-MEMORY": Proof(
+        breaks=(
+            Mutation(
+                "bound elsewhere",
+                edit_xml("<memnode cellid='0' mode='strict' nodeset='0'/>", _MEMNODE.format(1)),
+                ("cell 0 is bound to node 1 of the host", "pinned to node 0"),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "bound nowhere",
+                edit_xml("<memnode cellid='0' mode='strict' nodeset='0'/>", ""),
+                ("the memory of cell 0 is bound to no NUMA node",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "less than asked for",
+                edit_xml("memory='196608'", "memory='98304'"),
+                ("100663296 bytes of memory together", "asks for 201326592"),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=MIRRORED),
+            Mutation(
+                "no cells",
+                edit_xml("<numa><cell id='0' cpus='0-1' memory='196608' unit='KiB'/></numa>", ""),
+                ("the domain has no NUMA cell",),
+                base=MIRRORED,
+            ),
+        ),
+    ),
+    "NUMA-PAGES": Proof(
+        breaks=(
+            Mutation(
+                "on the other node",
+                _memory("N0=96", "N1=96"),
+                ("memory of the guest is on node 1", "run on node 0"),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "of another size",
+                _memory("kernelpagesize_kB=2048", "kernelpagesize_kB=1048576"),
+                ("0 bytes are on pages of 2097152 bytes",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "half of it",
+                _memory("N0=96", "N0=48"),
+                ("100663296 bytes are on pages",),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation(
+                "no numa_maps", without("/numa_maps"), ("no numa_maps of QEMU",), base=MIRRORED
+            ),
+            Mutation(
+                "no size of pages",
+                _memory(" kernelpagesize_kB=2048", ""),
+                ("the size of huge pages", "/proc/150/numa_maps"),
+                base=MIRRORED,
+            ),
+        ),
+    ),
+    "RT-SCHED": Proof(
+        breaks=(
+            Mutation(
+                "of the mask, and not in real time",
+                _scheduled(154, 0, 0),
+                ("vCPU 0 is of the mask and scheduled by SCHED_OTHER",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "another priority",
+                _scheduled(154, 1, 5),
+                ("scheduled by SCHED_FIFO with priority 5",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "not of the mask, and in real time",
+                _scheduled(155, 1, 1),
+                ("vCPU 1 is not of the mask",),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation(
+                "no stat", without("/proc/154/stat"), ("/proc/154/stat of vCPU 0",), base=MIRRORED
+            ),
+            Mutation("no threads", NO_THREADS, ("no thread of the compute",), base=MIRRORED),
+        ),
+    ),
+    "RT-LABEL": Proof(
+        breaks=(
+            Mutation(
+                "a label although time is limited",
+                files({good.RT_RUNTIME: "950000\n"}),
+                ("has the label kubevirt.io/realtime", "sched_rt_runtime_us is 950000"),
+            ),
+            Mutation(
+                "no label",
+                set_path("node", "metadata", "labels", value=_WITHOUT_REALTIME),
+                ("has no label kubevirt.io/realtime",),
+            ),
+        ),
+        blinds=(
+            Mutation("no node", lost("node", "no rights", node=None), ("no rights",)),
+            Mutation("no sysctl", without("sched_rt"), ("sched_rt_runtime_us of node",)),
         ),
     ),
     "QOS-VMI": Proof(

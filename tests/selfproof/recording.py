@@ -21,6 +21,8 @@ NODE = "node-1"
 UID = "0a1b2c3d-1111-4222-8333-444455556666"
 OTHER_UID = "9f8e7d6c-aaaa-4bbb-8ccc-ddddeeeeffff"
 HANDLER_UID = "77777777-1234-4234-8234-123412341234"
+NUMA_MAPS = "/proc/150/numa_maps"
+RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
 CONFIGZ = f"/api/v1/nodes/{NODE}/proxy/configz"
 POOL = "0-1,5,8-11"
@@ -202,7 +204,11 @@ def node() -> dict[str, Any]:
     return {
         "metadata": {
             "name": NODE,
-            "labels": {"kubevirt.io/cpumanager": "true", "cpumanager": "true"},
+            "labels": {
+                "kubevirt.io/cpumanager": "true",
+                "cpumanager": "true",
+                "kubevirt.io/realtime": "true",
+            },
         },
         "status": {
             "allocatable": {"cpu": "10", "memory": "2Gi"},
@@ -355,7 +361,21 @@ def node_files() -> dict[str, str]:
             f"Name:\t{name}\nTgid:\t{pid}\nPid:\t{tid}\nPPid:\t{parent}\n"
             f"NSpid:\t{tid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
         )
+    for pid, tid, *_rest in threads:
+        if pid == 150:
+            fifo = int(tid == 154)
+            zeros = " ".join(["0"] * 34)
+            files[stat_path(tid)] = f"{tid} (CPU 0/KVM) S 100 {zeros} 2 {fifo} {fifo} 0 0 0 0 0\n"
+    files[NUMA_MAPS] = (
+        "7f00 default anon=3 dirty=3 N0=3 kernelpagesize_kB=4\n"
+        "7f01 bind:0 file=/memfd:memory-backend-memfd huge dirty=96 N0=96 kernelpagesize_kB=2048\n"
+    )
+    files[RT_RUNTIME] = "-1\n"
     return files
+
+
+def stat_path(tid: int) -> str:
+    return f"/proc/{tid}/stat"
 
 
 def status_path(pid: int, tid: int) -> str:
@@ -387,7 +407,10 @@ def xml(*, vcpus: dict[int, str], emulator: str) -> str:
         "<iothreadpin iothread='1' cpuset='4'/></cputune>"
         "<os><type arch='x86_64' machine='pc-q35'>hvm</type></os>"
         "<features><acpi/><kvm><hint-dedicated state='on'/></kvm></features>"
-        "<cpu mode='host-model'><topology sockets='4' dies='1' cores='1' threads='2'/></cpu>"
+        "<cpu mode='host-model'><topology sockets='4' dies='1' cores='1' threads='2'/>"
+        "<numa><cell id='0' cpus='0-1' memory='196608' unit='KiB'/></numa></cpu>"
+        "<numatune><memory mode='strict' nodeset='0'/>"
+        "<memnode cellid='0' mode='strict' nodeset='0'/></numatune>"
         "<devices><disk type='file' device='disk'><driver name='qemu' iothread='1'/>"
         "<target dev='vda' bus='virtio'/><alias name='ua-root'/></disk>"
         "<disk type='file' device='disk'><driver name='qemu'/>"

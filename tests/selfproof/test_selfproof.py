@@ -26,7 +26,8 @@ from tests.selfproof.mutations import (
 )
 from tests.selfproof.recording import SETTING
 
-TERMS = Terms("current", {"hugepages": (True, "by construction")}, setting=SETTING)
+CAPABLE = dict.fromkeys(("hugepages", "realtime"), (True, "by construction"))
+TERMS = Terms("current", CAPABLE, setting=SETTING)
 GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED} | {
     "pooled": POOLED,
     "shared": SHARED,

@@ -97,6 +97,21 @@ def test_two_round_trips_show_all_that_is_judged() -> None:
     assert assemble(raw) == assemble(plain)
 
 
+def test_a_look_knows_what_time_it_is_on_the_node() -> None:
+    shell = RecordedNode()
+    reader = NodeReader(shell, "/var/lib/kubelet")
+    reader.files()
+    assert reader.clock == ""
+    shell.texts["/proc/stat"] = "cpu  1 2 3\nintr 5 6\nctxt 7\nbtime 1785578400\nprocesses 8\n"
+    shell.texts["/proc/uptime"] = "3600.25 7000.50\n"
+    files, _ = reader.files()
+    assert reader.clock == "2026-08-01T11:00:00.250+00:00"
+    assert not {"/proc/stat", "/proc/uptime"} & files.keys()
+    shell.texts["/proc/uptime"] = "a while\n"
+    reader.files()
+    assert reader.clock == ""
+
+
 def test_whatever_the_root_is_called_and_however_deep_a_process_sits() -> None:
     shell = RecordedNode()
     deep = "/odd.slice/odd-kubepods.slice/odd-kubepods-podu.slice/crio-1.scope/a/b/c/d/e/f/g"

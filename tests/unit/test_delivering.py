@@ -274,12 +274,18 @@ def simulated(runtime: Path) -> Iterator[Handle]:
 
 @pytest.fixture
 def environment(simulated: Handle, tmp_path: Path) -> Mapping[str, str]:
-    """Of a container in the simulated cluster, with a service account."""
+    """Of a container in the simulated cluster, whose service account may do everything."""
     content = yaml.safe_load(Path(simulated.kubeconfig).read_text())
-    cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+    return in_pod(simulated, tmp_path, content["users"][0]["user"]["token"])
+
+
+def in_pod(simulated: Handle, tmp_path: Path, token: str) -> Mapping[str, str]:
+    """The environment of a container; its service account is in ``account``."""
+    content = yaml.safe_load(Path(simulated.kubeconfig).read_text())
+    cluster = content["clusters"][0]["cluster"]
     account = tmp_path / "account"
     account.mkdir()
-    (account / "token").write_text(user["token"])
+    (account / "token").write_text(token)
     authority = base64.b64decode(cluster["certificate-authority-data"])
     (account / "ca.crt").write_bytes(authority)
     host, port = cluster["server"].removeprefix("https://").split(":")
@@ -399,3 +405,46 @@ def test_results_without_a_config_map_are_said_not_to_be_there(
     ended = start(tmp_path, environment, "audit", "--results-configmap", "no/where")
     assert ended.returncode == 2
     assert "the ConfigMap no/where cannot be read" in ended.stderr
+
+
+@pytest.mark.parametrize("missing", ["", "leases"])
+def test_the_printed_job_runs_in_a_given_namespace_with_the_printed_rights_alone(
+    simulated: Handle, tmp_path: Path, missing: str
+) -> None:
+    api = Api(simulated.kubeconfig)
+    for name in ("team", "other"):
+        api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    asked = ["manifests", "run", "--namespace", "team", "--param", f"keyword={CASES}"]
+    printed = subprocess.run(
+        [sys.executable, "-m", "conformance", *asked],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    *objects, job = yaml.safe_load_all(printed)
+    for each in objects:
+        if "rules" in each:
+            each["rules"] = [rule for rule in each["rules"] if missing not in rule["resources"]]
+        namespace, group = each["metadata"].get("namespace"), each["apiVersion"]
+        root = "/api/v1" if group == "v1" else f"/apis/{group}"
+        below = f"/namespaces/{namespace}" if namespace else ""
+        api.create(f"{root}{below}/{each['kind'].lower()}s", each)
+    pod = job["spec"]["template"]["spec"]
+    account = f"/api/v1/namespaces/team/serviceaccounts/{pod['serviceAccountName']}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = api.create(account, request)["status"]["token"]
+    before = {each["metadata"]["name"] for each in api.items("/api/v1/namespaces")}
+
+    (container,) = pod["containers"]
+    words = [each.replace("/reports/", f"{tmp_path}/reports-") for each in container["args"]]
+    ended = start(tmp_path, in_pod(simulated, tmp_path, token), *words, "-n", "0")
+    data = api.get("/api/v1/namespaces/team/configmaps/cpu-conformance-run")["data"]
+    assert data["status.result.exit-code"] == str(ended.returncode)
+    assert data["status.succeeded"] == ("false" if missing else "true"), ended.stderr
+    assert missing in data["status.failureReason"]
+    # It made no namespace, and left nothing in the one that it was given.
+    assert {each["metadata"]["name"] for each in api.items("/api/v1/namespaces")} == before
+    assert not api.items("/apis/kubevirt.io/v1/namespaces/team/virtualmachineinstances")
+    assert not api.items("/apis/coordination.k8s.io/v1/namespaces/team/leases")
+    api.close()

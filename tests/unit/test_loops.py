@@ -70,6 +70,17 @@ def test_a_shared_container_that_stays_is_told_when_the_kubelet_has_come_by(
     assert verdict("CPU-EXCLUSIVE", *(look(after, raw) for after in looks)) is told
 
 
+@pytest.mark.parametrize("ahead", [-40, 0, 40, 3600])
+def test_one_look_is_enough_whatever_time_it_is_on_the_node(ahead: float) -> None:
+    """The container was started by the node's clock, and the look began by that of the observer."""
+    node = (BEGAN + timedelta(seconds=ahead)).isoformat(timespec="milliseconds")
+    recent, long_ago = overlapping(1 - ahead), overlapping(40 - ahead)
+    told = [
+        verdict("CPU-EXCLUSIVE", look(0, replace(each, clock=node))) for each in (recent, long_ago)
+    ]
+    assert told == [Verdict.NOT_OBSERVED, Verdict.FAIL]
+
+
 def test_another_objection_begins_anew() -> None:
     """Somebody else may be on its way each time."""
     first, second = overlapping(1), overlapping(1)

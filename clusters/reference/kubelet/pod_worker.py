@@ -133,8 +133,7 @@ class PodWorker:
 
     async def _start(self, record: ContainerRecord) -> None:
         program = images.program_of(record.spec)
-        if program is None and self._workloads.image_of(record.spec) is None:
-            self._cannot_pull(record)
+        if program is None and not await self._pulled(record):
             return
         if record.id:
             await self._discard(record)
@@ -174,6 +173,20 @@ class PodWorker:
         self._event("Started", f"Started container {record.name}")
         self._watch(record)
         self._publish(phase_of(self._records))
+
+    async def _pulled(self, record: ContainerRecord) -> bool:
+        """Whether its image is on the node, brought there now or before."""
+        image = self._workloads.image_of(record.spec)
+        if image is None:
+            self._cannot_pull(record, "the reference stack does not know this image")
+            return False
+        try:
+            await self._machine.pull(image)
+        except NodeError as error:
+            self._cannot_pull(record, str(error))
+            return False
+        self._event("Pulled", f'Successfully pulled image "{record.spec["image"]}"')
+        return True
 
     async def _of_image(self, spec: ContainerSpec, record: ContainerRecord) -> ContainerSpec:
         """The container as its image and its pod have it. Raises NodeError."""
@@ -215,10 +228,10 @@ class PodWorker:
         self._mark_ended(record, 128)
         self._publish(phase_of(self._records))
 
-    def _cannot_pull(self, record: ContainerRecord) -> None:
+    def _cannot_pull(self, record: ContainerRecord, why: str) -> None:
         image = record.spec.get("image", "")
         record.problem = "ErrImagePull"
-        message = f'Failed to pull image "{image}": the reference stack does not know this image'
+        message = f'Failed to pull image "{image}": {why}'
         self._publish(phase_of(self._records))
         self._event("Failed", message, type_=events.WARNING)
         record.problem = "ImagePullBackOff"

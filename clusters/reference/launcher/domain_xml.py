@@ -86,7 +86,7 @@ def render(
     _text(root, "uuid", metadata["uid"])
     memory = (vmi.domain_of(instance).get("memory") or {}).get("guest")
     _text(root, "memory", str(quantity.value(memory)), unit="b")
-    _add_memory_backing(root, instance, cells)
+    _add_memory_backing(root, instance, cells, faults)
     topology = _topology(instance, faults)
     _add_vcpus(root, instance, topology)
     iothreads = vmi.iothread_counts(instance)[0] if vmi.uses_iothreads(instance) else 0
@@ -95,12 +95,14 @@ def render(
     if pinning is not None:
         _add_cputune(root, pinning)
     if cells:
-        _add_numatune(root, cells)
+        _add_numatune(root, cells, faults)
     _add_boot(root, instance, settings)
     features = SubElement(root, "features")
     SubElement(features, "acpi")
     if pinning is not None and not faults.hint_missing:
         SubElement(SubElement(features, "kvm"), "hint-dedicated", state="on")
+    if vmi.realtime(instance):
+        SubElement(features, "pmu", state="off")
     _add_cpu(root, instance, topology, settings, cells)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
@@ -118,10 +120,12 @@ def _topology(instance: Object, faults: Faults) -> tuple[int, int, int]:
     return most, cores, threads
 
 
-def _add_memory_backing(root: Element, instance: Object, cells: Sequence[Cell]) -> None:
+def _add_memory_backing(
+    root: Element, instance: Object, cells: Sequence[Cell], faults: Faults
+) -> None:
     """Huge pages, as memfd: so the container needs no hugetlbfs of its own."""
     size = vmi.page_size(instance)
-    if size is None:
+    if size is None or faults.small_pages:
         return
     backing = SubElement(root, "memoryBacking")
     pages = SubElement(backing, "hugepages")
@@ -131,6 +135,8 @@ def _add_memory_backing(root: Element, instance: Object, cells: Sequence[Cell]) 
     SubElement(backing, "source", type="memfd")
     if cells:
         SubElement(backing, "allocation", mode="immediate")
+        if vmi.realtime(instance):
+            SubElement(backing, "nosharepages")
 
 
 def _add_vcpus(root: Element, instance: Object, topology: tuple[int, int, int]) -> None:
@@ -160,11 +166,12 @@ def _add_cputune(root: Element, pinning: Pinning) -> None:
         SubElement(tune, "iothreadpin", iothread=str(number), cpuset=_list(cpus))
 
 
-def _add_numatune(root: Element, cells: Sequence[Cell]) -> None:
+def _add_numatune(root: Element, cells: Sequence[Cell], faults: Faults) -> None:
     tune = SubElement(root, "numatune")
     SubElement(tune, "memory", mode="strict", nodeset=_list(cell.host for cell in cells))
-    for number, cell in enumerate(cells):
-        node = str(cell.host)
+    shift = int(faults.cells_swapped)
+    for number in range(len(cells)):
+        node = str(cells[(number + shift) % len(cells)].host)
         SubElement(tune, "memnode", cellid=str(number), mode="strict", nodeset=node)
 
 

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from clusters.kit.oci_images import Image
 from clusters.reference.apiserver.resources import EVENT, JOB, NAMESPACE, POD
 from clusters.reference.apiserver.store import Object
@@ -124,7 +126,11 @@ def test_a_container_of_an_image_is_started_with_its_account_and_leaves_nothing(
             started.append(spec)
             return await start(dataclasses.replace(spec, program=Program.SLEEP))
 
+        async def pulled(image: Image) -> None:
+            assert image is IMAGE
+
         cluster.machine.start_container = noted  # type: ignore[method-assign]
+        cluster.machine.pull = pulled  # type: ignore[method-assign]
         wanted = job()
         (container,) = wanted["spec"]["template"]["spec"]["containers"]
         container.update(image="registry.example/tool:1", command=[])
@@ -141,6 +147,27 @@ def test_a_container_of_an_image_is_started_with_its_account_and_leaves_nothing(
         cluster.store.delete(JOB, "job", "default")
         await cluster.until_gone(POD, name)
         assert not cluster.machine.read_now([place]).files
+
+    on_cluster(test)
+
+
+@pytest.mark.parametrize("name", ["tool", "other"])
+def test_an_image_that_does_not_reach_the_node_is_waited_for(name: str) -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        runs_programs(cluster)
+        wanted = job()
+        (container,) = wanted["spec"]["template"]["spec"]["containers"]
+        container.update(image=f"registry.example/{name}:1", command=[])
+        cluster.create(JOB, wanted)
+        await cluster.until(JOB, "job", lambda found: found.get("status", {}).get("active"))
+        (pod,) = pods(cluster)
+
+        def waits(found: Object) -> bool:
+            (status,) = found["status"].get("containerStatuses") or [{}]
+            waiting = (status.get("state") or {}).get("waiting") or {}
+            return bool(waiting.get("reason") == "ImagePullBackOff")
+
+        await cluster.until(POD, pod["metadata"]["name"], waits)
 
     on_cluster(test)
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 from lxml import etree
 
 from reports import junit
-from reports.document import Document, Standing, Verdict
+from reports.document import Document, Outcome, Standing, Verdict
 
 Example = Callable[[str], Document]
 
@@ -53,6 +53,18 @@ def test_what_was_not_observed_is_an_error(example: Example) -> None:
     root = rendered(document)
     expected = document.counts[Verdict.NOT_OBSERVED] + len(document.problems)
     assert total(root, "errors") == expected > 0
+
+
+def test_a_run_that_is_not_conformant_never_looks_like_a_pass(example: Example) -> None:
+    whole = example("passing")
+    reason = "--insist asks for the whole."
+    conclusion = replace(whole.conclusion, exit_code=2, outcome=Outcome.INCONCLUSIVE, reason=reason)
+    root = rendered(replace(whole, conclusion=conclusion))
+    assert (total(root, "failures"), total(root, "errors")) == (0, 1)
+    (error,) = root.findall("testsuite[@name='the verdict']/testcase/error")
+    assert error.get("message") == reason
+    for name in ("passing", "failing", "inconclusive"):
+        assert rendered(example(name)).find("testsuite[@name='the verdict']") is None
 
 
 def test_several_moments_of_one_requirement_are_one_test_with_the_worst_verdict(

@@ -100,8 +100,14 @@ def test_a_long_message_is_cut_and_says_so(example: Example) -> None:
 def test_it_says_what_the_verdict_covers_and_what_was_judged(example: Example) -> None:
     document = example("passing")
     rendered = markdown.render(document)
-    head = rendered[: rendered.index("**Findings:**")]
+    head = rendered[: rendered.index("## Requirements")]
     for requirement in document.requirements:
         assert requirement.id in head
     assert "containerd" in head
     assert "conform run --cluster embedded" in head
+
+
+def test_failures_come_before_what_was_covered(example: Example) -> None:
+    rendered = markdown.render(example("failing"))
+    order = [rendered.index(f"## {name}") for name in ("What was not kept", "Coverage", "The run")]
+    assert order == sorted(order)

@@ -46,6 +46,8 @@ def test_every_object_is_taken_as_it_is(
     world: World, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     api = Api(str(world.config))
+    if "-n" in words:
+        api.create(PATHS["Namespace"], {"metadata": {"name": "mine"}})
     found = printed(capsys, *words)
     for obj in found:
         path = PATHS[obj["kind"]].format(obj["metadata"].get("namespace"))
@@ -60,6 +62,9 @@ def test_every_object_is_taken_as_it_is(
     made = {(each["kind"], each["metadata"]["name"]) for each in found}
     assert ("ServiceAccount", account) in made
     bindings = [each for each in found if each["kind"].endswith("Binding")]
+    own = {each["metadata"]["name"] for each in found if each["kind"] == "Namespace"}
+    assert own == (set() if "-n" in words else {namespace})
+    assert ("--namespace" in container["args"]) == ("-n" in words and "run" in words)
     for each in bindings:
         assert (each["roleRef"]["kind"], each["roleRef"]["name"]) in made
         assert {(s["name"], s["namespace"]) for s in each["subjects"]} == {(account, namespace)}
@@ -76,6 +81,32 @@ def test_every_object_is_taken_as_it_is(
     assert name == f"{namespace}/{rule['resourceNames'][0]}"
     assert ("ConfigMap", rule["resourceNames"][0]) in made
     api.close()
+
+
+def test_a_job_in_a_namespace_takes_no_right_from_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bindings = [
+        {
+            (each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"])
+            for each in printed(capsys, "run", *where)
+            if each["kind"].endswith("Binding")
+        }
+        for where in ([], ["-n", "mine"], ["--namespace", "yours"])
+    ]
+    assert all(bindings)
+    assert len(set.union(*bindings)) == sum(map(len, bindings))
+
+
+def test_in_a_given_namespace_nothing_grants_a_right_on_namespaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def granted(*words: str) -> set[str]:
+        rules = [rule for each in printed(capsys, "run", *words) for rule in each.get("rules", ())]
+        return {resource for rule in rules for resource in rule["resources"]}
+
+    assert "namespaces" in granted()
+    assert "namespaces" not in granted("--namespace", "mine")
 
 
 def test_a_field_that_is_none_would_be_refused(world: World) -> None:
