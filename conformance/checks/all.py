@@ -14,6 +14,7 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     neighbours,
     node_labels,
     numa,
+    numa_policies,
     parity,
     qos,
     quota,

@@ -373,7 +373,8 @@ class Kubelet:
     Attributes:
         reserved: explicitly reserved CPUs (``reservedSystemCPUs``), None when the
             configuration names none (it may reserve a number of CPUs instead).
-        topology_policy: of the topology manager.
+        topology_policy: of the topology manager; topology_scope: what it keeps together,
+            ``container`` or ``pod``.
         reserved_milli: what ``kubeReserved`` and ``systemReserved`` reserve together, in
             thousandths of a CPU; None when neither names CPU.
         reconcile_seconds: ``cpuManagerReconcilePeriod``: how often it moves running containers
@@ -385,6 +386,7 @@ class Kubelet:
     options: Mapping[str, str]
     source: str
     topology_policy: str | None = None
+    topology_scope: str = "container"
     reserved_milli: int | None = None
 
     @property

@@ -12,6 +12,7 @@ from conformance.proving import (
     of_restarts,
     of_scenarios,
     of_stacks,
+    of_topology,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "of_restarts",
     "of_scenarios",
     "of_stacks",
+    "of_topology",
 ]

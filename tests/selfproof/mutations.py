@@ -42,6 +42,7 @@ SHARED = Base(
     good.running,
     replace(_UNISOLATED, iothreads_policy="shared", own_iothreads=("root",)),
 )
+NEAR = Base(lambda: good.under("single-numa-node"), good.EXPECTATION)
 MIRRORED = Base(
     good.running,
     replace(good.EXPECTATION, numa_passthrough=True, page=2 * 2**20, realtime=frozenset({0})),
@@ -282,6 +283,10 @@ _VCPUS, _OTHERS = (154, 155, 170), (100, 101, 120, 121, 150, 151, 152, 153, 156)
 
 _PINNED = "<iothreadpin iothread='1' cpuset='{}'/>"
 _CELL = "<cell id='0' cpus='0-1' memory='196608' unit='KiB'/>"
+_NODES_OF_FOUR_AND_EIGHT = {
+    "/sys/devices/system/node/node0/cpulist": "0-3\n",
+    "/sys/devices/system/node/node1/cpulist": "4-11\n",
+}
 _MEMNODE = "<memnode cellid='0' mode='strict' nodeset='{}'/>"
 _WITHOUT_REALTIME = {"kubevirt.io/cpumanager": "true", "cpumanager": "true"}
 
@@ -948,6 +953,17 @@ PROOFS: Mapping[str, Proof] = {
             Mutation("no console", NO_CONSOLE, ("the console is closed",), base=MIRRORED),
             Mutation("no libvirt", NO_LIBVIRT, ("did not answer",), base=MIRRORED),
         ),
+    ),
+    "NUMA-ALIGNED": Proof(
+        breaks=(
+            Mutation(
+                "two nodes under single-numa-node",
+                lambda raw: replace(raw, hardware={**raw.hardware, **_NODES_OF_FOUR_AND_EIGHT}),
+                ("2-4", "is on 2 NUMA nodes", "on 1 or not at all"),
+                base=NEAR,
+            ),
+        ),
+        blinds=(Mutation("no configuration", without("configz"), ("configuration",), base=NEAR),),
     ),
     "GUEST-VCPUS": Proof(
         breaks=(

@@ -134,6 +134,14 @@ def whole_cores_only(raw: RawSnapshot) -> RawSnapshot:
     return replace(raw, files={**raw.files, CONFIGZ: json.dumps(config)})
 
 
+def under(policy: str) -> RawSnapshot:
+    """It runs on a node whose topology manager has a policy."""
+    raw = running()
+    config = json.loads(raw.files[CONFIGZ])
+    config["kubeletconfig"]["topologyManagerPolicy"] = policy
+    return replace(raw, files={**raw.files, CONFIGZ: json.dumps(config)})
+
+
 def turned_away() -> RawSnapshot:
     """There, its three CPUs are a core and a half, and the node rejects them."""
     raw = whole_cores_only(running())
