@@ -298,12 +298,12 @@ def test_who_was_renewed_in_the_same_moment_is_not_swept(
 def change(api: Api, claim: Claim, *about_to: changes.Change) -> None:
     changes.note(api, claim.namespace, MARK, about_to)
     for each in about_to:
-        patch = (
-            {"metadata": {"labels": dict(each.made)}}
-            if isinstance(each, Labels)
-            else each.patch(each.made)
-        )
-        api.merge(each.path, patch)
+        if isinstance(each, Labels):
+            api.merge(each.path, {"metadata": {"labels": dict(each.made)}})
+        elif isinstance(each, Parity):
+            api.merge(each.path, each.patch(each.made))
+        else:
+            api.merge(each.path, each.patch(each.made))
 
 
 def gates(api: Api, made: list[str]) -> Gates:
