@@ -19,8 +19,8 @@ def _realtime(**more: Any) -> Wish:
 EXAMPLES: tuple[tuple[str, str, Wish], ...] = (
     (
         "io-pool",
-        "a supplemental pool of two IOThreads beside two vCPUs",
-        Wish(sockets=2, iothreads_policy="supplementalPool", supplemental_iothreads=2),
+        "a supplemental pool of two IOThreads beside one vCPU",
+        Wish(sockets=1, iothreads_policy="supplementalPool", supplemental_iothreads=2),
     ),
     (
         "io-own",

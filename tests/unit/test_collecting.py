@@ -15,6 +15,7 @@ from clusters.contract.access import Reading
 from clusters.kit.api import Api, ApiError
 from conformance.collecting import bundle, last_words
 from conformance.collecting.node import NodeReader
+from conformance.model.evidence import Container, Snapshot
 from conformance.parsing import assemble
 from tests.selfproof import recording as good
 
@@ -112,6 +113,13 @@ def test_a_look_knows_what_time_it_is_on_the_node() -> None:
     assert reader.clock == ""
 
 
+def computed(facts: Snapshot) -> Container:
+    assert facts.pod is not None
+    found = facts.pod.compute
+    assert found is not None
+    return found
+
+
 def test_one_more_trip_shows_how_a_guest_is_scheduled_and_where_its_memory_is() -> None:
     shell = RecordedNode()
     more = "7f02 default file=/usr/bin/qemu mapped=9 N0=9 kernelpagesize_kB=4\n"
@@ -126,12 +134,7 @@ def test_one_more_trip_shows_how_a_guest_is_scheduled_and_where_its_memory_is() 
     assert found.keys() == good.guest_files().keys()
     assert more.strip() not in found[good.NUMA_MAPS]
     facts = assemble(replace(good.running(), files={**as_recorded(files), **found}))
-    whole = assemble(good.running())
-    assert facts.pod is not None
-    assert whole.pod is not None
-    seen, all_ = facts.pod.compute, whole.pod.compute
-    assert seen is not None
-    assert all_ is not None
+    seen, all_ = computed(facts), computed(assemble(good.running()))
     assert seen.huge == all_.huge == {(0, 2 * 2**20): 96 * 2 * 2**20}
     assert seen.threads == all_.threads
     assert reader.guest("another-uid", files) == ({}, {})

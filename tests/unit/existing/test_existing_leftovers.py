@@ -299,12 +299,11 @@ def change(api: Api, claim: Claim, *about_to: changes.Change) -> None:
     changes.note(api, claim.namespace, MARK, about_to)
     for each in about_to:
         if isinstance(each, Labels):
-            patch: Any = {"metadata": {"labels": dict(each.made)}}
-        elif isinstance(each, changes.Gates):
-            patch = each.patch(each.made)
+            api.merge(each.path, {"metadata": {"labels": dict(each.made)}})
+        elif isinstance(each, Parity):
+            api.merge(each.path, each.patch(each.made))
         else:
-            patch = each.patch(each.made)
-        api.merge(each.path, patch)
+            api.merge(each.path, each.patch(each.made))
 
 
 def gates(api: Api, made: list[str]) -> Gates:
