@@ -10,6 +10,7 @@ from conformance.proving import (
     of_restarts,
     of_scenarios,
     of_stacks,
+    of_watches,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "of_restarts",
     "of_scenarios",
     "of_stacks",
+    "of_watches",
 ]
