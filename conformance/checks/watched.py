@@ -68,7 +68,7 @@ def windows(snapshot: Snapshot) -> Iterator[Window]:
     with the first of these threads. Of a plain pod they begin when its cgroup first had the
     cpuset that it has now, and end with the last look at it.
     """
-    life, container = snapshot.life, snapshot.pod and snapshot.pod.compute
+    life, container = snapshot.life, _compute(snapshot)
     if life is None or container is None or container.cgroup is None:
         return
     vcpus = snapshot.inside.once(sorted_threads).vcpus
@@ -88,6 +88,12 @@ def windows(snapshot: Snapshot) -> Iterator[Window]:
             until = min(life.until, watch.ended, *(each for each in ends if each is not None))
             if until > max(known):
                 yield Window(watch, max(known), until)
+
+
+def _compute(snapshot: Snapshot) -> Container | None:
+    """The container whose life counts; None while its resources are being changed."""
+    pod = snapshot.pod
+    return None if pod is None or pod.resizing else pod.compute
 
 
 def followed(
@@ -148,8 +154,8 @@ def threads_stayed(
     seen: Comparison,
 ) -> None:
     """Objects to vCPU threads that could run elsewhere once they had been pinned."""
-    container = snapshot.pod and snapshot.pod.compute
-    if container is None or (snapshot.pod and snapshot.pod.resizing):
+    container = _compute(snapshot)
+    if container is None:
         return
     for window in saw_life(snapshot, seen):
         tracks = followed(window.watch, container, vcpus.values())
@@ -178,8 +184,8 @@ def iothreads_stayed_away(snapshot: Snapshot, pcpus: CpuSet, seen: Comparison) -
 def _stayed_away(
     snapshot: Snapshot, pcpus: CpuSet, seen: Comparison, meant: Callable[[str], bool]
 ) -> None:
-    container = snapshot.pod and snapshot.pod.compute
-    if container is None or (snapshot.pod and snapshot.pod.resizing):
+    container = _compute(snapshot)
+    if container is None:
         return
     for window in saw_life(snapshot, seen):
         for track in window.watch.threads:
@@ -197,8 +203,8 @@ def _stayed_away(
 
 def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     """Objects to a cpuset or an entry of the checkpoint that took exclusive CPUs for a while."""
-    pod, container = snapshot.pod, snapshot.pod and snapshot.pod.compute
-    if pod is None or container is None or container.cgroup is None or pod.resizing:
+    pod, container = snapshot.pod, _compute(snapshot)
+    if pod is None or container is None or container.cgroup is None:
         return
     names = {
         each.cgroup: title(other, each)

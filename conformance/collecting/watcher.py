@@ -18,7 +18,7 @@ from pathlib import Path
 from clusters.contract.access import AccessError, ClusterAccess, NodeShell, Sampling
 from clusters.kit import sampler
 from conformance.collecting.node import KUBELET, USUAL_ROOTS
-from conformance.collecting.watches import file_of, milliseconds
+from conformance.collecting.watches import STOPPED, file_of, milliseconds
 from conformance.parsing import cgroups
 from conformance.parsing.cgroups import MOUNT
 from conformance.settling import Beat, Pace
@@ -134,7 +134,7 @@ class _Node:
                     why = str(error).replace("\n", " ")[:500]
                 if self._sampling is not None:
                     self._sampling.close()
-                write(f"! {milliseconds()} {'it was stopped' if self._ended else why}")
+                write(f"! {milliseconds()} {STOPPED if self._ended else why}")
 
     def _lines(self) -> Iterator[str]:
         """Raises AccessError."""

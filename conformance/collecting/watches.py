@@ -14,6 +14,8 @@ from conformance.collecting.recorded import stem
 from conformance.model.watch import Watched
 from conformance.parsing import watch
 
+STOPPED = "it was stopped"
+"""Why a sampler has ended when its run has."""
 _AT_HAND = 8
 """Nodes whose files are kept in memory."""
 

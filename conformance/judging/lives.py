@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from conformance.collecting.bundle import Bundle
+from conformance.collecting.watches import STOPPED
 from conformance.judging.lost import Read
 from conformance.model.evidence import Snapshot
 from conformance.model.watch import Life
 from conformance.parsing.moments import moment
+from reports import document as report
 
 
 def lived(found: Read, bundle: Bundle) -> Read:
@@ -56,3 +58,23 @@ def _with_life(facts: Snapshot, bundle: Bundle, ends: Mapping[str, float]) -> Sn
         return facts
     life = Life(watched.watches, ends[pod.uid])
     return replace(facts, life=life).sharing(facts.around)
+
+
+def told(bundle: Bundle) -> Iterator[report.Watch]:
+    """How each node was watched; nothing of evidence of which nothing was to be."""
+    if "watch" not in bundle.run:
+        return
+    for node in sorted({*bundle.run["cluster"].get("nodes", ()), *bundle.watched}):
+        watched = bundle.watched.get(node)
+        watches = watched.watches if watched else ()
+        rates = [each.between(each.began, each.ended) for each in watches]
+        endings = [each.ending for each in watches if each.ending not in ("", STOPPED)]
+        why = endings[-1:] if watches else ["nothing of it was recorded"]
+        yield report.Watch(
+            node,
+            round(sum(each.seconds for each in rates), 1),
+            sum(each.number for each in rates),
+            round(max((each.gap for each in rates), default=0.0), 2),
+            round(sum(each.cost for each in rates), 2),
+            "; ".join(filter(None, (watched.unread if watched else "", *why))),
+        )

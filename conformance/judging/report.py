@@ -26,7 +26,7 @@ from conformance.judging.conclude import Extent, conclude
 from conformance.judging.coverage import Covered, cover
 from conformance.judging.decide import decide, judge_nodes, judge_story
 from conformance.judging.findings import report_finding, unlike
-from conformance.judging.lives import lived
+from conformance.judging.lives import lived, told
 from conformance.judging.lost import read, withheld
 from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
@@ -201,6 +201,7 @@ def judge(
         setting=described(terms.setting, tuple(sorted(libvirt))),
         selection=selection,
         waivers=tuple(waivers.told()),
+        watches=tuple(told(bundle)),
     )
 
 

@@ -13,6 +13,7 @@ from conformance.proving import (
     of_scenarios,
     of_stacks,
     of_topology,
+    of_watches,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "of_scenarios",
     "of_stacks",
     "of_topology",
+    "of_watches",
 ]

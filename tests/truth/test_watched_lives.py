@@ -220,3 +220,18 @@ def test_no_link_or_pipe_is_followed(tmp_path: Path) -> None:
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     assert evidence.judged().problems
+
+
+def test_a_report_says_how_a_node_was_watched(tmp_path: Path) -> None:
+    evidence = Evidence(tmp_path)
+    assert evidence.judged().watches == ()
+    write(tmp_path, log())
+    (watch,) = evidence.judged().watches
+    assert (watch.node, watch.looks, watch.gap, watch.why) == (good.NODE, 200, 0.13, "")
+    assert (watch.seconds, watch.cost) == (20.0, 0.08)
+    write(tmp_path, log().replace("it was stopped", "node node-1: the connection broke"))
+    (watch,) = evidence.judged().watches
+    assert watch.why == "node node-1: the connection broke"
+    write(tmp_path, "")
+    (watch,) = evidence.judged().watches
+    assert (watch.looks, watch.why) == (0, "nothing of it was recorded")
