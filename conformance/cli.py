@@ -28,7 +28,7 @@ from conformance.command_line import Parser, did_you_mean
 from conformance.delivering import command as delivering
 from conformance.deploying import command as deploying
 from conformance.exits import Exit, ends_like_an_interrupt
-from conformance.model.vocabulary import PROFILES
+from conformance.model.vocabulary import CURRENT, V1ALPHA2
 from conformance.proving import command as proving
 from reports.wording import one_line, printable
 
@@ -37,6 +37,8 @@ INSTALLED = Path(__file__).parent / "suite"
 """Where a wheel has the suite and its fixtures: no package of it is called tests or fixtures."""
 ROOT = INSTALLED if INSTALLED.is_dir() else CHECKOUT
 SUITE = ROOT / "tests" / "conformance"
+EVERY_PROFILE = (CURRENT, V1ALPHA2)
+"""What ``--profile all`` stands for: current includes v1."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -268,7 +270,7 @@ def _planned(arguments: argparse.Namespace) -> int:
     from clusters.kit.marks import Mark, whoever_runs_this
     from conformance.planned import image_names, objects
 
-    profile = PROFILES[0] if arguments.profile == options.ALL else arguments.profile
+    profile = EVERY_PROFILE[0] if arguments.profile == options.ALL else arguments.profile
     images = options.images(lambda name: getattr(arguments, name))
     try:
         mark = Mark("ID", arguments.owner or whoever_runs_this())
@@ -294,7 +296,7 @@ def _run_each(arguments: argparse.Namespace) -> int:
         print(f"conform: {description.name} clusters have the shape they have", file=sys.stderr)
         return Exit.USAGE
     shapes = SHAPES if arguments.shape == options.ALL else [arguments.shape]
-    profiles = PROFILES if arguments.profile == options.ALL else [arguments.profile]
+    profiles = EVERY_PROFILE if arguments.profile == options.ALL else [arguments.profile]
     own = ("--shape", "--profile", "--report-dir")
     rest = [each for each in (*options.SPEC, *options.RUN) if each.flag not in own]
     shared = [

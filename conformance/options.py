@@ -22,7 +22,7 @@ from clusters.contract.shape import SHAPES, ClusterSpec, NodeSpec
 from clusters.existing import description as existing
 from clusters.providers import DESCRIPTIONS
 from conformance.exits import Insist
-from conformance.model.vocabulary import PROFILES, V1
+from conformance.model.vocabulary import API_VERSIONS, CURRENT, PROFILES
 
 if TYPE_CHECKING:
     from conformance.matrix.manifests import Images
@@ -64,11 +64,12 @@ KUBECONFIG = existing.DESCRIPTION.options
 SPEC = _each_once(option for each in DESCRIPTIONS.values() for option in each.options)
 """Which cluster is asked for; `cluster_spec` reads them."""
 ALL = "all"
-"""Every shape, or every profile: a campaign."""
+"""Every shape, or every profile that no other one includes: a campaign."""
 PROFILE = Option(
     "--profile",
-    "which generation of the promise (default: v1)",
-    {"choices": PROFILES, "default": V1},
+    "what a cluster is judged by: the user guide of today, what it said before (v1), or the guide "
+    f"of 2018 (v1alpha2); what a cluster lacks does not apply (default: {CURRENT})",
+    {"choices": PROFILES, "default": CURRENT},
 )
 REPORT_DIR = Option(
     "--report-dir",
@@ -255,7 +256,7 @@ def cluster_spec(value: ValueOf) -> ClusterSpec:
             )
     return ClusterSpec(
         nodes=nodes,
-        profile=value("profile"),
+        profile=API_VERSIONS[value("profile")],
         options={name: value(name) for name in own},
     )
 

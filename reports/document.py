@@ -50,11 +50,12 @@ __all__ = [
     "Verdict",
     "Waiver",
     "WaiverState",
+    "Watch",
     "count",
     "worst",
 ]
 
-VERSION = 6
+VERSION = 7
 """Version of the document's form; it grows with every change of `report.schema.json`."""
 
 
@@ -394,6 +395,25 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How one node was watched while the run lasted.
+
+    Attributes:
+        seconds: for which it was; looks: in that time.
+        gap: longest time between two looks, seconds.
+        cost: CPU time that it took on the node, seconds.
+        why: it was not watched at all, or not to the end; empty otherwise.
+    """
+
+    node: str
+    seconds: float = 0.0
+    looks: int = 0
+    gap: float = 0.0
+    cost: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Document:
     """One run.
 
@@ -403,6 +423,7 @@ class Document:
         counts: of all findings; see `count`.
         setting: of the cluster; None in a report of a former version.
         waivers: of the user, and what became of each.
+        watches: of each node; none where the evidence knows of no watcher.
     """
 
     run: Run
@@ -422,4 +443,5 @@ class Document:
     setting: Setting | None = None
     selection: Selection = field(default_factory=Selection)
     waivers: tuple[Waiver, ...] = ()
+    watches: tuple[Watch, ...] = ()
     version: int = VERSION

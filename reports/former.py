@@ -129,8 +129,14 @@ def _from_5(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _from_6(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 6 knew no watcher."""
+    return {**data, "watches": []}
+
+
 _STEPS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }

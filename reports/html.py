@@ -36,6 +36,7 @@ from reports.wording import (
     headline,
     printable,
     setting_facts,
+    watched,
     words,
     worst_first,
 )
@@ -124,6 +125,7 @@ def environment() -> Environment:
     found.filters |= {
         "duration": duration,
         "faults_met": faults_met,
+        "watched": watched,
         "words": words,
         "yaml": _yaml,
         "sign": SIGNS.__getitem__,

@@ -19,6 +19,7 @@ from reports.wording import (
     setting_facts,
     shortened,
     some,
+    watched,
     words,
 )
 
@@ -33,6 +34,7 @@ _FAULTS = 20
 _NAMES = 5
 _NODES = 100
 _NOTES = 20
+_WATCHES = 10
 _COMPARED = 8
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&$@!])")
 _LINK = re.compile(r"[^\s`|\\<>&]*(?:://|www\.|@)[^\s`|\\<>&]*", re.IGNORECASE)
@@ -51,6 +53,7 @@ def render(document: Document) -> str:
     blocks += _problems(document)
     blocks += _broken(document)
     blocks += _coverage(document.requirements)
+    blocks += _watches(document)
     blocks.append(_facts(document))
     blocks += _faults(document)
     blocks += _nodes(document)
@@ -107,6 +110,13 @@ def _problems(document: Document) -> list[str]:
     left = len(document.problems) - len(rows)
     more = [f"… and {left} more; `report.html` has them all."] if left else []
     return ["## Problems", _table(("during", "what happened", "case", "node"), rows), *more]
+
+
+def _watches(document: Document) -> list[str]:
+    shown = document.watches[:_WATCHES]
+    left = len(document.watches) - len(shown)
+    more = [f"{left} nodes more"] if left else []
+    return [_text(f"{'; '.join([*map(watched, shown), *more])}.")] if shown else []
 
 
 def _faults(document: Document) -> list[str]:

@@ -15,6 +15,7 @@ from reports.document import (
     Setting,
     Standing,
     Verdict,
+    Watch,
 )
 
 SIGNS: Mapping[Verdict, str] = {
@@ -188,6 +189,19 @@ def faults_met(faults: Iterable[Fault]) -> str:
     if times == 1:
         return "One request to the API failed and was sent again."
     return f"{times} requests to the API failed and were sent again."
+
+
+def watched(watch: Watch) -> str:
+    """How one node was watched, in one line."""
+    if not watch.looks:
+        return f"{watch.node} was not watched: {watch.why}"
+    often = watch.looks / watch.seconds if watch.seconds else 0.0
+    cost = 100 * watch.cost / watch.seconds if watch.seconds else 0.0
+    said = (
+        f"{watch.node} was watched for {duration(watch.seconds)}: {often:.1f} looks a second, at "
+        f"most {watch.gap:.1f} s apart, {cost:.1f}% of one CPU"
+    )
+    return f"{said}; {watch.why}" if watch.why else said
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ cluster's handle (`clusters.contract.provider.Handle`): pytest workers share one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,7 +29,23 @@ class Reading:
     unreadable: Mapping[str, str]
 
 
-class NodeShell(Protocol):
+class Sampling(Protocol):
+    """A sampler that runs on a node; `clusters.kit.sampler` says what it prints and hears."""
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, as it comes, until it ends. Raises AccessError when it broke."""
+        ...
+
+    def say(self, word: str) -> None:
+        """Says a word to it, from any thread; one that has ended does not hear it."""
+        ...
+
+    def close(self) -> None:
+        """Ends it, from any thread. Safe to call twice."""
+        ...
+
+
+class NodeFiles(Protocol):
     """A node's own view of its files: /proc, /sys, the kubelet's root.
 
     Paths are the node's, as its init sees them, wherever the reader really sits.
@@ -45,6 +61,21 @@ class NodeShell(Protocol):
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """Paths (files and directories) that match the shell globs, sorted."""
+        ...
+
+
+class NodeShell(NodeFiles, Protocol):
+    """A node whose files are read, and which is watched."""
+
+    def sample(self, first: str) -> Sampling:
+        """Starts a sampler on the node.
+
+        Args:
+            first: what it is told first (`clusters.kit.sampler.first_words`).
+
+        Raises:
+            AccessError: it cannot be started.
+        """
         ...
 
 
@@ -179,8 +210,9 @@ class ClusterAccess(Protocol):
     def capabilities(self) -> Mapping[str, Capability]:
         """By name: ``smt``, ``numa``, ``guest-console``, ``libvirt``, ``node-files``;
         ``hugepages`` (of 2 MiB, allocatable), ``kubelet-control`` (there is a `control`),
+        ``realtime`` (a node is labelled for it),
         ``disruption`` (whatever runs may be disturbed), ``unlabelled-node`` (a node that has
-        no CPU manager). The last four are lacking where they are not named.
+        no CPU manager). The last five are lacking where they are not named.
         """
         ...
 

@@ -125,7 +125,8 @@ class ClusterSpec:
 
     Attributes:
         nodes: at least one; names are unique. A cluster that is there already has its own.
-        profile: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap ``kubevirt-config``).
+        profile: version of the API: ``v1`` (KubeVirt CR) or ``v1alpha2`` (ConfigMap
+            ``kubevirt-config``).
         options: values of the provider's own options (`Description.options`) by their names;
             what is not in it is as its default says.
         run: id of the run that it is for; empty for one that its user keeps.

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.contract.access import AccessError, NodeShell, Reading
-from clusters.kit import framing
+from clusters.kit import framing, sampler
 from clusters.kit.api import Api
-from clusters.kit.pod_exec import ApiExec, CannotRunError
+from clusters.kit.pod_exec import ApiExec, CannotRunError, ExecSampling
 
 HANDLER = "virt-handler"
 HANDLER_LABEL = f"kubevirt.io={HANDLER}"
@@ -95,6 +95,14 @@ class HandlerShell(framing.FramedShell):
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `NodeShell.list`."""
         return tuple(sorted({_here(path) for path in super().list(patterns)}))
+
+    def sample(self, first: str) -> ExecSampling:
+        """As `NodeShell.sample`."""
+        self._handler = handler = self._successor()
+        command = sampler.command(ROOT)
+        sampling = self._exec.sample(handler.namespace, handler.pod, handler.container, command)
+        sampling.say(first)
+        return sampling
 
     def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         handler = self._handler

@@ -11,9 +11,10 @@ from typing import Any
 from clusters.contract.access import AccessError
 from clusters.contract.provider import ClusterError, Progress
 from clusters.existing.claims import NAMESPACES, PRIVILEGED
-from clusters.kit import framing
+from clusters.kit import framing, sampler
 from clusters.kit.api import Api
 from clusters.kit.marks import Mark
+from clusters.kit.sampling import PipedSampling, piped
 
 COMMAND_SECONDS = 180.0
 PROBE_START_SECONDS = 180.0
@@ -40,6 +41,13 @@ class CommandShell(framing.FramedShell):
             word.replace("{node}", self._node).replace("{address}", address)
             for word in shlex.split(template)
         ]
+
+    def sample(self, first: str) -> PipedSampling:
+        """As `NodeShell.sample`."""
+        shown = f"node {self._node}: `{shlex.join(self._words)}`"
+        sampling = piped([*self._words, shlex.join(sampler.command())], shown)
+        sampling.say(first)
+        return sampling
 
     def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         shown = f"node {self._node}: `{shlex.join(self._words)}`"

@@ -42,6 +42,7 @@ from clusters.kit.console import ApiConsole
 from clusters.kit.hugepages import hugepages
 from clusters.kit.marks import Mark, whoever_runs_this
 from clusters.kit.pod_exec import ApiExec
+from clusters.kit.realtime import realtime
 
 LOG_LINES = "2000"
 SSH, PROBES, DISRUPTIVE = "node-ssh", "probe-namespace", "disruptive"
@@ -325,7 +326,8 @@ class ExistingAccess:
             "libvirt": Capability(True, "virsh in the launcher's compute container"),
             "node-files": Capability(True, self._through),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
-            "hugepages": self._hugepages(),
+            "hugepages": self._of_nodes(hugepages),
+            "realtime": self._of_nodes(realtime),
             "disruption": self._disruption,
             "unlabelled-node": self._unlabelled(),
             "kubelet-control": Capability(False, "kubelets of an existing cluster are left alone"),
@@ -346,9 +348,9 @@ class ExistingAccess:
         every = "every node that takes VMIs is labelled"
         return Capability(bool(names), f"{', '.join(names)} is not labelled" if names else every)
 
-    def _hugepages(self) -> Capability:
+    def _of_nodes(self, ask: Callable[[Api], Capability]) -> Capability:
         try:
-            return hugepages(self._api)
+            return ask(self._api)
         except ApiError as error:
             return Capability(None, str(error))
 

@@ -14,9 +14,10 @@ from clusters.existing.provider import ExistingAccess
 from clusters.kind import config, tool
 from clusters.kind.admin import Administrator
 from clusters.kind.engine import Engine
-from clusters.kit import framing
+from clusters.kit import framing, sampler
 from clusters.kit.launchers import SOCKETS, container_id
 from clusters.kit.libvirt_client import ask_any
+from clusters.kit.sampling import PipedSampling, piped
 
 READ_SECONDS = 180.0
 
@@ -30,6 +31,13 @@ class EngineShell(framing.FramedShell):
     def __init__(self, engine: Engine, node: str) -> None:
         self._engine = engine
         self._node = node
+
+    def sample(self, first: str) -> PipedSampling:
+        """As `clusters.contract.access.NodeShell.sample`."""
+        words = (self._engine.name, "exec", "--interactive", self._node, *sampler.command())
+        sampling = piped(words, f"the sampler of node {self._node}")
+        sampling.say(first)
+        return sampling
 
     def _run(self, command: Sequence[str], patterns: Sequence[str]) -> bytes:
         words = ("exec", "--interactive", self._node, *command)

@@ -5,7 +5,7 @@ it. It is written before the object is changed, so that whoever finds it can put
 What somebody else has changed since is left alone.
 
 Whoever may write to the namespace may have written the ConfigMap, and whoever puts back may have
-more rights: only labels and gates that scenarios change are put back.
+more rights: only labels, gates and the annotation that scenarios change are put back.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from clusters.kit.marks import Mark
 
 NAME = "cpu-conformance-changes"
 """Of the ConfigMap."""
-GATES = frozenset({"CPUManager", "Sidecar"})
+GATES = frozenset({"AlignCPUs", "CPUManager", "Sidecar"})
 """Feature gates that scenarios turn on and off."""
 LABEL = re.compile(r"([a-z.]+/)?cpumanager")
 """Labels of nodes that scenarios take and give."""
+PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
+"""The annotation of a KubeVirt CR that scenarios put and take."""
 KUBEVIRTS, CONFIG_MAPS = "kubevirts", "configmaps"
 CONFIG = "kubevirt-config"
 """The ConfigMap with the feature gates of old releases."""
@@ -33,6 +35,8 @@ TRIES = 5
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _VALUES = (None, "true", "false")
 _NONE = "none"
+_LONGEST = 256
+"""Characters of an annotation that is put back: it says nothing but that it is there."""
 Say = Callable[[str], None]
 
 
@@ -137,7 +141,47 @@ class Gates:
         return None if kept == now else self.patch(kept)
 
 
-Change = Labels | Gates
+@dataclass(frozen=True)
+class Parity:
+    """The annotation of a KubeVirt CR that makes CPUs even; None stands for one that is not there.
+
+    Attributes:
+        was: before the run changed it.
+        made: as the run made it.
+    """
+
+    namespace: str
+    name: str
+    was: str | None
+    made: str | None
+
+    @property
+    def key(self) -> str:
+        """Under which it is noted."""
+        return f"parity.{self.namespace}.{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Of the KubeVirt CR in the API."""
+        return f"/apis/kubevirt.io/v1/namespaces/{self.namespace}/{KUBEVIRTS}/{self.name}"
+
+    def patch(self, value: str | None) -> Json:
+        """The merge patch by which the CR has the annotation with this value."""
+        return {"metadata": {"annotations": {PARITY: value}}}
+
+    def undone(self, obj: Json, say: Say) -> Json | None:
+        """The merge patch that puts the annotation back; None when there is nothing to."""
+        now = (obj["metadata"].get("annotations") or {}).get(PARITY)
+        if now == self.was:
+            return None
+        if now != self.made:
+            say(f"annotation {PARITY} of {self.name} is left alone: somebody else changed it")
+            return None
+        say(f"annotation {PARITY} of {self.name} is {_NONE if self.was is None else 'there'} again")
+        return self.patch(self.was)
+
+
+Change = Labels | Gates | Parity
 
 
 def gates_of(resource: str, obj: Json) -> list[str] | None:
@@ -174,7 +218,7 @@ def put_back(api: Api, namespace: str, say: Say) -> None:
 
     Raises ApiError for what could not be; the rest is done all the same.
     """
-    changes = sorted(noted(api, namespace), key=lambda each: isinstance(each, Gates))
+    changes = sorted(noted(api, namespace), key=lambda each: not isinstance(each, Labels))
     done: dict[str, None] = {}
     failed = []
     for change in changes:
@@ -225,8 +269,10 @@ def _merged(former: Change, change: Change) -> Change:
         return replace(
             former, was={**change.was, **former.was}, made={**former.made, **change.made}
         )
-    assert isinstance(former, Gates)
-    assert isinstance(change, Gates)
+    if isinstance(former, Gates) and isinstance(change, Gates):
+        return replace(former, made=change.made)
+    assert isinstance(former, Parity)
+    assert isinstance(change, Parity)
     return replace(former, made=change.made)
 
 
@@ -243,7 +289,8 @@ def _change(key: str, text: str) -> Change:
     """What a text notes. Raises RecordError."""
     try:
         told = json.loads(text)
-        made: Change = Labels(**told) if "node" in told else Gates(**told)
+        kind = Labels if "node" in told else Gates if "resource" in told else Parity
+        made: Change = kind(**told)
         fine = made.key == key and all(_fine(made))
     except (AttributeError, TypeError, ValueError, RecursionError):
         fine = False
@@ -264,6 +311,10 @@ def _fine(change: Change) -> Iterator[bool]:
                 yield bool(LABEL.fullmatch(label)) and value in _VALUES
         return
     yield _named(change.namespace) and _named(change.name)
+    if isinstance(change, Parity):
+        for text in (change.was, change.made):
+            yield text is None or (isinstance(text, str) and len(text) < _LONGEST)
+        return
     yield change.resource == KUBEVIRTS or (change.resource == CONFIG_MAPS and change.name == CONFIG)
     for gates in (change.was, change.made):
         yield gates is None or (

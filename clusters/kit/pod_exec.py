@@ -5,9 +5,10 @@ One WebSocket for each command; needs nothing but a kubeconfig, on any cluster.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from clusters.kit import credentials
 
 CONNECT_SECONDS = 20.0
 COMMAND_SECONDS = 180.0
+SAMPLE_SECONDS = 1.0
+"""How long a sampler is listened to at once."""
 STDIN_FRAME_BYTES = 16384
 LONGEST_SHOWN = 120
 _STDOUT, _STDERR, _ERROR = 1, 2, 3
@@ -82,6 +85,15 @@ class ApiExec:
         finally:
             socket.close()
 
+    def sample(
+        self, namespace: str, pod: str, container: str, command: Sequence[str]
+    ) -> ExecSampling:
+        """Starts a sampler in a container. Raises CannotRunError."""
+        shown = f"the sampler in {namespace}/{pod} ({container})"
+        return ExecSampling(
+            self._open(namespace, pod, container, command, shown, reads=True), shown
+        )
+
     def _open(
         self,
         namespace: str,
@@ -115,6 +127,47 @@ class ApiExec:
             )
         except (OSError, websocket.WebSocketException) as error:
             raise CannotRunError(f"cannot run {shown}: {_why_not(error)}") from error
+
+
+class ExecSampling:
+    """`clusters.contract.access.Sampling` through an exec."""
+
+    def __init__(self, socket: Any, shown: str) -> None:
+        self._socket = socket
+        self._shown = shown
+        self._closed = False
+
+    def lines(self) -> Iterator[str]:
+        """As `Sampling.lines`."""
+        import websocket
+
+        pieces: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: [], _ERROR: []}
+        rest = b""
+        try:
+            while self._socket.is_open() and not self._closed:
+                self._socket.update(timeout=SAMPLE_SECONDS)
+                _drain(self._socket, pieces)
+                *whole, rest = (rest + b"".join(pieces[_STDOUT])).split(b"\n")
+                pieces[_STDOUT] = []
+                yield from (line.decode(errors="backslashreplace") for line in whole)
+        except (OSError, ValueError, websocket.WebSocketException) as error:
+            if not self._closed:
+                raise AccessError(f"the connection broke during {self._shown}: {error}") from error
+        if not self._closed and (code := _returncode(b"".join(pieces[_ERROR]), self._shown)):
+            said = b"".join(pieces[_STDERR]).decode(errors="backslashreplace").strip()
+            raise AccessError(f"{self._shown} ended with {code}: {said[-300:]}")
+
+    def say(self, word: str) -> None:
+        """As `Sampling.say`."""
+        import websocket
+
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            self._socket.write_stdin(f"{word}\n".encode())
+
+    def close(self) -> None:
+        """As `Sampling.close`: its input ends with the connection."""
+        self._closed = True
+        self._socket.close()
 
 
 def _why_not(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clusters.reference.apiserver.resources import CONFIG_MAP, KUBEVIRT
 from clusters.reference.apiserver.store import Store
+from clusters.reference.vmi import EVEN_PARITY
 
 V1 = "v1"
 V1ALPHA2 = "v1alpha2"
@@ -17,6 +18,7 @@ CONFIG_MAP_NAME = "kubevirt-config"
 CPU_MANAGER_GATE = "CPUManager"
 SIDECAR_GATE = "Sidecar"
 NUMA_GATE = "NUMA"
+ALIGN_GATE = "AlignCPUs"
 
 EMULATED_MACHINES = ("q35*", "pc-q35*")
 
@@ -38,6 +40,14 @@ class ClusterConfig:
         if gate in (developer.get("disabledFeatureGates") or ()):
             return False
         return gate in (developer.get("featureGates") or ()) or gate == NUMA_GATE
+
+    @property
+    def completes_to_even(self) -> bool:
+        """Whether VMIs with an isolated emulator thread are to have an even number of CPUs."""
+        return self.enabled(ALIGN_GATE) and any(
+            EVEN_PARITY in (kubevirt["metadata"].get("annotations") or {})
+            for kubevirt in self._store.list(KUBEVIRT)
+        )
 
     @property
     def cpu_allocation_ratio(self) -> int:

@@ -13,6 +13,7 @@ from clusters.contract.provider import Handle
 from clusters.contract.shape import ClusterSpec
 from clusters.kit.api import Api, ApiError
 from clusters.kit.hugepages import hugepages
+from clusters.kit.realtime import realtime
 from clusters.reference.options import broken
 
 
@@ -40,11 +41,12 @@ def stack_capabilities(handle: Handle) -> Mapping[str, Capability]:
     every = "every node has a CPU manager (--shape policy-none makes one without)"
     try:
         with contextlib.closing(Api(handle.kubeconfig)) as api:
-            pages = hugepages(api)
+            pages, fifo = hugepages(api), realtime(api)
     except ApiError as error:
-        pages = Capability(None, str(error))
+        pages = fifo = Capability(None, str(error))
     return {
         "hugepages": pages,
+        "realtime": fifo,
         "disruption": Capability(True, "the cluster was made for the run"),
         "kubelet-control": Capability(True, "the kubelets live in the cluster's process"),
         "unlabelled-node": Capability(bool(rest), f"{rest} has policy none" if rest else every),

@@ -19,6 +19,7 @@ class Faults:
         refuse_everything: admission refuses every VMI, for a field of its own.
         qos_broken: the compute container's memory request differs from its limit.
         emulator_cpu_missing: the launcher pod asks for no CPU for the emulator.
+        parity_cpu_missing: that for even parity asks for one CPU less.
         sidecar_without_resources: hook sidecars express no resources.
         sidecar_pinned: hook sidecars ask for a whole CPU, so that they get it exclusively.
         quota_kept: exclusive containers keep their CFS quota.
@@ -34,8 +35,18 @@ class Faults:
         emulator_not_isolated: no emulatorpin and no housekeeping cgroup.
         housekeeping_missing: threads stay in the container's own cgroup.
         iothreads_on_vcpus: IOThreads are pinned to the vCPUs' pCPUs in spite of isolation.
+        pool_on_vcpus: IOThreads of a supplemental pool are pinned to the vCPUs' pCPUs.
+        iothreads_on_first_cpu: IOThreads that share the vCPUs' pCPUs are all on the first.
+        disks_share_iothreads: disks with an IOThread of their own use the first one as well.
+        hint_missing: the domain has no hint-dedicated.
+        class_not_copied: a VMI's status has another class than its pod.
         guest_topology_flat: the guest sees sockets instead of cores and threads.
         numa_flat: the guest sees one NUMA node, wherever its vCPUs are pinned.
+        cells_swapped: the memory of each NUMA cell is bound where that of the next one belongs.
+        small_pages: the guest's memory is on pages of the ordinary size.
+        realtime_forgotten: no vCPU is scheduled in real time.
+        realtime_mask_ignored: every vCPU is, whatever the mask.
+        realtime_label_missing: no node is labelled for real time.
         label_missing: the CPU manager labels are never written.
         label_always_true: the labels ignore policy and feature gate.
         selector_missing: dedicated launcher pods go to unlabelled nodes too.
@@ -52,6 +63,7 @@ class Faults:
     refuse_everything: bool = False
     qos_broken: bool = False
     emulator_cpu_missing: bool = False
+    parity_cpu_missing: bool = False
     sidecar_without_resources: bool = False
     sidecar_pinned: bool = False
     quota_kept: bool = False
@@ -67,8 +79,18 @@ class Faults:
     emulator_not_isolated: bool = False
     housekeeping_missing: bool = False
     iothreads_on_vcpus: bool = False
+    pool_on_vcpus: bool = False
+    iothreads_on_first_cpu: bool = False
+    disks_share_iothreads: bool = False
+    hint_missing: bool = False
+    class_not_copied: bool = False
     guest_topology_flat: bool = False
     numa_flat: bool = False
+    cells_swapped: bool = False
+    small_pages: bool = False
+    realtime_forgotten: bool = False
+    realtime_mask_ignored: bool = False
+    realtime_label_missing: bool = False
     label_missing: bool = False
     label_always_true: bool = False
     selector_missing: bool = False

@@ -26,6 +26,7 @@ CPU_MANAGER = "kubevirt.io/cpumanager"
 DEPRECATED_CPU_MANAGER = "cpumanager"
 KVM_DEVICE = "devices.kubevirt.io/kvm"
 HUGEPAGES = "hugepages-"
+REALTIME = "kubevirt.io/realtime"
 """What resources of huge pages begin with; the size of a page follows."""
 
 _MI = 1024 * 1024
@@ -140,6 +141,8 @@ def _node_selector(instance: Object, config: ClusterConfig, faults: Faults) -> d
     if vmi.is_dedicated(instance) and not faults.selector_missing:
         label = DEPRECATED_CPU_MANAGER if config.profile == V1ALPHA2 else CPU_MANAGER
         selector[label] = "true"
+    if vmi.realtime(instance):
+        selector[REALTIME] = "true"
     return selector
 
 
@@ -237,6 +240,8 @@ def _compute_resources(instance: Object, config: ClusterConfig, faults: Faults) 
     if vmi.is_dedicated(instance):
         cpus = compute_cpus(instance)
         if faults.emulator_cpu_missing and vmi.isolates_emulator(instance):
+            cpus -= 1
+        if faults.parity_cpu_missing and vmi.completes_to_even(instance):
             cpus -= 1
         requests["cpu"] = limits["cpu"] = str(cpus)
         limits["memory"] = requests["memory"]

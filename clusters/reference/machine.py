@@ -198,6 +198,10 @@ class Machine(Protocol):
         """
         ...
 
+    async def set_fifo(self, threads: Sequence[int], priority: int) -> None:
+        """Schedules threads of the node by SCHED_FIFO with a priority."""
+        ...
+
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:
         """SIGTERM, after the grace SIGKILL; removes container and cgroup. Idempotent."""
         ...

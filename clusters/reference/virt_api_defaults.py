@@ -5,7 +5,15 @@ from __future__ import annotations
 from clusters.reference import quantity
 from clusters.reference.apiserver.store import Object
 from clusters.reference.cluster_config import V1ALPHA2, ClusterConfig
-from clusters.reference.vmi import cpu_of, disks, domain_of, resource_of, topology_product
+from clusters.reference.vmi import (
+    EVEN_PARITY,
+    cpu_of,
+    disks,
+    domain_of,
+    isolates_emulator,
+    resource_of,
+    topology_product,
+)
 
 _MAX_VCPUS = 512
 _UINT32 = 2**32
@@ -30,6 +38,9 @@ def set_defaults(vmi: Object, config: ClusterConfig) -> None:
         cpu = domain["cpu"]
         cpu["model"] = cpu.get("model") or "host-model"
         _hotplug(cpu, config.hotplug_ratio)
+    if isolates_emulator(vmi) and config.completes_to_even:
+        # ApplyNewVMIMutations, in vmi-mutator.go.
+        vmi["metadata"].setdefault("annotations", {})[EVEN_PARITY] = ""
     _disks(vmi)
     # Go leaves out what is zero (omitempty).
     for name in (*_COUNTS, "maxSockets"):

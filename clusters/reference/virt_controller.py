@@ -113,7 +113,8 @@ class VirtController:
             if pod is None or pod["status"].get("phase") in FINAL:
                 set_phase(stored, "Failed")
                 return
-            status["qosClass"] = pod["status"]["qosClass"]
+            wrong = self._faults.class_not_copied
+            status["qosClass"] = "Burstable" if wrong else pod["status"]["qosClass"]
             scheduled = get_condition(pod["status"], "PodScheduled")
             if scheduled and scheduled["status"] == "False":
                 reason, message = scheduled.get("reason", ""), scheduled.get("message", "")

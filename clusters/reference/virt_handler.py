@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
 from clusters.contract import cpuset
-from clusters.reference import events
+from clusters.reference import events, vmi
 from clusters.reference.apiserver.resources import CONFIG_MAP, KUBEVIRT, NODE, POD, VMI
 from clusters.reference.apiserver.store import Change, NotFoundError, Object, Store, now
 from clusters.reference.cluster_config import CPU_MANAGER_GATE, V1ALPHA2, ClusterConfig
@@ -29,6 +30,7 @@ from clusters.reference.launcher_pod import (
     CREATED_BY,
     DEPRECATED_CPU_MANAGER,
     KVM_DEVICE,
+    REALTIME,
     SCHEDULABLE,
 )
 from clusters.reference.machine import Machine, NodeError
@@ -44,6 +46,9 @@ DEVICES = "1k"
 """How many VMIs may open /dev/kvm of one node."""
 
 _HOUSEKEEPING = "housekeeping"
+_RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
+_VCPU = re.compile(r"CPU (\d+)/KVM")
+_FIFO_PRIORITY = 1
 _SWEEPS = 10
 _LABELS = ("", "labels")
 
@@ -94,7 +99,11 @@ class VirtHandler:
         if not self._pod_runs():
             return
         began = now()
-        labels = {SCHEDULABLE: "true", **await self._cpu_manager_labels()}
+        labels = {
+            SCHEDULABLE: "true",
+            **await self._realtime_label(),
+            **await self._cpu_manager_labels(),
+        }
 
         def change(node: Object) -> None:
             _stamp(node, began)
@@ -138,6 +147,12 @@ class VirtHandler:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             self._queue.add(_LABELS)
+
+    async def _realtime_label(self) -> dict[str, str | None]:
+        """What node-labeller makes of the kernel's settings (isNodeRealtimeCapable)."""
+        text = (await self._machine.read([_RT_RUNTIME])).files.get(_RT_RUNTIME, "")
+        capable = text.strip() == "-1" and not self._faults.realtime_label_missing
+        return {REALTIME: "true" if capable else None}
 
     async def _cpu_manager_labels(self) -> dict[str, str | None]:
         """The labels to be written; None removes one.
@@ -195,7 +210,9 @@ class VirtHandler:
             await launcher.start(instance)
             if launcher.emulator_cpus:
                 await self._keep_house(launcher)
-        except (PinningError, NodeError) as error:
+            if vmi.realtime(instance) and not self._faults.realtime_forgotten:
+                await self._schedule_in_real_time(instance, launcher)
+        except (PinningError, NodeError, ValueError) as error:
             self._fail(instance, f'server error. command SyncVMI failed: "{error}"')
             return
         self._event(instance, "Created", "VirtualMachineInstance defined.")
@@ -262,6 +279,20 @@ class VirtHandler:
             except NodeError:
                 if sweep == _SWEEPS:
                     raise
+
+    async def _schedule_in_real_time(self, instance: Object, launcher: Launcher) -> None:
+        """kubevirt pkg/hypervisor/kvm/realtime.go, configureVCPUScheduler."""
+        path = f"{cgroups.MOUNT}{launcher.cgroup}/cgroup.threads"
+        threads = (await self._machine.read([path])).files[path].split()
+        comms = (await self._machine.read([f"/proc/{thread}/comm" for thread in threads])).files
+        every = self._faults.realtime_mask_ignored
+        chosen = [
+            int(path.split("/")[2])
+            for path, comm in comms.items()
+            if (found := _VCPU.fullmatch(comm.strip()))
+            and (every or vmi.in_real_time(instance, int(found[1])))
+        ]
+        await self._machine.set_fifo(chosen, _FIFO_PRIORITY)
 
     async def _move(self, threads: list[str], destination: str) -> None:
         for thread in threads:

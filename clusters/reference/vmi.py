@@ -53,6 +53,30 @@ def maps_numa(vmi: Object) -> bool:
     return (cpu_of(vmi).get("numa") or {}).get("guestMappingPassthrough") is not None
 
 
+def realtime(vmi: Object) -> bool:
+    """Whether some or all of its vCPUs are to be scheduled in real time."""
+    return cpu_of(vmi).get("realtime") is not None
+
+
+def in_real_time(vmi: Object, vcpu: int) -> bool:
+    """Whether a vCPU is: by the mask, such as ``0-3,^1``, every one without (ParseCPUMask).
+
+    Raises ValueError for a mask that is none.
+    """
+    mask = str(cpu_of(vmi)["realtime"].get("mask") or "")
+    if not mask:
+        return True
+    enabled: dict[int, bool] = {}
+    for part in (each.strip() for each in mask.split(",")):
+        if part.startswith("^"):
+            enabled[int(part[1:])] = False
+            continue
+        first, _, last = part.partition("-")
+        for number in range(int(first), int(last or first) + 1):
+            enabled.setdefault(number, True)
+    return enabled.get(vcpu, False)
+
+
 def page_size(vmi: Object) -> str | None:
     """Size of the huge pages that its memory is made of, such as ``2Mi``; None for none."""
     hugepages = (domain_of(vmi).get("memory") or {}).get("hugepages")

@@ -7,9 +7,10 @@ asked of the process that simulates it, over a unix socket of its run directory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from clusters.reference.apiserver.store import NotFoundError, Object, Store
 from clusters.reference.launcher.launcher import container_id
 from clusters.reference.launcher_pod import COMPUTE, CREATED_BY
 from clusters.reference.machine import NodeError
+from clusters.simulated import sampler
 from clusters.simulated.machine import SimulatedMachine
 
 ANSWER_SECONDS = 30.0
@@ -60,6 +62,9 @@ async def serve(
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = json.loads(await reader.readline())
+        if "sample" in request:
+            await _sample(machines[request["node"]], request["sample"], reader, writer)
+            return
         try:
             reply = {"answer": answer(request)}
         except (NodeError, NotFoundError) as error:
@@ -71,6 +76,31 @@ async def serve(
         writer.close()
 
     return await asyncio.start_unix_server(on_connection, path, limit=REQUEST_BYTES)
+
+
+async def _sample(
+    machine: SimulatedMachine,
+    checkpoint: str,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def listen() -> None:
+        while line := await reader.readline():
+            heard.put_nowait(line.decode().removesuffix("\n"))
+        heard.put_nowait(None)
+
+    listening = asyncio.create_task(listen())
+    try:
+        async for lines in sampler.sample(machine.kernel, checkpoint, heard):
+            writer.write("".join(f"{line}\n" for line in lines).encode())
+            await writer.drain()
+    except ConnectionError:
+        pass  # whoever looked has gone
+    finally:
+        listening.cancel()
+        writer.close()
 
 
 def _launcher_pod(store: Store, namespace: str, vmi: str) -> Object:
@@ -113,6 +143,44 @@ class SimulatedShell:
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """As `clusters.contract.access.NodeShell.list`."""
         return tuple(ask(self._path, {"node": self._node, "list": list(patterns)}))
+
+    def sample(self, first: str) -> SocketSampling:
+        """As `clusters.contract.access.NodeShell.sample`."""
+        return SocketSampling(self._path, self._node, first.partition("\n")[0])
+
+
+class SocketSampling:
+    """`clusters.contract.access.Sampling` of a node in memory."""
+
+    def __init__(self, path: Path, node: str, checkpoint: str) -> None:
+        """Starts it. Raises AccessError."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._closed = False
+        try:
+            self._socket.connect(str(path))
+            request = {"sample": checkpoint, "node": node}
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            self._socket.close()
+            raise AccessError(f"the simulated cluster does not answer: {error}") from error
+
+    def lines(self) -> Iterator[str]:
+        """As `Sampling.lines`."""
+        with self._socket, self._socket.makefile("r", encoding="utf-8") as stream:
+            yield from (line.removesuffix("\n") for line in stream)
+        if not self._closed:
+            raise AccessError("the simulated cluster broke off")
+
+    def say(self, word: str) -> None:
+        """As `Sampling.say`."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(f"{word}\n".encode())
+
+    def close(self) -> None:
+        """As `Sampling.close`."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
 
 class SimulatedLibvirt:

@@ -22,6 +22,30 @@ def enabled_vcpus(domain: Element) -> list[int]:
     return list(range(int(vcpu.get("current") or vcpu.text or 1)))
 
 
+def numa_maps(domain: Element) -> str:
+    """``/proc/PID/numa_maps`` of QEMU: huge pages are taken at once, each cell's where it is bound.
+
+    A cell that is bound nowhere has them on the first node.
+    """
+    lines = ["7f0000000000 default anon=512 dirty=512 N0=512 kernelpagesize_kB=4"]
+    sizes = {
+        each.get("nodeset"): int(each.attrib["size"])
+        for each in domain.findall("memoryBacking/hugepages/page")
+    }
+    bound = {
+        each.attrib["cellid"]: each.attrib["nodeset"] for each in domain.findall("numatune/memnode")
+    }
+    for number, cell in enumerate(domain.findall("cpu/numa/cell")):
+        node, size = bound.get(cell.attrib["id"], "0"), sizes.get(cell.attrib["id"])
+        if size:
+            pages = int(cell.attrib["memory"]) // size
+            lines.append(
+                f"7f{number + 1:02x}00000000 bind:{node} file=/memfd:memory-backend-memfd huge "
+                f"dirty={pages} N{node}={pages} kernelpagesize_kB={size // 1024}"
+            )
+    return "".join(f"{line}\n" for line in lines)
+
+
 def console_text(domain: Element) -> str:
     """The serial console of the booted guest, derived from the domain XML alone."""
     topology = domain.find("cpu/topology")

@@ -23,6 +23,7 @@ def hardware_files(shape: Hardware, hostname: str) -> Iterable[tuple[str, str]]:
     yield "/proc/meminfo", f"MemTotal:       {total} kB\nMemFree:        {total} kB\n"
     yield "/proc/version", "Linux version 6.12.0-simulated\n"
     yield "/proc/sys/kernel/osrelease", "6.12.0-simulated\n"
+    yield "/proc/sys/kernel/sched_rt_runtime_us", "-1\n"
     yield "/proc/sys/kernel/hostname", hostname + "\n"
     yield "/etc/os-release", 'PRETTY_NAME="Simulated node"\n'
     yield "/etc/machine-id", uuid.uuid5(uuid.NAMESPACE_DNS, hostname).hex + "\n"

@@ -79,6 +79,12 @@ class Kernel:
             raise KernelError(errno.EINVAL, f"/proc/{thread.tid}")
         thread.requested = cpus
 
+    def set_fifo(self, tid: int, priority: int) -> None:
+        """sched_setscheduler with SCHED_FIFO. Raises KernelError when the thread has gone."""
+        if tid not in self._threads:
+            raise KernelError(errno.ESRCH, f"/proc/{tid}")
+        self._threads[tid].fifo = priority
+
     def _add_thread(self, process: Process, tid: int, comm: str, cgroup: Cgroup) -> Thread:
         thread = Thread(tid, comm[:_COMM_LENGTH], cgroup)
         process.threads.append(thread)
@@ -233,7 +239,7 @@ class Kernel:
         if process is None:
             return []
         if len(parts) == 1:
-            return [*PROC_FILES, "cmdline", "task"]
+            return [*PROC_FILES, "cmdline", "numa_maps", "task"]
         if parts[1] != "task":
             return []
         threads = [str(thread.tid) for thread in process.threads]
@@ -251,6 +257,8 @@ class Kernel:
         process = self._owners[int(parts[0])]
         if name == "cmdline":
             return "\0".join(process.arguments) + "\0"
+        if name == "numa_maps":
+            return process.numa_maps
         tid = int(parts[2] if len(parts) == 4 else parts[0])
         return PROC_FILES[name](self, process, self._threads[tid])
 

@@ -101,7 +101,8 @@ def _stat(_: Kernel, process: Process, thread: Thread) -> str:
     before = ["0"] * 34
     return (
         f"{thread.tid} ({thread.comm}) S {process.parent} {' '.join(before)} "
-        f"{min(thread.allowed, default=0)} {' '.join(['0'] * 13)}\n"
+        f"{min(thread.allowed, default=0)} {thread.fifo or 0} {int(thread.fifo is not None)} "
+        f"{' '.join(['0'] * 11)}\n"
     )
 
 

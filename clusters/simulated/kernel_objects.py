@@ -55,12 +55,14 @@ class Thread:
 
     Attributes:
         requested: CPUs that it was bound to by sched_setaffinity, if any.
+        fifo: its priority under SCHED_FIFO; None under SCHED_OTHER.
     """
 
     tid: int
     comm: str
     cgroup: Cgroup
     requested: CpuSet | None = None
+    fifo: int | None = None
 
     @property
     def allowed(self) -> CpuSet:
@@ -77,3 +79,4 @@ class Process:
     parent: int
     arguments: Sequence[str]
     threads: list[Thread]
+    numa_maps: str = ""

@@ -31,10 +31,16 @@ from clusters.simulated.containers import (
     Domain,
     exit_code,
 )
-from clusters.simulated.guest import console_text, enabled_vcpus
+from clusters.simulated.guest import console_text, enabled_vcpus, numa_maps
 from clusters.simulated.kernel import CGROUP_ROOT, Kernel
 from clusters.simulated.kernel_objects import KernelError
-from clusters.simulated.node_tools import BulkSession, FinishedSession, understands
+from clusters.simulated.node_tools import (
+    BulkSession,
+    FinishedSession,
+    SamplingSession,
+    samples,
+    understands,
+)
 from clusters.simulated.virsh import commands, pins_as_printed, together
 
 SOURCE = "simulated libvirt"
@@ -142,6 +148,15 @@ class SimulatedMachine:
                 path = f"{CGROUP_ROOT}{container.spec.cgroup}/cpuset.cpus"
                 self._write(path, cpuset.render(cpus))
 
+    async def set_fifo(self, threads: Sequence[int], priority: int) -> None:
+        """As `Machine.set_fifo`."""
+        await self._turn()
+        for thread in threads:
+            try:
+                self.kernel.set_fifo(thread, priority)
+            except KernelError as error:
+                raise NodeError(f"cannot schedule thread {thread}: {error.strerror}") from error
+
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:  # noqa: ARG002
         """As `Machine.stop_container`; everything here obeys SIGTERM at once."""
         await self._turn()
@@ -181,8 +196,11 @@ class SimulatedMachine:
 
     async def execute(self, id: str, command: Sequence[str], *, tty: bool) -> ExecSession:  # noqa: ARG002
         """As `Machine.execute`."""
-        if self._container(id).spec.program is Program.NODE_TOOLS and understands(command):
-            return BulkSession(self.kernel, command)
+        if self._container(id).spec.program is Program.NODE_TOOLS:
+            if understands(command):
+                return BulkSession(self.kernel, command)
+            if samples(command):
+                return SamplingSession(self.kernel)
         return FinishedSession(await self.execute_to_end(id, command))
 
     async def execute_to_end(self, id: str, command: Sequence[str]) -> ExecResult:
@@ -232,6 +250,7 @@ class SimulatedMachine:
         except KernelError as error:
             self.kernel.exit(process.pid)
             raise NodeError(f"cannot set CPU affinity on process: {error.strerror}") from error
+        process.numa_maps = numa_maps(tree)
         container.domains[name] = domain
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:

@@ -11,13 +11,20 @@ from collections.abc import AsyncIterator, Sequence
 
 from clusters.contract.access import ExecResult
 from clusters.kit import framing
+from clusters.kit.sampler import PACER
+from clusters.simulated import sampler
 from clusters.simulated.kernel import Kernel
 from clusters.simulated.kernel_objects import KernelError
 
 
 def understands(command: Sequence[str]) -> bool:
-    """Whether a command is one of the two."""
+    """Whether a command is a bulk read or list."""
     return list(command[:2]) == ["sh", "-c"] and command[2] in {framing.READ, framing.LIST}
+
+
+def samples(command: Sequence[str]) -> bool:
+    """Whether a command is a sampler."""
+    return list(command[:3]) == ["sh", "-c", PACER]
 
 
 class BulkSession:
@@ -71,6 +78,45 @@ class BulkSession:
 
     async def kill(self) -> None:
         """Nothing runs."""
+
+
+class SamplingSession:
+    """An exec session of a sampler; see `clusters.simulated.sampler`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._rest = b""
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def write(self, data: bytes) -> None:
+        """Words, in pieces."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._lines.put_nowait(line.decode())
+
+    async def close_stdin(self) -> None:
+        """Ends it."""
+        self._lines.put_nowait(None)
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """There is no terminal."""
+
+    async def output(self) -> AsyncIterator[tuple[str, bytes]]:
+        """What the sampler prints."""
+        checkpoint = await self._lines.get() or ""
+        while await self._lines.get():
+            pass  # globs
+        async for lines in sampler.sample(self._kernel, checkpoint, self._lines):
+            if lines:
+                yield "stdout", "".join(f"{line}\n" for line in lines).encode()
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        return 0
+
+    async def kill(self) -> None:
+        """Nothing runs."""
+        self._lines.put_nowait(None)
 
 
 class FinishedSession:

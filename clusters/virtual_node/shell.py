@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.contract.access import AccessError, Reading
+from clusters.kit import sampler
+from clusters.kit.sampling import PipedSampling, piped
 
 CONTROL_SOCKET = "ssh"
 PROXY_TROUBLE = re.compile(
@@ -241,6 +243,13 @@ class Shell:
         """As `clusters.contract.access.NodeShell.list`."""
         command, stdin = carried(list_script(patterns))
         return tuple(sorted(self.run(command, stdin=stdin).text.split("\0")[:-1]))
+
+    def sample(self, first: str) -> PipedSampling:
+        """As `clusters.contract.access.NodeShell.sample`."""
+        words = self.commands.run(sampler.command(share=sampler.EMULATED_SHARE))
+        sampling = piped(words, f"the sampler of node {self.commands.node}")
+        sampling.say(first)
+        return sampling
 
     def write(self, path: str, data: bytes) -> None:
         """Writes a file, also one of /proc or /sys. Raises CommandError when it is refused."""

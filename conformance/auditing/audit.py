@@ -27,6 +27,7 @@ from conformance.judging.terms import Terms, terms_of
 from conformance.judging.waivers import Waived, as_data
 from conformance.model.evidence import RawSnapshot, Snapshot
 from conformance.model.vocabulary import (
+    API_VERSIONS,
     EVERY_NODE,
     GUEST_CONSOLE,
     LIBVIRT,
@@ -137,7 +138,7 @@ def audit(
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     meter = Meter(wanted.rate)
     api = MeteredApi(access.kubeconfig, meter, faults=bundle.FaultLog(directory))
-    looker = Looker(api, access, profile, meter, libvirt=wanted.libvirt)
+    looker = Looker(api, access, API_VERSIONS[profile], meter, libvirt=wanted.libvirt)
     vmis, nodes = _subjects(looker, wanted)
     run = record(
         name,

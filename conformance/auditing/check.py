@@ -17,6 +17,7 @@ from conformance.auditing.states import dedicated, found
 from conformance.collecting import api as paths
 from conformance.collecting import bundle
 from conformance.judging.report import judge
+from conformance.model.vocabulary import API_VERSIONS
 
 
 def check(access: ClusterAccess, subject: str, *, profile: str, wanted: Wanted) -> Page:
@@ -33,7 +34,7 @@ def check(access: ClusterAccess, subject: str, *, profile: str, wanted: Wanted) 
     """
     namespace, _, name = subject.partition("/")
     try:
-        vmi = _vmi(paths.connect(access.kubeconfig), namespace, name, profile)
+        vmi = _vmi(paths.connect(access.kubeconfig), namespace, name, API_VERSIONS[profile])
         if isinstance(vmi, str):
             return Page(subject, vmi, {})
         state = found(vmi)
@@ -63,12 +64,12 @@ def check(access: ClusterAccess, subject: str, *, profile: str, wanted: Wanted) 
     return page(document, subject, case)
 
 
-def _vmi(api: Api, namespace: str, name: str, profile: str) -> Json | str:
+def _vmi(api: Api, namespace: str, name: str, version: str) -> Json | str:
     """The VMI, or why there is none. Raises ClusterError without a VM too."""
-    vmi = api.find(paths.vmis(profile, namespace, name))
+    vmi = api.find(paths.vmis(version, namespace, name))
     if vmi is not None:
         return vmi
-    path = f"/apis/kubevirt.io/{profile}/namespaces/{namespace}/virtualmachines/{name}"
+    path = f"/apis/kubevirt.io/{version}/namespaces/{namespace}/virtualmachines/{name}"
     try:
         machine = api.find(path)
     except ApiError as error:

@@ -24,6 +24,7 @@ from conformance.collecting.snapshot import (
     Collector,
     Layers,
     identity,
+    maps_numa,
     present,
     utc_now,
 )
@@ -90,7 +91,11 @@ class Looker(Collector):
         before = self._on(name, layers)
         pods = tuple(layers.read("pods", lambda: self._pods_on(name)) or ())
         files, unreadable, hardware = self._files(name, layers)
+        for uid in self._of_numa(wanted, pods):
+            guest = layers.read("memory", partial(self._guest, name, uid, files)) or ({}, {})
+            files, unreadable = {**files, **guest[0]}, {**unreadable, **guest[1]}
         raw = replace(raw, pods=pods, files=files, unreadable=unreadable, hardware=hardware)
+        raw = replace(raw, clock=self._clock(name))
         domains = self._domains(wanted, pods) if self._libvirt else {}
         shared = dict(layers.not_observed)
         after = layers.read("pods", lambda: self._pods_on(name)) or ()
@@ -116,6 +121,16 @@ class Looker(Collector):
             for uid, (state, own) in vmis.items()
         }
         return Look(raw, common)
+
+    def _of_numa(self, wanted: Iterable[Json], pods: Iterable[Json]) -> list[str]:
+        """UIDs of the launchers of VMIs whose memory is judged."""
+        uids = [str(vmi["metadata"]["uid"]) for vmi in wanted if maps_numa(vmi)]
+        return [str(pod["metadata"]["uid"]) for uid in uids for pod in _launchers(pods, uid)]
+
+    def _guest(
+        self, node: str, uid: str, files: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        return self._reader(node).guest(uid, files)
 
     def _on(self, node: str, layers: Layers) -> Mapping[str, Json]:
         """The VMIs of a node, by UID."""

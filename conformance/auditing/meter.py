@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clusters.contract.access import NodeShell, Reading
+from clusters.contract.access import NodeFiles, Reading
 from clusters.kit.api import Api, Appended
 from conformance.settling import Turnstile, persistently
 
@@ -101,18 +101,18 @@ class Meter:
 
 
 class MeteredShell:
-    """A `NodeShell` that is counted."""
+    """`NodeFiles` that are counted."""
 
-    def __init__(self, shell: NodeShell, node: str, meter: Meter) -> None:
+    def __init__(self, shell: NodeFiles, node: str, meter: Meter) -> None:
         self._shell, self._node, self._meter = shell, node, meter
 
     def read(self, patterns: Sequence[str]) -> Reading:
-        """As `NodeShell.read`."""
+        """As `NodeFiles.read`."""
         self._meter.command(self._node)
         return self._meter.read(self._shell.read(patterns))
 
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """As `NodeShell.list`."""
+        """As `NodeFiles.list`."""
         self._meter.command(self._node)
         return self._shell.list(patterns)
 

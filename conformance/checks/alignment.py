@@ -6,12 +6,11 @@ pkg/kubelet/cm/cpumanager/policy_static.go, SMTAlignmentError, and topology.go, 
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated
 from conformance.checks.turned_away import NO_WHOLE_CORES as REASON
 from conformance.checks.turned_away import WHOLE_CORES as OPTION
+from conformance.checks.turned_away import older
 from conformance.checks.witnesses import launcher, node, saw_entry, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
@@ -48,7 +47,7 @@ def only_whole_cores_are_given(
             seen.wrong(
                 f"pod {pod.name} asks for {wanted} CPUs on cores of {threads} threads and was not "
                 f"rejected with {REASON}: it is {pod.phase} ({pod.reason or 'no reason'})",
-                doubt=_older(snapshot),
+                doubt=older(snapshot),
             )
         return f"{wanted} CPUs were rejected with {REASON}"
     own = saw_entry(snapshot, seen)
@@ -63,26 +62,6 @@ def only_whole_cores_are_given(
     if own - whole:
         seen.wrong(
             f"{own - whole} of {own} belongs to a core that {pod.name} does not own whole",
-            doubt=_older(snapshot),
+            doubt=older(snapshot),
         )
     return f"{own} is whole cores"
-
-
-def _older(snapshot: Snapshot) -> str | None:
-    """Why the option may not have been there when compute was given its CPUs.
-
-    A kubelet that is restarted with other options leaves what runs as it is (kubernetes
-    policy_static.go, validateState compares CPUs alone).
-    """
-    pod, found = launcher(snapshot), node(snapshot)
-    since = found.ready_since
-    try:
-        admitted = datetime.fromisoformat(pod.admitted or "")
-    except ValueError:
-        return None
-    if since is None or admitted.tzinfo is None or admitted > since:
-        return None
-    return (
-        f"pod {pod.name} was admitted at {admitted}, and the kubelet of {found.name} may have been "
-        f"started with other options since (Ready since {since})"
-    )

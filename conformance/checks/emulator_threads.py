@@ -6,6 +6,7 @@ from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, isolated
 from conformance.checks.threads import Threads, pins, refuse_swept, threads, unasked
 from conformance.checks.vcpu_pinning import unknown_vcpus
+from conformance.checks.watched import emulator_stayed_away
 from conformance.checks.witnesses import (
     CGROUPS,
     compute,
@@ -69,6 +70,7 @@ def emulator_has_its_own_pcpu(
                 + (f" and on pCPU {shared} of vCPUs" if shared else "")
                 + f" ({thread_source(thread)})"
             )
+    emulator_stayed_away(snapshot, vcpus, seen)
     return f"{len(found.emulator)} threads of QEMU stay on {emulator}, away from vCPUs on {vcpus}"
 
 

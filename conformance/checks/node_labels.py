@@ -33,7 +33,7 @@ def label_tells_the_policy(snapshot: Snapshot, expectation: Expectation, seen: C
     found = node(snapshot)
     if not found.labels:
         raise Unobserved(f"node {found.name} shows no label at all, not even the kubelet's own")
-    _require_claim(snapshot, found, expectation)
+    require_claim(snapshot, found, expectation)
     policies = {}
     if found.checkpoint is not None:
         policies[f"{found.checkpoint.path} policyName"] = found.checkpoint.policy
@@ -63,7 +63,7 @@ def label_tells_the_policy(snapshot: Snapshot, expectation: Expectation, seen: C
     return f"the label of node {found.name} tells its CPU manager policy"
 
 
-def _require_claim(snapshot: Snapshot, found: Node, expectation: Expectation) -> None:
+def require_claim(snapshot: Snapshot, found: Node, expectation: Expectation) -> None:
     """Raises NotApplicable for a node by itself that nobody takes for one with a CPU manager.
 
     KubeVirt need not be on every node. Where no virt-handler has been and no label is, nothing is
@@ -89,7 +89,7 @@ def require_labelled(snapshot: Snapshot, expectation: Expectation) -> None:
     if snapshot.subject:
         return
     found = node(snapshot)
-    _require_claim(snapshot, found, expectation)
+    require_claim(snapshot, found, expectation)
     if not any(found.labels.get(row.selected) == "true" for row in expectation.labels):
         raise NotApplicable(
             f"node {found.name} bears no label that sends VMIs with dedicated CPUs there"

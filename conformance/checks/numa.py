@@ -1,10 +1,11 @@
-"""Whether a guest that is told of NUMA nodes is told the truth."""
+"""Whether a guest that is told of NUMA nodes is told the truth, and where its memory is."""
 
 from __future__ import annotations
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import Loop, check, dedicated_vmi
-from conformance.checks.witnesses import guest, live, topology
+from conformance.checks.threads import refuse_swept, threads
+from conformance.checks.witnesses import compute, domain, guest, live, silent, topology
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -58,3 +59,92 @@ def guest_nodes_mirror_the_hosts(snapshot: Snapshot, _: Expectation, seen: Compa
 
 def _shown(groups: set[frozenset[int]]) -> str:
     return " and ".join(str(CpuSet(group)) for group in sorted(groups, key=sorted))
+
+
+@check(
+    "NUMA-MEMORY",
+    moment=RUNNING,
+    applies=_mapped,
+    look="Compare <cell> and <memnode> of the domain with <vcpupin> and "
+    "/sys/devices/system/node/node*/cpulist.",
+)
+def memory_is_bound_where_the_vcpus_are(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """Each cell's memory is bound to the host's node of its vCPUs, and all of it is the guest's."""
+    xml, host = domain(snapshot), topology(snapshot)
+    node_of = {cpu.id: cpu.node for cpu in host.cpus}
+    source = f"domain XML, {xml.source}"
+    if not xml.numa_cells:
+        raise Unobserved(f"the domain has no NUMA cell ({xml.source})")
+    for cell, vcpus in sorted(xml.numa_cells.items()):
+        pinned = CpuSet.union_of(xml.vcpu_pins.get(vcpu, CpuSet()) for vcpu in vcpus)
+        if not pinned or not pinned <= node_of.keys():
+            seen.missing(f"vCPUs {vcpus} of cell {cell} are pinned to {pinned or 'nothing'} known")
+            continue
+        under = CpuSet(node_of[cpu] for cpu in pinned)
+        bound = xml.memory_nodes.get(cell)
+        seen.saw(f"host nodes under the vCPUs of cell {cell}", under, f"<vcpupin>, {source}")
+        seen.saw(
+            f"host nodes of the memory of cell {cell}", bound or "none", f"<memnode>, {source}"
+        )
+        if not bound:
+            seen.wrong(f"the memory of cell {cell} is bound to no NUMA node of the host ({source})")
+        elif bound != under:
+            seen.wrong(
+                f"the memory of cell {cell} is bound to node {bound} of the host, and its vCPUs "
+                f"{vcpus} are pinned to node {under} ({source})"
+            )
+    total = sum(xml.numa_memory.values())
+    if expectation.memory is not None:
+        seen.saw("memory of all cells", total, f"<cell memory>, {source}")
+        if total != expectation.memory:
+            seen.wrong(
+                f"the cells have {total} bytes of memory together, and the VMI asks for "
+                f"{expectation.memory} ({source})"
+            )
+    return f"the memory of {len(xml.numa_cells)} cells is bound where their vCPUs are"
+
+
+@check(
+    "NUMA-PAGES",
+    moment=RUNNING,
+    applies=_mapped,
+    look="Look at /proc/PID/numa_maps of QEMU, and at nr_hugepages of each node.",
+)
+def memory_is_where_the_vcpus_are(
+    snapshot: Snapshot, expectation: Expectation, seen: Comparison
+) -> str:
+    """The kernel has all of the guest's memory on pages as asked for, on the nodes of its vCPUs."""
+    container, found, host = compute(snapshot), threads(snapshot), topology(snapshot)
+    refuse_swept(found, snapshot, expectation)
+    if container.huge is None:
+        raise silent(snapshot, "memory", default="no numa_maps of QEMU was read")
+    if not found.vcpus:
+        raise Unobserved("no vCPU thread was seen, so that nothing says where the vCPUs are")
+    if expectation.memory is None or expectation.page is None:
+        raise Unobserved("it is not known how much memory the guest has, and on which pages")
+    places = CpuSet.union_of(thread.affinity for thread in found.vcpus.values())
+    nodes = CpuSet(cpu.node for cpu in host.cpus if cpu.id in places)
+    source = "/proc/PID/numa_maps of QEMU"
+    seen.saw("nodes of the vCPUs", nodes, "affinities of the threads, /sys/devices/system/node")
+    amounts: dict[int, int] = {}
+    for (node, page), amount in sorted(container.huge.items()):
+        seen.saw(f"pages of {page} bytes on node {node}", amount, source)
+        if page == expectation.page:
+            amounts[node] = amounts.get(node, 0) + amount
+    if (total := sum(amounts.values())) < expectation.memory:
+        seen.wrong(
+            f"{total} bytes are on pages of {expectation.page} bytes, and the guest has "
+            f"{expectation.memory} ({source})"
+        )
+    if elsewhere := CpuSet(amounts) - nodes:
+        seen.wrong(
+            f"memory of the guest is on node {elsewhere} of the host, and its vCPUs run on node "
+            f"{nodes} ({source})"
+        )
+    elif amounts and (bare := nodes - CpuSet(amounts)):
+        seen.wrong(
+            f"vCPUs run on node {bare} of the host, where no memory of the guest is ({source})"
+        )
+    return f"{total} bytes on pages of {expectation.page} bytes are on node {nodes}, as the vCPUs"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conformance.checks.comparison import Comparison
-from conformance.checks.registry import check, dedicated
-from conformance.checks.witnesses import compute, launcher
+from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.registry import check, dedicated, dedicated_vmi
+from conformance.checks.witnesses import compute, launcher, vmi
 from conformance.model.evidence import Container, Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.vocabulary import RUNNING
@@ -46,6 +46,24 @@ def containers_request_what_they_limit(snapshot: Snapshot, _: Expectation, seen:
             seen.wrong(f"container {container.name} ({container.role}) of pod {pod.name} {clause}")
     names = ", ".join(container.name for container in containers)
     return f"{names}: requests equal limits, for CPU and memory"
+
+
+@check(
+    "QOS-VMI",
+    moment=RUNNING,
+    applies=dedicated_vmi,
+    look="Compare .status.qosClass of the VMI with that of its launcher pod.",
+)
+def vmi_says_that_it_is_guaranteed(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str:
+    """The VMI's own status has the class Guaranteed."""
+    found = vmi(snapshot)
+    name = f"{found.namespace}/{found.name}"
+    if found.qos_class is None:
+        raise Unobserved(f"VMI {name} has no .status.qosClass, or it was not recorded")
+    seen.saw("QoS class", found.qos_class, f"VMI {name} .status.qosClass")
+    if found.qos_class != "Guaranteed":
+        seen.wrong(f"VMI {name} says that it is {found.qos_class} instead of Guaranteed")
+    return f"VMI {name} says that it is Guaranteed"
 
 
 def saw_resources(container: Container, pod: str, seen: Comparison) -> None:

@@ -28,6 +28,7 @@ class Loop(Enum):
 
     HEARTBEAT = "virt-handler's heartbeat, which writes the labels of a node"
     RECONCILE = "the kubelet's reconcile, which moves containers that run already"
+    LABELLER = "virt-handler's node labeller, which goes over the labels of a node"
     SWEEP = "virt-handler moving threads into the housekeeping cgroup"
     REMOVAL = "the kubelet's removal of what has ended"
     ARRIVAL = "what a requirement waits for, and is not observed before it has come"

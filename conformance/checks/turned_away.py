@@ -7,7 +7,9 @@ is promised of a VMI that runs is not asked of these.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
+from conformance.checks.witnesses import launcher, node
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.topology import Topology
@@ -63,3 +65,23 @@ def _crossing(snapshot: Snapshot, expectation: Expectation, host: Topology) -> I
             f"the NUMA nodes of the host hold no {cores} cores of {threads} threads, and a core "
             "of a guest with mapped NUMA nodes is on one of them"
         )
+
+
+def older(snapshot: Snapshot) -> str | None:
+    """Why an option or a policy may not have been there when compute was given its CPUs.
+
+    A kubelet that is restarted with other options leaves what runs as it is (kubernetes
+    policy_static.go, validateState compares CPUs alone).
+    """
+    pod, found = launcher(snapshot), node(snapshot)
+    since = found.ready_since
+    try:
+        admitted = datetime.fromisoformat(pod.admitted or "")
+    except ValueError:
+        return None
+    if since is None or admitted.tzinfo is None or admitted > since:
+        return None
+    return (
+        f"pod {pod.name} was admitted at {admitted}, and the kubelet of {found.name} may have been "
+        f"started with other options since (Ready since {since})"
+    )

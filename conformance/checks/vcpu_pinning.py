@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import check, dedicated_vmi
 from conformance.checks.threads import Threads, refuse_swept, threads, unasked
+from conformance.checks.watched import threads_stayed
 from conformance.checks.witnesses import (
     CGROUPS,
     compute,
@@ -160,6 +161,7 @@ def threads_stay_on_their_pcpu(
             if cpu in owners:
                 seen.wrong(f"vCPUs {owners[cpu]} and {vcpu} may both run on pCPU {cpu} ({source})")
             owners.setdefault(cpu, vcpu)
+    threads_stayed(snapshot, found, seen)
     by = "for itself" if pins is None else "the one that libvirt says"
     return f"{len(found)} vCPU threads have one pCPU each, {by}"
 

@@ -253,7 +253,7 @@ def _matters(path: str, why: str) -> bool:
     """
     if path.startswith("/proc/"):
         # A process without its thread is one of the node itself, which is only remarked on.
-        return path.count("/") == 5 or path.endswith("/cgroup")
+        return (path.count("/") == 5 and path.endswith("/status")) or path.endswith("/cgroup")
     name = path.rpartition("/")[2]
     return path.startswith(CGROUPS) and (
         name == "cpuset.cpus.effective"

@@ -2,7 +2,8 @@
 
 ``run.json`` says what was planned and on what cluster, the ``format`` of the evidence, and which
 snapshots there were when it was written last; ``snapshots/`` holds the raw snapshots,
-``problems/`` what broke, ``faults.jsonl`` requests that the API failed and that were sent again.
+``problems/`` what broke, ``faults.jsonl`` requests that the API failed and that were sent again,
+``watch/`` what samplers of nodes printed, ``endings.jsonl`` when the end of a pod was asked for.
 What a snapshot says of its node is kept apart, by its content, since snapshots share it:
 ``hardware/`` has the files that never change, ``nodes/`` the pods and files of one look at the
 node, the same for every VMI on it until something changes there.
@@ -13,6 +14,7 @@ snapshot is `RawSnapshot.lost`, with what it shares with others; a problem is an
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -28,23 +30,28 @@ from conformance.collecting import foreign
 from conformance.collecting.foreign import BundleError
 from conformance.collecting.forms import FormError, structure
 from conformance.collecting.recorded import LONGEST_STEM, Snapshots, digits, stem
+from conformance.collecting.watches import Watches, milliseconds
 from conformance.model.evidence import RawSnapshot
 from conformance.model.shared import Shared, Ts
+from conformance.model.watch import Watched
 from reports import document as report
 
-FORMAT = 2
+FORMAT = 3
 """Of the evidence that this version writes.
 
-1, which no number says, named no snapshots in run.json. A field never changes its meaning: what
+1, which no number says, named no snapshots in run.json; 2 had no ``watch/``, and was judged by
+snapshots alone. A field never changes its meaning: what
 means something else has another name. One that is added needs no other format, since whoever does
 not know it does not judge the snapshots that have it; the number grows when that is not enough.
 """
 __all__ = [
+    "ENDINGS",
     "FAULTS",
     "FORMAT",
     "RUN",
     "Bundle",
     "BundleError",
+    "Endings",
     "FaultLog",
     "GivenBack",
     "Problem",
@@ -59,6 +66,7 @@ __all__ = [
 RUN = "run.json"
 FAULTS = "faults.jsonl"
 GIVEN_BACK = "given-back.jsonl"
+ENDINGS = "endings.jsonl"
 _READING = "reading the evidence"
 _PROBLEMS = 1000
 """That are read: more say no more."""
@@ -92,6 +100,8 @@ class Bundle:
         faults: requests that the API failed and that were sent again.
         newer: format of the evidence, where this version does not know it.
         directory: where it was read; None for what was never written.
+        watched: what was watched, by node; read when it is asked for.
+        endings: when the end of a pod was asked for, by its UID, seconds since 1970.
     """
 
     run: Mapping[str, Any]
@@ -100,6 +110,8 @@ class Bundle:
     faults: tuple[str, ...] = ()
     newer: int | None = None
     directory: Path | None = None
+    watched: Mapping[str, Watched] = field(default_factory=dict)
+    endings: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_run(directory: Path, run: Mapping[str, Any]) -> None:
@@ -176,6 +188,19 @@ class FaultLog:
             log.write(json.dumps(text) + "\n")
 
 
+class Endings:
+    """When the end of each pod was asked for; processes may share it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / ENDINGS
+
+    def note(self, pod_uid: str) -> None:
+        """From now on it ends, in a single short write."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
+            log.write(json.dumps([pod_uid, milliseconds()]) + "\n")
+
+
 class GivenBack:
     """CPUs that VMIs of a run gave back to their nodes; processes may share it."""
 
@@ -211,10 +236,33 @@ def read(directory: Path) -> Bundle:
     _share_specs(run.get("cases") or ())
     faults, unreadable = _faults(directory)
     newer = form.format if form.format > FORMAT else None
-    problems_ = (*_newer(newer), *problems(directory), *unreadable)
+    watched = Watches(directory, form.watch)
+    problems_ = (
+        *_newer(newer),
+        *problems(directory),
+        *unreadable,
+        *(Problem(_READING, why, node=node) for node, why in watched.lost()),
+    )
     recorded = {key: value for key, value in run.items() if key not in {"format", "snapshots"}}
     snapshots = Snapshots(directory, form.snapshots)
-    return Bundle(recorded, snapshots, problems_, faults, newer, directory)
+    endings = _endings(directory)
+    return Bundle(recorded, snapshots, problems_, faults, newer, directory, watched, endings)
+
+
+def _endings(directory: Path) -> Mapping[str, float]:
+    """Of a line that cannot be read nothing is known: then a pod's last look ends what counts."""
+    found: dict[str, float] = {}
+    try:
+        lines = foreign.read(directory, ENDINGS).splitlines()
+    except BundleError:
+        return {}
+    for line in lines:
+        with contextlib.suppress(BundleError, FormError, ValueError):
+            uid, at = structure(tuple[Any, ...], foreign.parse(line, ENDINGS), ENDINGS)
+            known = found.get(structure(str, uid, ENDINGS))
+            when = structure(int, at, ENDINGS) / 1000
+            found[uid] = when if known is None else min(known, when)
+    return found
 
 
 def problems(directory: Path) -> tuple[Problem, ...]:
@@ -309,6 +357,7 @@ class _Run:
     unjudged: tuple[_Unjudged, ...] = ()
     audit: _Audit | None = None
     scenarios: tuple[str, ...] = ()
+    watch: Mapping[str, int] = field(default_factory=dict)
     phases: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -74,7 +74,7 @@ def vmi(obj: Mapping[str, Any]) -> Json:
     told = _pick(
         status, ("phase", "reason", "nodeName", "currentCPUTopology", "phaseTransitionTimestamps")
     )
-    told |= _pick(status, ("launcherContainerImageVersion",))
+    told |= _pick(status, ("launcherContainerImageVersion", "qosClass"))
     if migration := status.get("migrationState"):
         told["migrationState"] = _pick(migration, _MIGRATION)
     _conditions(status, told)
@@ -97,15 +97,40 @@ def node(obj: Mapping[str, Any]) -> Json:
 
 
 def domain(xml: str) -> str:
-    """A domain XML without devices, metadata, command lines, and what else is not judged."""
+    """A domain XML without metadata, command lines, and what else is not judged.
+
+    Of devices and features no more is left than which IOThreads each disk has, and hints of KVM.
+    """
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return xml[:_NO_DOMAIN]
     for element in list(root):
-        if element.tag not in _OF_DOMAIN:
+        if element.tag == "devices":
+            _only_disks(element)
+        elif element.tag == "features":
+            _only(element, ("kvm",))
+        elif element.tag not in _OF_DOMAIN:
             root.remove(element)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _only_disks(devices: ElementTree.Element) -> None:
+    _only(devices, ("disk",))
+    for disk in devices:
+        disk.attrib.clear()
+        _only(disk, ("alias", "driver"))
+        for driver in disk.iter("driver"):
+            kept = {key: value for key, value in driver.attrib.items() if key == "iothread"}
+            driver.attrib.clear()
+            driver.attrib.update(kept)
+            _only(driver, ("iothreads",))
+
+
+def _only(parent: ElementTree.Element, tags: Iterable[str]) -> None:
+    for child in list(parent):
+        if child.tag not in tags:
+            parent.remove(child)
 
 
 def _pick(obj: Mapping[str, Any], keys: Iterable[str]) -> Json:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from clusters.contract.access import NodeShell
+from clusters.contract.access import NodeFiles
 from conformance.parsing import cgroups, proc
 from conformance.parsing.cgroups import MOUNT
 
@@ -25,10 +25,13 @@ HARDWARE = (
 )
 KUBELET = ("cpu_manager_state", "config.yaml")
 """Files below the kubelet's root."""
+CLOCK = ("/proc/stat", "/proc/uptime")
+"""What tells the time of the node, which has started whatever runs there."""
+RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 PROCESSES = "/proc/[0-9]*/cgroup"
 HOST_PROCESSES = 512
 """Processes outside of pods that are looked at, at the most: what they do is only remarked on."""
-_USUAL_ROOTS = (
+USUAL_ROOTS = (
     "/kubepods.slice",
     "/kubepods",
     # With a cgroup root of the kubelet's own, as in kind and k3s.
@@ -40,17 +43,24 @@ _USUAL_ROOTS = (
 _PODS = ("*pod*", "*/*pod*")
 _DEPTHS = tuple("/*" * depth for depth in range(1, 9))
 _INIT = "1"
+_VCPU = "Name:\tCPU "
 
 
 class NodeReader:
-    """Reads one node for one process; hardware is read once."""
+    """Reads one node for one process; hardware is read once.
 
-    def __init__(self, shell: NodeShell, kubelet_root: str) -> None:
+    Attributes:
+        clock: the node's own time when `files` last began, in ISO 8601; empty where it is not
+            known.
+    """
+
+    def __init__(self, shell: NodeFiles, kubelet_root: str) -> None:
         self._shell = shell
         self._kubelet = tuple(f"{kubelet_root}/{name}" for name in KUBELET)
         self._hardware: Mapping[str, str] | None = None
-        self._roots = set(_USUAL_ROOTS)
+        self._roots = set(USUAL_ROOTS)
         self._kernel_threads: set[str] = set()
+        self.clock = ""
 
     def hardware(self) -> Mapping[str, str]:
         """The files of `HARDWARE`, by path. Raises AccessError."""
@@ -88,14 +98,17 @@ class NodeReader:
         Raises:
             AccessError: the node does not answer.
         """
-        first = self._shell.read((*self._kubelet, PROCESSES))
+        first = self._shell.read((*CLOCK, *self._kubelet, RT_RUNTIME, PROCESSES))
+        now = proc.clock(*(first.files.get(path, "") for path in CLOCK))
+        self.clock = now.isoformat(timespec="milliseconds") if now else ""
+        kept = (*self._kubelet, RT_RUNTIME)
         where = {
             path.split("/")[2]: cgroups.of_process(text)
             for path, text in first.files.items()
-            if path.startswith("/proc/")
+            if path.startswith("/proc/") and path not in (*CLOCK, RT_RUNTIME)
         }
-        files = {path: text for path, text in first.files.items() if path in self._kubelet}
-        unreadable = dict(first.unreadable)
+        files = {path: text for path, text in first.files.items() if path in kept}
+        unreadable = {p: why for p, why in first.unreadable.items() if p not in CLOCK}
         if ":cpuset:" in first.files.get(f"/proc/{_INIT}/cgroup", ""):
             unreadable[MOUNT] = "the node has cgroup v1, and only version 2 is read"
         # A reader in a cgroup namespace of its own sees paths that begin there.
@@ -120,6 +133,47 @@ class NodeReader:
         files |= {path: _kept(path, text) for path, text in second.files.items()}
         self._only_pinned(files, first.files)
         return files, unreadable
+
+    def guest(
+        self, pod_uid: str, files: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """How the threads of the QEMU of a pod are scheduled, and where its memory is.
+
+        Args:
+            pod_uid: of the launcher pod.
+            files: what `files` has read of the node.
+
+        Returns:
+            ``/proc/TID/stat`` of each thread and ``/proc/PID/numa_maps`` by path, of which no more
+            is kept than what says of huge pages; and reasons by path.
+
+        Raises:
+            AccessError: the node does not answer.
+        """
+        uids = (pod_uid, pod_uid.replace("-", "_"))
+        members = {
+            tid
+            for path, text in files.items()
+            if path.endswith("/cgroup.threads") and any(uid in path for uid in uids)
+            for tid in text.split()
+        }
+        threads = [
+            (path.split("/")[2], path.split("/")[4], text)
+            for path, text in files.items()
+            if path.startswith("/proc/") and path.count("/") == 5 and path.split("/")[4] in members
+        ]
+        qemus = {pid for pid, _tid, text in threads if _VCPU in text}
+        read = self._shell.read(
+            [
+                *(f"/proc/{pid}/numa_maps" for pid in sorted(qemus)),
+                *(f"/proc/{tid}/stat" for pid, tid, _text in threads if pid in qemus),
+            ]
+        )
+        found = {
+            path: proc.huge_lines(text) if path.endswith("/numa_maps") else text
+            for path, text in read.files.items()
+        }
+        return found, dict(read.unreadable)
 
     def _left(self) -> Iterator[str]:
         for root in sorted(self._roots):

@@ -21,8 +21,8 @@ LARGEST = 4096 * foreign.MIB
 """Of everything in a bundle together, unpacked."""
 _MOST = 500_000
 """Files of a bundle."""
-_FOLDERS = ("snapshots", "problems", "hardware", "nodes", "logs")
-_FILES = ("run.json", "faults.jsonl", "given-back.jsonl")
+_FOLDERS = ("snapshots", "problems", "hardware", "nodes", "watch", "logs")
+_FILES = ("run.json", "faults.jsonl", "given-back.jsonl", "endings.jsonl")
 REDACTED = "REDACTED"
 _HIDDEN_KEYS = frozenset({"podIP", "hostIP", "ip", "clusterIP", "externalIP", "address"})
 _SECRETS = frozenset({"data", "stringData", "binaryData"})
@@ -128,7 +128,7 @@ def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
 
 
 def _cleaned(name: str, text: str) -> str:
-    if name.endswith(".jsonl"):
+    if name.endswith(".jsonl") or name.startswith("watch/"):
         return _ADDRESS.sub(REDACTED, text)
     try:
         value = foreign.parse(text, name)

@@ -18,7 +18,7 @@ from clusters.kit.api import Api, ApiError, Json
 from clusters.kit.launchers import launchers
 from conformance.collecting import api as paths
 from conformance.collecting import least
-from conformance.collecting.node import KUBELET, NodeReader
+from conformance.collecting.node import KUBELET, RT_RUNTIME, NodeReader
 from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
 from conformance.model.vocabulary import DELETED, EVERY_NODE
@@ -108,7 +108,7 @@ class Collector:
         files: dict[str, str] = {}
         unreadable: Mapping[str, str] = {}
         if name in self._access.nodes:
-            paths_ = [f"{self._access.kubelet_root}/{file}" for file in KUBELET]
+            paths_ = [*(f"{self._access.kubelet_root}/{file}" for file in KUBELET), RT_RUNTIME]
             read = layers.read("files", lambda: self._access.node_shell(name).read(paths_))
             if read is not None:
                 files, unreadable = dict(read.files), read.unreadable
@@ -194,6 +194,8 @@ class Collector:
             layers.missing("node", f"pod {pod['metadata']['name']} is not bound to a node")
         else:
             raw = self._on_node(raw, node, layers)
+            if maps_numa(manifest):
+                raw = self._of_guest(raw, node, str(pod["metadata"]["uid"]), layers)
             if not plain:
                 domain = layers.read("domain", lambda: self._domain(namespace, name, pod))
                 console = self._read_console(namespace, name, layers)
@@ -213,7 +215,12 @@ class Collector:
             hardware=hardware,
             files=files,
             unreadable=unreadable,
+            clock=self._clock(node),
         )
+
+    def _clock(self, node: str) -> str:
+        """The time of a node when its files were last read; empty where that is not known."""
+        return self._nodes[node].clock if node in self._nodes else ""
 
     def _files(
         self, node: str, layers: Layers
@@ -224,6 +231,18 @@ class Collector:
         files, unreadable = layers.read("files", reader.files) or ({}, {})
         self._configz(node, files, layers)
         return files, unreadable, layers.read("files", reader.hardware) or {}
+
+    def _of_guest(self, raw: RawSnapshot, node: str, uid: str, layers: Layers) -> RawSnapshot:
+        """With how the guest in a pod is scheduled, and where its memory is."""
+        read = layers.read("memory", lambda: self._reader(node).guest(uid, raw.files))
+        if read is None:
+            return raw
+        files, unreadable = read
+        return replace(
+            raw,
+            files={**raw.files, **files},
+            unreadable={**raw.unreadable, **unreadable},
+        )
 
     def work(self, pod: Json) -> float:
         """CPU time that a pod has had so far, seconds; 0 where that cannot be seen."""
@@ -358,6 +377,11 @@ def _works(pod: Mapping[str, Any]) -> bool:
     """Whether it runs, and is not being deleted."""
     running = (pod.get("status") or {}).get("phase") == "Running"
     return running and not pod["metadata"].get("deletionTimestamp")
+
+
+def maps_numa(manifest: Mapping[str, Any]) -> bool:
+    """Whether a VMI asks for the host's NUMA nodes: of no other is its memory judged."""
+    return '"guestMappingPassthrough"' in json.dumps(manifest, default=str)
 
 
 def _is_pod(manifest: Mapping[str, Any]) -> bool:

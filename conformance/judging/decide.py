@@ -36,6 +36,7 @@ def judge_story(terms: Terms, story: Story) -> Iterator[Finding]:
     Each moment at which a VMI or pod ran is judged as any running one. A VMI that neither ran nor
     waited for room is not passed over: whether it starts is judged.
     """
+    terms = terms.during(story.scenario)
     yield from judge_told(terms, story)
     for (moment, _subject), taken in _running(story).items():
         expectation = terms.expect(taken[0].manifest)

@@ -11,9 +11,13 @@ the same objection outlives its loop (`conformance.checks.registry.Loop`):
   the first and the last look at the same objection, or since the last exclusive container was
   started (what has gone: since it was first seen to have gone). Evidence of former versions has
   but one look at what was deleted, which they took after they had waited.
+- LABELLER: virt-handler goes over the labels of its node every 3 to 6.6 minutes (kubevirt
+  pkg/virt-handler/node-labeller), and leaves no mark of it. The objection was there for seven.
 - SWEEP: virt-handler sweeps before it says Running (kubevirt pkg/virt-handler/vm.go,
   vmUpdateHelperDefault), so that it has: the VMI has been Running for ten seconds, or the
   objection was seen twice, two seconds apart.
+
+What a node did is compared with the node's own time, and looks with each other by ours.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ PERIOD = 10.0
 """Of a kubelet whose configuration was not read, seconds: the default."""
 BEATS = 2
 """Heartbeats that must be seen to pass: the first may have been decided on before the look."""
+LABELLED = timedelta(minutes=7)
+"""Between two rounds of the labeller there are 3 to 6.6 minutes (wait.JitterUntil)."""
 SWEPT = timedelta(seconds=10)
 TWICE = timedelta(seconds=2)
 
@@ -60,15 +66,20 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
             return None
         case Loop.HEARTBEAT:
             return _heartbeat(span, restarts=True)
+        case Loop.LABELLER:
+            # virt-handler is seen to live, and long enough for a round of its labeller.
+            return _heartbeat(span, restarts=False) or _not_yet(
+                loop, span, _began(span[0]), LABELLED, LABELLED, now=_began(last)
+            )
         case Loop.SWEEP:
             running = last.vmi.reached.get("Running") if last.vmi else None
-            return _not_yet(loop, span, running, SWEPT, TWICE)
+            return _not_yet(loop, span, running, SWEPT, TWICE, now=_there(last))
         case Loop.RECONCILE:
-            since = _newest(last)
+            since, now = _newest(last), _there(last)
         case Loop.REMOVAL:
-            since = _gone(last)
+            since, now = _gone(last), _began(last)
     enough = _enough(span)
-    return _not_ready(last) or _not_yet(loop, span, since, enough, enough)
+    return _not_ready(last) or _not_yet(loop, span, since, enough, enough, now=now)
 
 
 def told_unseen(
@@ -125,7 +136,8 @@ def _unseen_at(loop: Loop, span: Sequence[Snapshot]) -> str | None:
         restarts = not any(GATE in words for words in last.done)
         return next(filter(None, (_heartbeat(own, restarts=restarts) for own in by_node)), None)
     enough = _enough(span)
-    return _not_ready(last) or _not_yet(loop, span, _began(span[0]), enough, enough)
+    began = _began(span[0])
+    return _not_ready(last) or _not_yet(loop, span, began, enough, enough, now=_began(last))
 
 
 def _first(findings: Sequence[Finding]) -> int:
@@ -187,7 +199,7 @@ def _newest(last: Snapshot) -> datetime | None:
             times += [each for each in known if each is not None]
             unknown.discard(pod.uid)
     if unknown:
-        times.append(_began(last))
+        times.append(_there(last))
     return max(times, default=None)
 
 
@@ -203,18 +215,26 @@ def _not_yet(
     since: datetime | None,
     after: timedelta,
     looked: timedelta,
+    *,
+    now: datetime,
 ) -> str | None:
     """Why a loop may not have run: not so long after, nor in so long a time of looking.
 
-    None when it has, and where nothing says since when there was something to do.
+    None when it has, and where nothing says since when there was something to do; `now` is the
+    time of the last look by the clock of `since`.
     """
-    now = _began(span[-1])
-    if since is None or now - since >= after or now - _began(span[0]) >= looked:
+    looking = _began(span[-1]) - _began(span[0])
+    if since is None or now - since >= after or looking >= looked:
         return None
     return (
         f"{loop.value}, has surely come by {after.total_seconds():.0f} s after {since}, and the "
         f"last look was at {now}"
     )
+
+
+def _there(snapshot: Snapshot) -> datetime:
+    """The time of a look by the node's clock; by ours where its own is not known."""
+    return moment(snapshot.clock) or _began(snapshot)
 
 
 def _began(snapshot: Snapshot) -> datetime:

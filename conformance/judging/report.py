@@ -26,6 +26,7 @@ from conformance.judging.conclude import Extent, conclude
 from conformance.judging.coverage import Covered, cover
 from conformance.judging.decide import decide, judge_nodes, judge_story
 from conformance.judging.findings import report_finding, unlike
+from conformance.judging.lives import lived, told
 from conformance.judging.lost import read, withheld
 from conformance.judging.maps import Maps
 from conformance.judging.setting import described, libvirt_seen
@@ -200,6 +201,7 @@ def judge(
         setting=described(terms.setting, tuple(sorted(libvirt))),
         selection=selection,
         waivers=tuple(waivers.told()),
+        watches=tuple(told(bundle)),
     )
 
 
@@ -211,7 +213,7 @@ def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterat
     for planned in bundle.run["cases"]:
         case = planned["id"]
         try:
-            judged = _judge_case(terms, planned, bundle.snapshots.get(case, ()))
+            judged = _judge_case(terms, planned, bundle)
         except Exception as error:
             broke.append(_broke(case, error))
             judged = _Judged(case, planned["title"], planned["manifest"], {}, (), ())
@@ -222,7 +224,7 @@ def _judged(terms: Terms, bundle: Bundle, broke: list[report.Problem]) -> Iterat
             broke.append(report.Problem("judging", f"this version knows no scenario {name!r:.100}"))
             continue
         try:
-            judged = _judge_scenario(terms, scenario, bundle.snapshots.get(name, ()))
+            judged = _judge_scenario(terms, scenario, bundle)
         except Exception as error:
             broke.append(_broke(name, error))
             judged = _Judged(name, scenario.title, {}, {"scenario": scenario.story}, (), (), name)
@@ -261,11 +263,9 @@ def _no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def _judge_case(
-    terms: Terms, planned: Mapping[str, Any], recorded: Iterable[tuple[str, RawSnapshot]]
-) -> _Judged:
+def _judge_case(terms: Terms, planned: Mapping[str, Any], bundle: Bundle) -> _Judged:
     expectation = terms.expect(planned["manifest"], planned.get("beside", ()))
-    found = read(recorded)
+    found = lived(read(bundle.snapshots.get(planned["id"], ())), bundle)
     findings = []
     for requirement, check in terms.applicable(expectation):
         taken = [
@@ -315,10 +315,8 @@ def _judge_nodes(terms: Terms, recorded: Iterable[tuple[str, RawSnapshot]], case
     )
 
 
-def _judge_scenario(
-    terms: Terms, scenario: Scenario, recorded: Iterable[tuple[str, RawSnapshot]]
-) -> _Judged:
-    found = read(recorded)
+def _judge_scenario(terms: Terms, scenario: Scenario, bundle: Bundle) -> _Judged:
+    found = lived(read(bundle.snapshots.get(scenario.id, ())), bundle)
     snapshots = found.snapshots
     story = Story(
         scenario.id,

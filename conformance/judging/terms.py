@@ -13,15 +13,18 @@ from conformance.collecting.bundle import BundleError
 from conformance.editions import Labels, labels
 from conformance.matrix import kinds
 from conformance.matrix.oracle import expect
+from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.expectation import Expectation
 from conformance.model.release import Release
 from conformance.model.setting import UNKNOWN, Setting
 from conformance.model.vocabulary import (
+    API_VERSIONS,
     DELETED,
     DISRUPTION,
     NUMA,
     OFFERED,
     OUTDATED_LAUNCHER,
+    PROFILES,
     REFUSED,
     RUNNING,
     SMT,
@@ -137,14 +140,20 @@ class Terms:
             unasked=frozenset(self.unasked),
         )
 
+    def during(self, scenario: str) -> Terms:
+        """The terms while a scenario is told, which may have changed what VMIs get."""
+        if not SCENARIOS[scenario].even_parity:
+            return self
+        return replace(self, setting=replace(self.setting, even_parity=True))
+
     @property
     def not_served(self) -> str | None:
         """Why no VMI of the profile can be had: its API version is not served any more, or yet."""
-        served = self.setting.served
-        if served is None or self.profile in served:
+        served, version = self.setting.served, API_VERSIONS[self.profile]
+        if served is None or version in served:
             return None
         others = ", ".join(sorted(served)) or "nothing of it"
-        return f"the cluster does not serve kubevirt.io/{self.profile}, only {others}"
+        return f"the cluster does not serve kubevirt.io/{version}, only {others}"
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -259,7 +268,7 @@ def terms_of(run: Mapping[str, Any]) -> Terms:
     missing = {"run", "cluster", "profile", "matrix", "moments", "capabilities", "cases"} - set(run)
     if missing:
         raise BundleError(f"run.json lacks {', '.join(sorted(missing))}: is it of this version?")
-    if not any(run["profile"] in each.profiles for each in catalogue().requirements):
+    if run["profile"] not in PROFILES:
         raise BundleError(f"run.json: this version knows no profile {run['profile']!r:.100}")
     capabilities = {
         name: (

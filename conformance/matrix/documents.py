@@ -92,6 +92,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _yaml_documents(text: str, source: str) -> Iterator[tuple[int, object]]:
+    for number, words in enumerate(text.splitlines(), start=1):
+        if value := templates.value_in_comment(words):
+            raise MatrixFileError(f"{source}:{number}: {value}: {templates.ADVICE}")
     line = 1
     try:
         loader = _Loader(text)

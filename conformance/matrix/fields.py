@@ -67,7 +67,12 @@ _VMI_SPEC: Tree = {
     "domain": _DOMAIN,
     "volumes": [_VOLUME],
 }
-_TEMPLATE: Tree = {"metadata": _ANY, "spec": _VMI_SPEC}
+_METADATA: Tree = _names(
+    "name generateName namespace labels annotations finalizers ownerReferences managedFields uid "
+    "resourceVersion generation selfLink clusterName creationTimestamp deletionTimestamp "
+    "deletionGracePeriodSeconds"
+)
+_TEMPLATE: Tree = {"metadata": _METADATA, "spec": _VMI_SPEC}
 _MATCHER: Tree = _names("name kind revisionName inferFromVolume inferFromVolumeFailurePolicy")
 _VM_SPEC: Tree = {
     **_names("running runStrategy dataVolumeTemplates updateVolumesStrategy liveUpdateFeatures"),
@@ -105,14 +110,14 @@ _SPECS: Mapping[str, Tree] = {
             "replicas selector paused nameGeneration maxUnavailable scaleInStrategy "
             "updateStrategy autohealing"
         ),
-        "virtualMachineTemplate": {"metadata": _ANY, "spec": _VM_SPEC},
+        "virtualMachineTemplate": {"metadata": _METADATA, "spec": _VM_SPEC},
     },
     kinds.INSTANCETYPE: _INSTANCETYPE_SPEC,
     kinds.CLUSTER_INSTANCETYPE: _INSTANCETYPE_SPEC,
     kinds.PREFERENCE: _PREFERENCE_SPEC,
     kinds.CLUSTER_PREFERENCE: _PREFERENCE_SPEC,
 }
-_HARMLESS = frozenset({"devices", "disks", "volumes"})
+_HARMLESS = frozenset({"devices", "disks", "metadata", "volumes"})
 """Where an unknown field does not change which CPUs a VMI gets."""
 _RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
 _CLOSE = 0.75
@@ -147,7 +152,7 @@ def unknown_fields(manifest: Mapping[str, Any]) -> tuple[UnknownField, ...]:
     spec = _SPECS.get(str(manifest.get("kind")))
     if spec is None:
         return ()
-    tree: Tree = {**_names("apiVersion kind metadata status"), "spec": spec}
+    tree: Tree = {**_names("apiVersion kind status"), "metadata": _METADATA, "spec": spec}
     return tuple(_below(manifest, tree, "", harmless=False, whole=tree))
 
 
@@ -185,8 +190,10 @@ def _below(
         else:
             own = _alike(str(name), tree)
             meant = f"{path}.{own}".lstrip(".") if own else _elsewhere(str(name), whole)
-            # A field about CPUs does harm wherever it was put by mistake.
-            mild = harmless and ".cpu." not in meant and "IOThread" not in meant
+            # A field about CPUs does harm wherever it was put by mistake; annotations ask for
+            # sidecars, and for even parity.
+            asks = ".cpu." in meant or "IOThread" in meant or meant.endswith("annotations")
+            mild = harmless and not asks
             yield UnknownField(below, meant, mild)
 
 

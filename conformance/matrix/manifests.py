@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.model.vocabulary import EVEN_PARITY, HOOK_SIDECARS, V1
+from conformance.model.vocabulary import API_VERSIONS, EVEN_PARITY, HOOK_SIDECARS, V1
 
 SMALL_MEMORY = "96Mi"
 """What the guest gets where a case is not about memory; it needs no more."""
@@ -54,9 +54,11 @@ class Wish:
         even_parity: the annotation that completes the CPUs to an even number.
         iothreads_policy, supplemental_iothreads: IOThreads.
         dedicated_iothread: its disk has an IOThread of its own.
+        more_disks: number of further disks, which have none of their own.
         hooks: number of hook sidecars.
         container_disk: whether it has one.
-        numa_passthrough, realtime, max_sockets: further fields of ``spec.domain.cpu``.
+        numa_passthrough, realtime, realtime_mask, max_sockets: further fields of
+            ``spec.domain.cpu``.
         domain: what else ``spec.domain`` is to have, as a JSON merge patch: None takes away.
     """
 
@@ -75,10 +77,12 @@ class Wish:
     iothreads_policy: object = None
     supplemental_iothreads: object = None
     dedicated_iothread: bool = False
+    more_disks: int = 0
     hooks: int = 0
     container_disk: bool = False
     numa_passthrough: bool = False
     realtime: bool = False
+    realtime_mask: object = None
     max_sockets: object = None
     domain: Mapping[str, Any] = field(default_factory=dict)
 
@@ -122,7 +126,7 @@ def vmi(
     }
     _merge(spec["domain"], wish.domain)
     return {
-        "apiVersion": f"kubevirt.io/{profile}",
+        "apiVersion": f"kubevirt.io/{API_VERSIONS[profile]}",
         "kind": "VirtualMachineInstance",
         "metadata": metadata,
         "spec": spec,
@@ -156,7 +160,7 @@ def _cpu(wish: Wish) -> Mapping[str, Any]:
     if wish.numa_passthrough:
         cpu["numa"] = {"guestMappingPassthrough": {}}
     if wish.realtime:
-        cpu["realtime"] = {}
+        cpu["realtime"] = _given(mask=wish.realtime_mask)
     return cpu
 
 
@@ -182,6 +186,9 @@ def _disks(wish: Wish, images: Images) -> tuple[list[dict[str, Any]], list[dict[
         volumes.append({"name": "scratch", "emptyDisk": {"capacity": "8Mi"}})
     if wish.dedicated_iothread:
         disks[-1]["dedicatedIOThread"] = True
+    for number in range(1, wish.more_disks + 1):
+        disks.append({"name": f"more-{number}", "disk": {"bus": "virtio"}})
+        volumes.append({"name": f"more-{number}", "emptyDisk": {"capacity": "8Mi"}})
     return disks, volumes
 
 

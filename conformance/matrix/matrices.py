@@ -11,8 +11,9 @@ from conformance.matrix.manifests import Images
 from conformance.matrix.mapped import MAPPED
 from conformance.matrix.pods import PODS, pod
 from conformance.matrix.smoke import smoke
+from conformance.matrix.today import EXAMPLES, MORE
 from conformance.matrix.violations import paired, single
-from conformance.model.vocabulary import V1
+from conformance.model.vocabulary import CURRENT, V1, V1ALPHA2
 
 NAMES = ("smoke", "standard", "full", "pods", "scenarios")
 
@@ -31,7 +32,7 @@ def matrix(
             nodes mapped, every rule violated alone and with another; ``full``: every triple
             of values, every pair of rules; ``pods``: plain pods, for a cluster without KubeVirt;
             ``scenarios``: none, for those who want the scenarios alone.
-        profile: the generation of the API.
+        profile: what it is judged by.
         images: names that the manifests refer to.
         cpus: exclusive CPUs of the largest node; no generated VMI needs more.
 
@@ -58,15 +59,19 @@ def _valid(breadth: Breadth, profile: str, images: Images | None, cpus: int) -> 
     rows = covering_array(
         axes(profile, breadth, cpus), constraints(profile, cpus), strength=breadth.strength
     )
-    mapped = [
-        case(*each, profile=profile, images=images) for each in (MAPPED if profile == "v1" else ())
+    others = [
+        case(*each, profile=profile, images=images)
+        for each in (
+            *(() if profile == V1ALPHA2 else MAPPED),
+            *((*EXAMPLES, *MORE) if profile == CURRENT else ()),
+        )
     ]
     return (
         *(
             case(case_id(row), title(row), wish(row), profile=profile, images=images)
             for row in rows
         ),
-        *(each for each in mapped if each.expectation.compute_cpus < cpus),
+        *(each for each in others if each.expectation.compute_cpus < cpus),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from conformance.matrix.quantity import LARGEST
 from conformance.matrix.reading import Placement
 from conformance.matrix.rule import rule
 from conformance.model import fields as f
@@ -72,7 +73,8 @@ def requests_memory_not_tiny(vmi: Placement) -> bool:
 )
 def requests_memory_within_limits(vmi: Placement) -> bool:
     """The memory request of shared CPUs exceeds the limit."""
-    return not vmi.dedicated and 0 < (vmi.limits_memory or 0) < (vmi.asked_memory or 0)
+    exceeds = 0 < (vmi.limits_memory or 0) < (vmi.asked_memory or 0)
+    return not vmi.dedicated and exceeds and _is_counted(vmi)
 
 
 @rule(
@@ -130,6 +132,26 @@ def _memory_of_pages(vmi: Placement) -> Fraction:
 )
 def requests_memory_equals_limits(vmi: Placement) -> bool:
     """The memory request and the memory limit of dedicated CPUs differ."""
+    return vmi.dedicated and _differ(vmi) and _is_counted(vmi)
+
+
+@rule(
+    "memory-countable",
+    f.REQUESTS_MEMORY,
+    source="kubevirt API, apimachinery: bytes are counted in 64 bits",
+)
+def memory_countable(vmi: Placement) -> bool:
+    """The memory request and the limit do not agree, and one is more than the API can count."""
+    exceeds = 0 < (vmi.limits_memory or 0) < (vmi.asked_memory or 0)
+    return (_differ(vmi) if vmi.dedicated else exceeds) and not _is_counted(vmi)
+
+
+def _differ(vmi: Placement) -> bool:
     request, limit = vmi.requests_memory, vmi.limits_memory
-    both = request is not None and limit is not None and request > 0 and limit > 0
-    return vmi.dedicated and both and request != limit
+    return (
+        request is not None and limit is not None and min(request, limit) > 0 and request != limit
+    )
+
+
+def _is_counted(vmi: Placement) -> bool:
+    return max(vmi.requests_memory or 0, vmi.limits_memory or 0) <= LARGEST

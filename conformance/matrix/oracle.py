@@ -7,6 +7,7 @@ of the cluster is its setting, which is read before any VMI is made.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,8 +22,17 @@ from conformance.model.evidence import Resources
 from conformance.model.expectation import Expectation, Refusal, Sidecar
 from conformance.model.fields import MACHINE, NUMA_PASSTHROUGH
 from conformance.model.setting import UNKNOWN, Setting
-from conformance.model.vocabulary import HUGEPAGES, PROFILES, V1, V1ALPHA2
+from conformance.model.vocabulary import (
+    API_VERSIONS,
+    CURRENT,
+    HUGEPAGES,
+    PROFILES,
+    REALTIME,
+    V1,
+    V1ALPHA2,
+)
 
+_MASK = re.compile(r"(?P<not>\^)?(?P<first>[0-9]{1,4})(?:-(?P<last>[0-9]{1,4}))?")
 SIDECAR_CPU_MILLI = 200
 SIDECAR_MEMORY_BYTES = 64_000_000
 """Defaults of a sidecar's CPU and memory: EN-SIDE-4, ZH-SIDE-5."""
@@ -39,7 +49,7 @@ def expect(
     Args:
         manifest: a VirtualMachineInstance as the user writes it, with any values; what makes one
             (`conformance.matrix.owners`); or one of our own pods (`conformance.matrix.pods`).
-        profile: ``v1`` or ``v1alpha2``, the generation of the promise.
+        profile: what the VMI is judged by: one of `PROFILES`.
         setting: of the cluster on which it is to run.
         beside: the instance types and preferences that the manifest may name.
 
@@ -83,10 +93,11 @@ def expect(
 
 def _unsupported(profile: str, setting: Setting) -> str | None:
     """Why nothing of a profile can be asked for on a cluster."""
-    if setting.served is None or profile in setting.served:
+    version = API_VERSIONS[profile]
+    if setting.served is None or version in setting.served:
         return None
     served = ", ".join(sorted(setting.served)) or "no version"
-    return f"the cluster does not serve kubevirt.io/{profile}, only {served}"
+    return f"the cluster does not serve kubevirt.io/{version}, only {served}"
 
 
 def _refusal(vmi: Placement, profile: str) -> Refusal | None:
@@ -148,10 +159,18 @@ def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
         iothreads=supplemental or None,
         iothreads_policy=policy,
         supplemental_iothreads=supplemental if vmi.dedicated else 0,
+        # A pool serves all disks together.
+        own_iothreads=() if supplemental else tuple(each.name for each in vmi.iothread_disks),
         compute_cpus=vcpus + supplemental + emulator if vmi.dedicated else 0,
         sidecars=sidecars,
         numa_passthrough=vmi.numa_passthrough,
-        needs=(HUGEPAGES,) if vmi.hugepages else (),
+        memory=_memory(vmi),
+        page=vmi.page_bytes if vmi.hugepages else None,
+        realtime=_realtime(vmi, vcpus) if vmi.realtime else None,
+        needs=(
+            *((HUGEPAGES,) if vmi.hugepages else ()),
+            *((REALTIME,) if vmi.realtime and profile == CURRENT else ()),
+        ),
         unsupported=editions.lacking(_features(vmi), setting.kubevirt_release, setting.gates),
         labels=editions.labels(setting.kubevirt_release, profile),
         doubts={} if setting.configured or profile == V1ALPHA2 else _doubts(setting),
@@ -171,6 +190,29 @@ def _guest_topology(vmi: Placement) -> tuple[int, int, int, tuple[str, ...]]:
     if not cpus:
         return 1, 1, 1, ("no number of vCPUs is given: the API's default is one",)
     return math.ceil(cpus), 1, 1, ("a number of vCPUs given by resources becomes sockets",)
+
+
+def _memory(vmi: Placement) -> int | None:
+    """Bytes of the guest: as it says, else by request, else by limit, else one huge page."""
+    amount = vmi.guest_memory or vmi.requests_memory or vmi.limits_memory or vmi.page_bytes
+    return None if not amount else math.ceil(amount)
+
+
+def _realtime(vmi: Placement, vcpus: int) -> frozenset[int] | None:
+    """The vCPUs of a mask such as ``0-3,^1``; all without one, None where it is none (UG-RT-2)."""
+    if vmi.realtime_mask is None:
+        return frozenset(range(vcpus))
+    chosen, excluded = set[int](), set[int]()
+    for part in vmi.realtime_mask.split(","):
+        found = _MASK.fullmatch(part.strip())
+        if found is None:
+            return None
+        first, last = int(found["first"]), int(found["last"] or found["first"])
+        if found["not"] and found["last"]:
+            return None
+        into = excluded if found["not"] else chosen
+        into.update(range(first, min(last, vcpus - 1) + 1))
+    return frozenset(vcpu for vcpu in chosen - excluded if vcpu < vcpus)
 
 
 def _iothreads_policy(vmi: Placement) -> str:

@@ -58,11 +58,13 @@ class IOThreadDisk:
     Attributes:
         bus: as written; empty for none.
         plain: whether it is neither a CD-ROM nor a LUN.
+        name: as written; empty for none.
     """
 
     index: int
     bus: str
     plain: bool
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Placement:
     Attributes:
         requests_cpu, limits_cpu: CPUs; requests_memory, limits_memory, guest_memory: bytes. As
             Kubernetes counts: whole thousandths of a CPU and whole bytes, rounded away from zero.
+        realtime_mask: of vCPUs, as written; None without one.
         iothreads_policy: as written.
         supplemental_iothreads: ``ioThreads.supplementalPoolThreadCount``.
         page_size: of the huge pages, as written; None without huge pages.
@@ -104,6 +107,7 @@ class Placement:
     feature_policies: tuple[str, ...] = ()
     numa_passthrough: bool = False
     realtime: bool = False
+    realtime_mask: str | None = None
     iothreads_policy: str | None = None
     supplemental_iothreads: int | None = None
     iothread_disks: tuple[IOThreadDisk, ...] = ()
@@ -224,6 +228,7 @@ class _Reader:
             ),
             numa_passthrough=self._present(numa, "guestMappingPassthrough", "spec.domain.cpu.numa"),
             realtime=self._present(cpu, "realtime", "spec.domain.cpu"),
+            realtime_mask=self._realtime_mask(cpu),
             iothreads_policy=self._text(domain, "ioThreadsPolicy", "spec.domain"),
             supplemental_iothreads=self._count(
                 iothreads, "supplementalPoolThreadCount", "spec.domain.ioThreads"
@@ -244,6 +249,12 @@ class _Reader:
             asks_for_hooks=bool(annotations.get(HOOK_SIDECARS)),
             misfits=tuple(self.misfits.values()),
         )
+
+    def _realtime_mask(self, cpu: Mapping[str, Any]) -> str | None:
+        realtime = cpu.get("realtime")
+        if not isinstance(realtime, Mapping):
+            return None
+        return self._text(realtime, "mask", "spec.domain.cpu.realtime") or None
 
     def _page_size(self, memory: Mapping[str, Any]) -> str | None:
         if not self._present(memory, "hugepages", "spec.domain.memory"):
@@ -369,7 +380,13 @@ def _iothread_disk(index: int, disk: Mapping[str, Any]) -> IOThreadDisk:
     """KubeVirt looks at disk, lun, cdrom in this order (getDiskBus)."""
     given = [kind for kind in ("disk", "lun", "cdrom") if isinstance(disk.get(kind), Mapping)]
     bus = disk[given[0]].get("bus") if given else None
-    return IOThreadDisk(index, bus if isinstance(bus, str) else "", given[:1] in ([], ["disk"]))
+    name = disk.get("name")
+    return IOThreadDisk(
+        index,
+        bus if isinstance(bus, str) else "",
+        given[:1] in ([], ["disk"]),
+        name if isinstance(name, str) else "",
+    )
 
 
 def _hook_sidecars(annotation: object) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conformance.matrix.reading import Placement
-from conformance.model.vocabulary import PROFILES
+from conformance.model.vocabulary import INCLUDED, PROFILES
 
 Fields = tuple[str, ...]
 Violated = Callable[[Placement], bool | Fields]
@@ -22,7 +22,7 @@ class Rule:
         fields: JSON paths, one of which the refusal must name.
         violated: whether a placement breaks it; or which fields it breaks it with, where that
             depends on the placement.
-        profiles: generations of the API in which it holds.
+        profiles: in which it holds, and in those that include one of them.
         title: what must not be, as a clause.
     """
 
@@ -44,7 +44,8 @@ _RULES: list[Rule] = []
 
 def registered(profile: str) -> tuple[Rule, ...]:
     """Every rule of a profile, in the order in which they were registered."""
-    return tuple(rule for rule in _RULES if profile in rule.profiles)
+    held = frozenset(INCLUDED[profile])
+    return tuple(rule for rule in _RULES if held.intersection(rule.profiles))
 
 
 def rule(

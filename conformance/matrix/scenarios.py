@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from conformance.model.vocabulary import DISRUPTION, KUBELET_CONTROL, PROFILES, UNLABELLED_NODE, V1
+from conformance.model.vocabulary import (
+    CURRENT,
+    DISRUPTION,
+    INCLUDED,
+    KUBELET_CONTROL,
+    PROFILES,
+    UNLABELLED_NODE,
+    V1,
+)
 
 
 @dataclass(frozen=True)
@@ -20,8 +28,10 @@ class Scenario:
         title: a sentence without its full stop.
         story: what happens, in order.
         needs: capabilities without which it cannot be told.
-        profiles: generations in which it is told.
+        profiles: in which it is told, and in those that include one of them.
         left_out: why the smoke matrix, which has to be quick, leaves it out; empty when it has it.
+        even_parity: whether its VMIs are made while the KubeVirt CR asks for an even number of
+            CPUs, for which it sees.
         pods: whether it is told of plain pods alone, and so needs no KubeVirt.
     """
 
@@ -31,6 +41,7 @@ class Scenario:
     needs: tuple[str, ...] = ()
     profiles: tuple[str, ...] = PROFILES
     left_out: str = ""
+    even_parity: bool = False
     pods: bool = False
 
 
@@ -126,6 +137,17 @@ SCENARIOS: Mapping[str, Scenario] = {
             profiles=(V1,),
             left_out="virt-api and virt-controller take the gate over in their own time, twice",
         ),
+        Scenario(
+            "even-parity",
+            "An isolated emulator thread makes the number of CPUs even, where the cluster asks so",
+            "The gate AlignCPUs is turned on, and the KubeVirt CR has the annotation for even "
+            "parity. A VMI with two vCPUs and one with one are created, one after the other; both "
+            "isolate their emulator thread.",
+            needs=(DISRUPTION,),
+            profiles=(CURRENT,),
+            even_parity=True,
+            left_out="virt-api takes it over in its own time, and two VMIs boot",
+        ),
     )
 }
 """By id, in the order in which they are told: what disturbs a cluster comes last."""
@@ -136,7 +158,8 @@ def scenarios(matrix: str, profile: str) -> tuple[Scenario, ...]:
 
     A user's own file has none; ``pods`` has those that need no KubeVirt.
     """
-    in_profile = [each for each in SCENARIOS.values() if profile in each.profiles]
+    held = frozenset(INCLUDED[profile])
+    in_profile = [each for each in SCENARIOS.values() if held.intersection(each.profiles)]
     match matrix:
         case "smoke":
             return tuple(each for each in in_profile if not each.left_out)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from conformance.matrix.cases import Case, case
 from conformance.matrix.manifests import SMALL_MEMORY, Images, Wish
 from conformance.matrix.mapped import EXAMPLE
-from conformance.model.vocabulary import V1
+from conformance.matrix.today import EXAMPLES
+from conformance.model.vocabulary import CURRENT, V1, V1ALPHA2
 
 _COMMON: tuple[tuple[str, str, Wish], ...] = (
     ("cores-2", "two vCPUs by cores", Wish(cores=2)),
@@ -73,6 +74,7 @@ _V1ALPHA2: tuple[tuple[str, str, Wish], ...] = (
 def smoke(profile: str = V1, images: Images | None = None) -> tuple[Case, ...]:
     """The cases of one profile, admitted ones first."""
     # What needs nearly all of the node comes last: it would wait for the others meanwhile.
-    wishes = (*_V1, *_COMMON, EXAMPLE) if profile == "v1" else _V1ALPHA2 + _COMMON
+    today = EXAMPLES if profile == CURRENT else ()
+    wishes = _V1ALPHA2 + _COMMON if profile == V1ALPHA2 else (*_V1, *_COMMON, *today, EXAMPLE)
     cases = [case(*wish, profile=profile, images=images) for wish in wishes]
     return tuple(sorted(cases, key=lambda case: not case.expectation.admitted))

@@ -8,7 +8,7 @@ from typing import Any
 
 ADVICE = (
     "this is a template: expand it first, with what it is made for (helm template, envsubst, "
-    "oc process, kustomize build)"
+    "oc process, kustomize build, ytt)"
 )
 
 _FREE = frozenset(
@@ -67,6 +67,7 @@ _IN_NUMBER = re.compile(
 _IN_TEXT = re.compile(
     r"\{\{-?.*?-?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\s]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%"
 )
+_OF_YTT = re.compile(r"\s*(?:- +)?[\w./\"'-]+:\s+(#@ ?[^\s#].*)")
 _AT_THE_BEGINNING = re.compile(r"\s*(\{\{|\{%|<%)")
 
 
@@ -79,6 +80,12 @@ def in_line(line: str) -> str | None:
     """What of a line that is no YAML belongs to a template; None when nothing does."""
     found = _IN_TEXT.search(line)
     return found[0] if found else None
+
+
+def value_in_comment(line: str) -> str | None:
+    """The comment that is to become the value of a line, as in ``cores: #@ data.values.cores``."""
+    found = _OF_YTT.fullmatch(line)
+    return found[1] if found else None
 
 
 def is_directive(line: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from conformance.matrix.cases import Case, case
 from conformance.matrix.manifests import Images, Wish
 from conformance.matrix.reading import DECODING, SCHEMA
-from conformance.model.vocabulary import V1ALPHA2
+from conformance.model.vocabulary import INCLUDED, V1, V1ALPHA2
 
 _BASE = Wish(cores=2)
 """A consistent VMI, of which each violation changes something."""
@@ -338,7 +338,7 @@ _ONLY_V1 = frozenset({"sockets", "threads", "isolate", "max_sockets"})
 """Fields of `Wish` that the older generation does not know."""
 
 _ONLY_IN = {
-    _TOPOLOGY_V1: "v1",
+    _TOPOLOGY_V1: V1,
     "topology-or-resources": V1ALPHA2,
     "vcpus-given": V1ALPHA2,
 }
@@ -349,7 +349,7 @@ def violations(profile: str) -> tuple[Violation, ...]:
     return tuple(
         each
         for each in VIOLATIONS
-        if _ONLY_IN.get(each.rule, profile) == profile
+        if _ONLY_IN.get(each.rule, profile) in INCLUDED[profile]
         and not (profile == V1ALPHA2 and _ONLY_V1 & each.change.keys())
     )
 

@@ -21,6 +21,7 @@ from conformance.model.cpuset import CpuSet
 from conformance.model.shared import Shared
 from conformance.model.topology import Topology
 from conformance.model.vocabulary import COMPUTE
+from conformance.model.watch import Life
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -90,6 +91,8 @@ class RawSnapshot:
             ``TIME CPULIST``, the time in ISO 8601. They leave no other trace.
         gone: when the workload was first seen to have gone from the API, at the moment
             ``deleted``; empty in the evidence of former versions, which kept the last look alone.
+        clock: time by the node's own clock when its files were read, in ISO 8601: containers were
+            started by that one. Empty where it is not known, as in the evidence of former versions.
         lost: why the recording of this moment cannot be read; it says nothing then.
     """
 
@@ -116,6 +119,7 @@ class RawSnapshot:
     done: tuple[str, ...] = ()
     given_back: tuple[str, ...] = ()
     gone: str = ""
+    clock: str = ""
     lost: str | None = None
 
     @cached_property
@@ -166,6 +170,8 @@ class Thread:
         cgroup: its cgroup v2 path below the mount point.
         parent: parent process id, as the node counts; None when the node does not say.
         inner_pid: its id in the innermost PID namespace.
+        policy, priority: by which it is scheduled (sched(7): 1 is SCHED_FIFO), and its real-time
+            priority; None where they were not read.
     """
 
     pid: int
@@ -175,6 +181,8 @@ class Thread:
     cgroup: str
     parent: int | None = None
     inner_pid: int | None = None
+    policy: int | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +219,8 @@ class Container:
             than ``member``.
         threads: every thread in it and its children.
         unseen: ids of threads in it of which no status was recorded.
+        huge: bytes on huge pages by (NUMA node, bytes of a page), of its QEMU; None where the
+            memory of none was read.
         unplaced: threads of its processes that are in none of the cgroups that were read.
     """
 
@@ -233,6 +243,7 @@ class Container:
     threads: tuple[Thread, ...] = ()
     unseen: tuple[int, ...] = ()
     unplaced: tuple[Thread, ...] = ()
+    huge: Mapping[tuple[int, int], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -362,7 +373,8 @@ class Kubelet:
     Attributes:
         reserved: explicitly reserved CPUs (``reservedSystemCPUs``), None when the
             configuration names none (it may reserve a number of CPUs instead).
-        topology_policy: of the topology manager.
+        topology_policy: of the topology manager; topology_scope: what it keeps together,
+            ``container`` or ``pod``.
         reserved_milli: what ``kubeReserved`` and ``systemReserved`` reserve together, in
             thousandths of a CPU; None when neither names CPU.
         reconcile_seconds: ``cpuManagerReconcilePeriod``: how often it moves running containers
@@ -374,6 +386,7 @@ class Kubelet:
     options: Mapping[str, str]
     source: str
     topology_policy: str | None = None
+    topology_scope: str = "container"
     reserved_milli: int | None = None
 
     @property
@@ -401,6 +414,7 @@ class Node:
             pkg/virt-handler/heartbeat).
         ready: status of its condition Ready; None where it has none.
         ready_since: when that condition last changed, as it does when a kubelet is restarted.
+        rt_runtime: ``kernel.sched_rt_runtime_us``; None where it was not read.
     """
 
     name: str
@@ -415,6 +429,7 @@ class Node:
     heartbeat: datetime | None = None
     ready: str | None = None
     ready_since: datetime | None = None
+    rt_runtime: int | None = None
 
 
 @dataclass(frozen=True)
@@ -446,6 +461,12 @@ class Domain:
         emulator_pin: from ``<emulatorpin>``, None without one.
         iothreads: ids of the domain's IOThreads.
         numa_cells: vCPUs by guest NUMA cell.
+        numa_memory: bytes by guest NUMA cell; memory_nodes: NUMA nodes of the host by cell, from
+            ``<memnode>``.
+        architecture: of the guest, such as ``x86_64``; None where ``<os>`` does not say.
+        kvm: state by element of ``<features><kvm>``; None without any ``<features>``.
+        disk_iothreads: IOThreads by disk, which is called by the name that the VMI gives it; None
+            where the XML has no disk at all.
     """
 
     type: str
@@ -458,6 +479,11 @@ class Domain:
     topology: DomainTopology | None
     numa_cells: Mapping[int, CpuSet]
     source: str
+    architecture: str | None = None
+    kvm: Mapping[str, str] | None = None
+    disk_iothreads: Mapping[str, frozenset[int]] | None = None
+    numa_memory: Mapping[int, int] = field(default_factory=dict)
+    memory_nodes: Mapping[int, CpuSet] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -503,6 +529,8 @@ class Vmi:
         deleting: whether its deletion has begun.
         reason: why it is in its phase, where its status says so.
         reached: when it came to each phase that it has had.
+        even_parity: whether it has the annotation that completes its CPUs to an even number.
+        qos_class: of its launcher pod, as its own status has it; None where it has none.
     """
 
     namespace: str
@@ -514,6 +542,8 @@ class Vmi:
     deleting: bool = False
     reason: str = ""
     reached: Mapping[str, datetime | None] = field(default_factory=dict)
+    qos_class: str | None = None
+    even_parity: bool = False
 
 
 Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]
@@ -534,6 +564,7 @@ class Snapshot:
         unlisted: what runs below kubepods beside the containers of `pods`.
         unreadable: reason by path of a node file that is there and could not be read.
         moved: what of the workload moved last, and when, in words; empty where nothing says so.
+        life: what a watcher saw while it ran; None where nothing was watched, or not yet.
     """
 
     case: str
@@ -560,7 +591,9 @@ class Snapshot:
     done: tuple[str, ...] = ()
     given_back: tuple[str, ...] = ()
     gone: str = ""
+    clock: str = ""
     moved: str = ""
+    life: Life | None = None
 
     @cached_property
     def around(self) -> Around:

@@ -52,9 +52,13 @@ class Expectation:
         iothreads: number of IOThreads, None when the promise leaves it open.
         iothreads_policy: none, shared, auto, supplementalPool.
         supplemental_iothreads: pCPUs that the supplemental pool adds.
+        own_iothreads: names of the disks that have an IOThread of their own.
         compute_cpus: CPUs of the compute container, request and limit.
         sidecars: the containers that must be beside compute.
         numa_passthrough: guest NUMA must mirror the host's.
+        memory: bytes of the guest; None where that is not fixed.
+        page: bytes of a huge page of it; None without huge pages.
+        realtime: vCPUs that are scheduled in real time; None where none is asked for.
         needs: capabilities without which no cluster can run it.
         unsupported: why the release of the cluster, or its gates, cannot have it; None when
             nothing speaks against it.
@@ -84,9 +88,13 @@ class Expectation:
     iothreads: int | None = None
     iothreads_policy: str = "none"
     supplemental_iothreads: int = 0
+    own_iothreads: tuple[str, ...] = ()
     compute_cpus: int = 0
     sidecars: tuple[Sidecar, ...] = ()
     numa_passthrough: bool = False
+    memory: int | None = None
+    page: int | None = None
+    realtime: frozenset[int] | None = None
     needs: tuple[str, ...] = ()
     unsupported: str | None = None
     undecided: str | None = None

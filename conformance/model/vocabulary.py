@@ -7,9 +7,13 @@ nothing of conformance.
 
 from __future__ import annotations
 
-V1, V1ALPHA2 = "v1", "v1alpha2"
-PROFILES = (V1, V1ALPHA2)
-"""Generations of the promise: one for each document. Also the API version of its VMIs."""
+CURRENT, V1, V1ALPHA2 = "current", "v1", "v1alpha2"
+PROFILES = (CURRENT, V1, V1ALPHA2)
+"""What a cluster is judged by: one for each document."""
+INCLUDED = {CURRENT: (CURRENT, V1), V1: (V1,), V1ALPHA2: (V1ALPHA2,)}
+"""The profiles whose requirements, rules and scenarios each one has."""
+API_VERSIONS = {CURRENT: V1, V1: V1, V1ALPHA2: V1ALPHA2}
+"""The version of kubevirt.io in which a profile asks for VMIs."""
 
 RUNNING, REFUSED, DELETED = "running", "refused", "deleted"
 """Moments of a case: it runs, the API refused it, it has gone."""
@@ -20,12 +24,12 @@ ABORTED = "aborted"
 SCENARIO = "scenario"
 """Of a requirement that no single moment shows; scenarios name their own moments."""
 
-SMT, NUMA, HUGEPAGES = "smt", "numa", "hugepages"
+SMT, NUMA, HUGEPAGES, REALTIME = "smt", "numa", "hugepages", "realtime"
 GUEST_CONSOLE, LIBVIRT, NODE_FILES = "guest-console", "libvirt", "node-files"
 DISRUPTION, KUBELET_CONTROL, UNLABELLED_NODE = "disruption", "kubelet-control", "unlabelled-node"
-OBSERVED_BY = (SMT, NUMA, HUGEPAGES, GUEST_CONSOLE, LIBVIRT, NODE_FILES)
+OBSERVED_BY = (SMT, NUMA, HUGEPAGES, REALTIME, GUEST_CONSOLE, LIBVIRT, NODE_FILES)
 """Capabilities that a requirement may need to be observed."""
-OFFERED = frozenset({DISRUPTION, HUGEPAGES, KUBELET_CONTROL, UNLABELLED_NODE})
+OFFERED = frozenset({DISRUPTION, HUGEPAGES, KUBELET_CONTROL, REALTIME, UNLABELLED_NODE})
 """Capabilities that a cluster lacks unless it names them (`ClusterAccess.capabilities`)."""
 CAPABILITIES = tuple(sorted({*OBSERVED_BY, *OFFERED}))
 
@@ -37,6 +41,9 @@ KUBEVIRT_CPUMANAGER = "kubevirt.io/cpumanager"
 """Labels of a node with a static CPU manager; `conformance.editions` says which release writes
 and selects which."""
 CPU_MANAGER_LABELS = (KUBEVIRT_CPUMANAGER, CPUMANAGER)
+REALTIME_LABEL = "kubevirt.io/realtime"
+"""Label of a node whose kernel lets real-time threads run without end; its value is nobody's
+promise (empty before 1.8, ``true`` since)."""
 LAST_HEARTBEAT = "kubevirt.io/heartbeat"
 """Annotation of a node (kubevirt api/core/v1/types.go, VirtHandlerHeartbeat)."""
 HOSTNAME = "kubernetes.io/hostname"

@@ -25,6 +25,7 @@ from conformance.model.evidence import (
 from conformance.model.shared import Shared
 from conformance.model.topology import Topology
 from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes
+from conformance.parsing.errors import ParseError
 from conformance.parsing.layers import Layers
 from conformance.parsing.moments import last_movement
 from conformance.parsing.residents import Residents
@@ -32,8 +33,9 @@ from conformance.parsing.topology import topology
 
 _LAYERS = (
     *("vmi", "pod", "pods", "node", "topology", "kubelet", "checkpoint", "cgroups", "threads"),
-    *("domain", "live", "guest", "rejection", "files", "events"),
+    *("domain", "live", "guest", "rejection", "files", "events", "memory", "realtime"),
 )
+RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 CHECKPOINT = "cpu_manager_state"
 """Name of the kubelet's checkpoint, below its root."""
 CONFIGZ = "/configz"
@@ -99,6 +101,7 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         done=raw.done,
         given_back=raw.given_back,
         gone=raw.gone,
+        clock=raw.clock,
         moved="" if _runs(raw) else last_movement(raw),
     ).sharing(on_node.around)
 
@@ -220,7 +223,18 @@ def _node(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Node | None:
         heartbeat=node.heartbeat,
         ready=node.ready,
         ready_since=node.ready_since,
+        rt_runtime=layers.read("realtime", lambda: _rt_runtime(raw.files)),
     )
+
+
+def _rt_runtime(files: Mapping[str, str]) -> int | None:
+    text = files.get(RT_RUNTIME)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ParseError("a number of microseconds", text, RT_RUNTIME) from None
 
 
 def _topology(raw: RawSnapshot, layers: Layers) -> Topology | None:

@@ -15,6 +15,15 @@ from conformance.model.evidence import Domain, DomainTopology, LivePins, RawDoma
 from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
 
+_UNITS = {
+    "b": 1,
+    "bytes": 1,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
+    **{prefix: 1024**power for power, prefix in enumerate(("k", "M", "G", "T"), 1)},
+}
+"""Of memory, as libvirt writes them (formatdomain, memory allocation)."""
+_DIGITS = 20
 _LONGEST = 4 * 2**20
 """Characters of a domain: one of 8192 vCPUs has less than half of that."""
 
@@ -48,6 +57,14 @@ def domain(xml: str, source: str) -> Domain:
         topology=_topology(root, source),
         numa_cells=dict(_numa_cells(root, source)),
         source=source,
+        architecture=next((each.get("arch") for each in _all(root, "os", "type")), None),
+        kvm=_kvm(root),
+        disk_iothreads=_disk_iothreads(root, source),
+        numa_memory=dict(_numa_memory(root, source)),
+        memory_nodes={
+            _number(each, "cellid", source): cpulist(each.get("nodeset", ""), f"{source} <memnode>")
+            for each in _all(root, "numatune", "memnode")
+        },
     )
 
 
@@ -108,8 +125,50 @@ def _numa_cells(root: ET.Element, source: str) -> Iterator[tuple[int, CpuSet]]:
         yield number, cpulist(cell.get("cpus", ""), f"{source} <cell cpus>")
 
 
+def _kvm(root: ET.Element) -> Mapping[str, str] | None:
+    features = root.find("features")
+    if features is None:
+        return None
+    return {each.tag: each.get("state", "") for kvm in features.findall("kvm") for each in kvm}
+
+
+def _disk_iothreads(root: ET.Element, source: str) -> Mapping[str, frozenset[int]] | None:
+    """KubeVirt gives each disk the alias ``ua-NAME`` (api.NewUserDefinedAlias)."""
+    found = {}
+    for disk in _all(root, "devices", "disk"):
+        alias = disk.find("alias")
+        name = "" if alias is None else alias.get("name", "").removeprefix("ua-")
+        drivers = [each for each in _all(disk, "driver") if "iothread" in each.attrib]
+        pooled = list(_all(disk, "driver", "iothreads", "iothread"))
+        found[name] = frozenset(
+            [_number(each, "iothread", source) for each in drivers]
+            + [_number(each, "id", source) for each in pooled]
+        )
+    return found or None
+
+
+def _numa_memory(root: ET.Element, source: str) -> Iterator[tuple[int, int]]:
+    for position, cell in enumerate(_all(root, "cpu", "numa", "cell")):
+        number = _number(cell, "id", source) if "id" in cell.attrib else position
+        amount, unit = cell.get("memory", ""), cell.get("unit", "KiB")
+        if not (amount.isascii() and amount.isdecimal() and len(amount) < _DIGITS):
+            raise ParseError("an amount of memory", str(cell.attrib), f"{source} <cell>")
+        if unit not in _UNITS:
+            raise ParseError("a unit of memory", str(cell.attrib), f"{source} <cell>")
+        yield number, int(amount) * _UNITS[unit]
+
+
 def _cpuset(element: ET.Element, source: str) -> CpuSet:
-    cpus = cpulist(element.get("cpuset", ""), f"{source} <{element.tag} cpuset>")
+    """A list of CPUs, in which a caret takes one of those before it out: ``1-4,^3``."""
+    parts = [part.strip() for part in element.get("cpuset", "").split(",")]
+    among, out = (
+        cpulist(",".join(each), f"{source} <{element.tag} cpuset>")
+        for each in (
+            [part for part in parts if not part.startswith("^")],
+            [part[1:] or "^" for part in parts if part.startswith("^")],
+        )
+    )
+    cpus = among - out
     if not cpus:
         raise ParseError("a CPU list in cpuset", str(element.attrib), source)
     return cpus

@@ -179,6 +179,7 @@ def kubelet(text: str, source: str) -> Kubelet:
         options={str(name): str(value) for name, value in options.items()},
         source=source,
         topology_policy=_text(config, "topologyManagerPolicy", source) or "none",
+        topology_scope=_text(config, "topologyManagerScope", source) or "container",
         reserved_milli=_reserved_milli(config, source),
         reconcile_seconds=_seconds(_text(config, "cpuManagerReconcilePeriod", source)),
     )

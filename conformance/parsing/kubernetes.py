@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from conformance.model.evidence import Container, Json, Pod, Rejection, Resources, Vmi
-from conformance.model.vocabulary import CONFIG_HASH, LAST_HEARTBEAT
+from conformance.model.vocabulary import CONFIG_HASH, EVEN_PARITY, LAST_HEARTBEAT
 from conformance.parsing.errors import ParseError
 from conformance.parsing.moments import moment
 from conformance.parsing.quantity import milli, whole
@@ -206,6 +206,8 @@ def vmi(obj: Json) -> Vmi:
         deleting="deletionTimestamp" in meta,
         reason=": ".join(str(status[key]) for key in ("reason", "message") if status.get(key)),
         reached=_reached(status),
+        qos_class=status.get("qosClass"),
+        even_parity=EVEN_PARITY in (meta.get("annotations") or {}),
     )
 
 

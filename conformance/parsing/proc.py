@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from conformance.model.cpuset import CpuSet
@@ -11,6 +13,11 @@ from conformance.parsing.errors import ParseError
 
 KEPT = ("Name", "Tgid", "Pid", "PPid", "NSpid", "Cpus_allowed_list")
 """The lines that are read; all others may be left out of a recording."""
+_PRIORITY, _POLICY = 37, 38
+"""Places of the fields 40 and 41 among those after the name, which may hold anything."""
+_HUGE = "huge"
+_PAGE_SIZE = re.compile(r"kernelpagesize_kB=([0-9]{1,9})")
+_ON_NODE = re.compile(r"N([0-9]{1,4})=([0-9]{1,15})")
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,61 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         raise ParseError("a number", text, "") from None
+
+
+def clock(stat: str, uptime: str) -> datetime | None:
+    """The time of a node, to a second: when it booted (``/proc/stat``), and ``/proc/uptime`` since.
+
+    The kernel reckons the first of the two anew whenever it is read, so that it goes with a clock
+    that was set. None where either says nothing of it.
+    """
+    booted = re.search(r"^btime (\d{1,11})$", stat, re.MULTILINE)
+    since = re.match(r"\d{1,10}(?:\.\d+)?", uptime)
+    if not booted or not since:
+        return None
+    return datetime.fromtimestamp(int(booted[1]) + float(since[0]), UTC)
+
+
+def scheduling(text: str, source: str) -> tuple[int, int]:
+    """Policy and real-time priority, from ``/proc/TID/stat`` (proc_pid_stat(5), fields 41 and 40).
+
+    Raises:
+        ParseError: it is not such a file.
+    """
+    fields = text.rpartition(")")[2].split()
+    if len(fields) <= _POLICY or not all(fields[at].isdecimal() for at in (_PRIORITY, _POLICY)):
+        raise ParseError("the fields of a thread", text, source)
+    return int(fields[_POLICY]), int(fields[_PRIORITY])
+
+
+def huge_lines(text: str) -> str:
+    """What `huge_pages` reads of a ``numa_maps``; and its first line: it shows that it was read."""
+    first, *rest = text.splitlines() or [""]
+    return "\n".join([first, *(line for line in rest if _HUGE in line.split())])
+
+
+def huge_pages(text: str, source: str) -> dict[tuple[int, int], int]:
+    """Bytes on huge pages by (NUMA node, bytes of a page), from a ``numa_maps``.
+
+    Source of the form: proc_pid_numa_maps(5).
+
+    Raises:
+        ParseError: a line of huge pages says not how large they are, or not how many.
+    """
+    found: dict[tuple[int, int], int] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if _HUGE not in words:
+            continue
+        sizes = [match[1] for word in words if (match := _PAGE_SIZE.fullmatch(word))]
+        if len(sizes) != 1:
+            raise ParseError("the size of huge pages", line, source)
+        size = int(sizes[0]) * 1024
+        for word in words:
+            if match := _ON_NODE.fullmatch(word):
+                key = (int(match[1]), size)
+                found[key] = found.get(key, 0) + int(match[2]) * size
+    return found
 
 
 def ids(text: str, source: str) -> tuple[int, ...]:

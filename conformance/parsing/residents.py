@@ -31,7 +31,12 @@ class Residents:
         self._of_process: dict[int, list[int]] = defaultdict(list)
         for path in files:
             parts = path.split("/")
-            if parts[1] == "proc" and len(parts) == 6 and parts[4].isdecimal():
+            if (
+                parts[1] == "proc"
+                and len(parts) == 6
+                and parts[5] == "status"
+                and parts[4].isdecimal()
+            ):
                 self._status_paths[int(parts[4])] = path
                 if parts[2] != parts[4]:
                     self._of_process[int(parts[2])].append(int(parts[4]))
@@ -65,6 +70,7 @@ class Residents:
             limited=tuple(self._limits(home)),
             partitions=dict(self._partitions(home)),
             threads=threads or (),
+            huge=layers.read("memory", lambda: self._huge(threads or ())),
             unplaced=layers.read("threads", lambda: tuple(self._unplaced(threads or ()))) or (),
             unseen=tuple(
                 sorted(
@@ -163,7 +169,25 @@ class Residents:
         for tid, path in sorted(found.items()):
             source = self._status_paths.get(tid)
             if source is not None:
-                yield self._bounded(_of(proc.status(self._files[source], source), path))
+                thread = self._bounded(_of(proc.status(self._files[source], source), path))
+                yield self._scheduled(thread)
+
+    def _scheduled(self, thread: Thread) -> Thread:
+        """The thread with its scheduling, which is read of few."""
+        source = f"/proc/{thread.tid}/stat"
+        if source not in self._files:
+            return thread
+        policy, priority = proc.scheduling(self._files[source], source)
+        return replace(thread, policy=policy, priority=priority)
+
+    def _huge(self, threads: Iterable[Thread]) -> dict[tuple[int, int], int] | None:
+        paths = {f"/proc/{thread.pid}/numa_maps" for thread in threads}
+        read = sorted(path for path in paths if self._files.get(path, "").strip())
+        total: dict[tuple[int, int], int] = {}
+        for path in read:
+            for key, amount in proc.huge_pages(self._files[path], path).items():
+                total[key] = total.get(key, 0) + amount
+        return total if read else None
 
     def _bounded(self, thread: Thread) -> Thread:
         self._lists.add(thread.affinity)

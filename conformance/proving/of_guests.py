@@ -251,7 +251,7 @@ def vcpu_in_the_wrong_node(scene: Scene) -> Scene:
     return scene.guest(edit)
 
 
-@spoils("NUMA-MAPPED", "SMT-SIBLINGS")
+@spoils("NUMA-MAPPED", "SMT-SIBLINGS", "NUMA-MEMORY", "NUMA-PAGES")
 def vcpus_pinned_across_nodes(scene: Scene) -> Scene:
     """Two vCPUs of different NUMA nodes have changed places, by every source but the guest."""
     first, second, *_rest = _nodes(scene)

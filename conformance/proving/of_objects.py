@@ -11,6 +11,27 @@ from conformance.proving.scene import NothingToSpoilError, Scene
 
 _CPU = "spec.domain.cpu"
 
+# The VMI's own class
+
+
+@spoils("QOS-VMI", alone=True)
+def vmi_says_burstable(scene: Scene) -> Scene:
+    """The VMI's status has the class Burstable."""
+    return _says(scene, "Burstable")
+
+
+@spoils("QOS-VMI", alone=True)
+def vmi_says_best_effort(scene: Scene) -> Scene:
+    """The VMI's status has the class BestEffort."""
+    return _says(scene, "BestEffort")
+
+
+def _says(scene: Scene, qos_class: str) -> Scene:
+    if not scene.raw.manifest["spec"]["domain"].get("cpu", {}).get("dedicatedCpuPlacement"):
+        raise NothingToSpoilError("a VMI with dedicated CPUs")
+    return scene.vmi(lambda vmi: vmi["status"].update(qosClass=qos_class))
+
+
 # Admission
 
 

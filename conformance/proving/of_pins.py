@@ -52,7 +52,7 @@ def two_vcpus_on_one_pcpu(scene: Scene) -> Scene:
     return scene.pinned(second, str(thread.affinity))
 
 
-@spoils("PIN-XML", "PIN-LIVE", alone=True)
+@spoils("PIN-XML", "PIN-LIVE", "NUMA-MEMORY", alone=True)
 def vcpu_pinned_outside(scene: Scene) -> Scene:
     """The domain XML pins a vCPU to a pCPU of the shared pool."""
     return scene.pinned(_pair(scene)[1][0], str(_outside(scene)))
@@ -83,7 +83,15 @@ def vcpu_not_enabled(scene: Scene) -> Scene:
 # Live pins
 
 
-@spoils("PIN-LIVE", "PIN-THREADS", "NUMA-MAPPED", alone=True, bug="kubevirt#6821")
+@spoils(
+    "PIN-LIVE",
+    "PIN-THREADS",
+    "NUMA-MAPPED",
+    "NUMA-MEMORY",
+    "NUMA-PAGES",
+    alone=True,
+    bug="kubevirt#6821",
+)
 def vcpu_repinned(scene: Scene) -> Scene:
     """libvirt answers two pCPUs for a vCPU, and the XML says one."""
     (_first, thread), (second, other) = _pair(scene)
@@ -109,7 +117,9 @@ def iothread_repinned(scene: Scene) -> Scene:
     return scene.live(iothread_pins=pins)
 
 
-@spoils("PIN-LIVE", "PIN-THREADS", "NUMA-MAPPED", bug="kubevirt#6200")
+@spoils(
+    *("PIN-LIVE", "PIN-THREADS", "NUMA-MAPPED", "NUMA-MEMORY", "NUMA-PAGES"), bug="kubevirt#6200"
+)
 def vcpus_swapped(scene: Scene) -> Scene:
     """libvirt and the threads have two vCPUs the other way round than the XML."""
     (first, thread), (second, other) = _pair(scene)
@@ -127,7 +137,7 @@ def thread_may_run_on_two(scene: Scene) -> Scene:
     return scene.affinity(other, thread.affinity | other.affinity)
 
 
-@spoils("PIN-THREADS", alone=True)
+@spoils("PIN-THREADS", "NUMA-PAGES", alone=True)
 def thread_outside(scene: Scene) -> Scene:
     """The thread of a vCPU runs on a pCPU of the shared pool."""
     return scene.affinity(_pair(scene)[1][1], _outside(scene))
@@ -147,7 +157,7 @@ def thread_on_the_pcpu_of_another(scene: Scene) -> Scene:
     return scene.affinity(other, thread.affinity)
 
 
-@spoils("PIN-THREADS", alone=True)
+@spoils("PIN-THREADS", "NUMA-PAGES", alone=True)
 def threads_float(scene: Scene) -> Scene:
     """No thread of a vCPU is pinned: each may run on all of compute's pCPUs."""
     for thread in scene.vcpus.values():
@@ -257,19 +267,23 @@ def launcher_stays_in_the_root(scene: Scene) -> Scene:
 # IOThreads
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", alone=True, bug="kubevirt#16992")
+@spoils("IOT-WITHIN", "IOT-ISOLATED", "IOT-POOL", alone=True, bug="kubevirt#16992")
 def iothread_outside(scene: Scene) -> Scene:
     """The thread of an IOThread runs on a pCPU of the shared pool."""
     return scene.affinity(scene.iothread, _outside(scene))
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", alone=True)
+@spoils("IOT-WITHIN", "IOT-ISOLATED", "IOT-POOL", alone=True)
 def iothread_may_leave(scene: Scene) -> Scene:
     """The thread of an IOThread may run on every CPU of the node."""
     return scene.affinity(scene.iothread, scene.host.online)
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", alone=True, bug="kubevirt#16992")
+@spoils(
+    *("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", "IOT-POOL", "IOT-SPREAD"),
+    alone=True,
+    bug="kubevirt#16992",
+)
 def iothread_pinned_outside(scene: Scene) -> Scene:
     """The domain XML pins an IOThread to a pCPU of the shared pool."""
     return scene.xml(
@@ -278,7 +292,7 @@ def iothread_pinned_outside(scene: Scene) -> Scene:
     )
 
 
-@spoils("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", alone=True)
+@spoils("IOT-WITHIN", "IOT-ISOLATED", "PIN-LIVE", "IOT-POOL", alone=True)
 def no_iothreads(scene: Scene) -> Scene:
     """The domain has no IOThreads although the VMI asks for them."""
     for thread in [each for each in scene.compute.threads if each.name.startswith("IO iothread")]:

@@ -297,3 +297,50 @@ def _left(scene: Scene) -> Scene:
         state["defaultCpuSet"] = str(scene.state.default - cpus)
 
     return scene.checkpoint(edit)
+
+
+# Even parity
+
+
+@spoils(
+    *("EMU-PARITY", "QOS-INTEGER", "QOS-CONTAINERS", "CPU-COUNT"),
+    scenario="even-parity",
+    moment="even",
+    subject="even",
+    alone=True,
+)
+def limit_stays_odd(scene: Scene) -> Scene:
+    """The launcher pod of the VMI with two vCPUs is limited to three CPUs."""
+    odd = {"cpu": "3"}
+    return scene.container(
+        COMPUTE,
+        lambda found: [found["resources"][kind].update(odd) for kind in ("requests", "limits")],
+    )
+
+
+@spoils(
+    *("EMU-PARITY", "CPU-COUNT", "CPU-EXCLUSIVE", "CPU-POOL", "SMT-ALIGNED"),
+    scenario="even-parity",
+    moment="even",
+    subject="even",
+    alone=True,
+)
+def three_cpus_are_owned(scene: Scene) -> Scene:
+    """The checkpoint gives three pCPUs to the VMI with two vCPUs."""
+    return scene.entry(sorted(scene.owned)[:3])
+
+
+@spoils(
+    *("EMU-PARITY", "RUN-STARTED"),
+    scenario="even-parity",
+    moment="odd",
+    subject="odd",
+    bug="kubevirt#10593",
+)
+def kubelet_rejects_it(scene: Scene) -> Scene:
+    """The kubelet rejects the launcher pod, for an odd number of CPUs."""
+
+    def edit(pod: Any) -> None:
+        pod["status"].update(phase="Failed", reason="UnexpectedAdmissionError", message="rejected")
+
+    return scene.pod(edit).failed()

@@ -6,7 +6,7 @@ cluster which behaves so.
 
 from __future__ import annotations
 
-from conformance.model.vocabulary import V1ALPHA2
+from conformance.model.vocabulary import CURRENT, V1ALPHA2
 from conformance.proving.saboteur import broken_by
 
 _NOT_GIVEN = ("CPU-COUNT", "CPU-EXCLUSIVE", "CPU-QUOTA", "PIN-XML", "PIN-THREADS")
@@ -14,13 +14,13 @@ _NOT_GIVEN = ("CPU-COUNT", "CPU-EXCLUSIVE", "CPU-QUOTA", "PIN-XML", "PIN-THREADS
 
 broken_by(
     "qos_broken",
-    *("QOS-CONTAINERS", "QOS-POD", *_NOT_GIVEN),
+    *("QOS-CONTAINERS", "QOS-POD", "QOS-VMI", *_NOT_GIVEN),
     does="The launcher pod's compute container requests less memory than it is limited to.",
     run="[limits-2]",
 )
 broken_by(
     "sidecar_without_resources",
-    *("SIDE-RESOURCES", "QOS-POD", "QOS-CONTAINERS", *_NOT_GIVEN),
+    *("SIDE-RESOURCES", "QOS-POD", "QOS-VMI", "QOS-CONTAINERS", *_NOT_GIVEN),
     does="Hook sidecars express no resources, so that the pod is Burstable.",
     run="[hook]",
     bug="kubevirt#10005",
@@ -59,7 +59,7 @@ broken_by(
 )
 broken_by(
     "vcpu_pinned_to_neighbour",
-    *("PIN-XML", "PIN-THREADS", "SMT-SIBLINGS", "NUMA-MAPPED"),
+    *("PIN-XML", "PIN-THREADS", "SMT-SIBLINGS", "NUMA-MAPPED", "NUMA-MEMORY", "NUMA-PAGES"),
     does="The launcher pins the first vCPU where the second one is.",
     run="[limits-2]",
 )
@@ -88,6 +88,77 @@ broken_by(
     does="IOThreads are pinned to the pCPUs of vCPUs although the emulator is isolated.",
     run="[isolate-io]",
     bug="kubevirt#3103",
+)
+broken_by(
+    "parity_cpu_missing",
+    *("EMU-PARITY", "RUN-STARTED", "CPU-COUNT", "EMU-ISOLATED"),
+    does="The launcher pod asks for one CPU less than makes the sum even.",
+    run="[even-parity]",
+    profile=CURRENT,
+    bug="kubevirt#10593",
+)
+broken_by(
+    "cells_swapped",
+    *("NUMA-MEMORY", "NUMA-PAGES"),
+    does="The memory of each NUMA cell is bound to the node of the next one.",
+    run="[numa]",
+    profile=CURRENT,
+)
+broken_by(
+    "small_pages",
+    "NUMA-PAGES",
+    does="The guest's memory is on ordinary pages.",
+    run="[numa]",
+    profile=CURRENT,
+)
+broken_by(
+    "realtime_forgotten",
+    "RT-SCHED",
+    does="virt-handler schedules no vCPU in real time.",
+    run="[realtime]",
+    profile=CURRENT,
+)
+broken_by(
+    "realtime_mask_ignored",
+    "RT-SCHED",
+    does="virt-handler schedules every vCPU in real time, whatever the mask.",
+    run="[realtime]",
+    profile=CURRENT,
+)
+broken_by(
+    "class_not_copied",
+    "QOS-VMI",
+    does="virt-controller writes a class into the VMI's status that its pod does not have.",
+    run="[limits-2]",
+    profile=CURRENT,
+)
+broken_by(
+    "hint_missing",
+    "PIN-HINT",
+    does="The launcher gives the guest no hint.",
+    run="[limits-2]",
+    profile=CURRENT,
+)
+broken_by(
+    "pool_on_vcpus",
+    *("IOT-POOL", "PIN-LIVE"),
+    does="IOThreads of a supplemental pool are pinned to the pCPUs of vCPUs.",
+    run="[io-pool]",
+    profile=CURRENT,
+)
+broken_by(
+    "iothreads_on_first_cpu",
+    "IOT-SPREAD",
+    does="Every IOThread is pinned to the first pCPU.",
+    run="[io-own]",
+    profile=CURRENT,
+)
+broken_by(
+    "disks_share_iothreads",
+    "IOT-DISKS",
+    does="Disks with an IOThread of their own share it with others.",
+    run="[io-own]",
+    profile=CURRENT,
 )
 broken_by(
     "guest_topology_flat",

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.vocabulary import RUNNING
+from conformance.model.watch import Watched
 from conformance.proving.scene import Scene
 
+Glimpse = Callable[[Scene], Watched]
+"""What a watcher would have seen of a recording's node; raises `NothingToSpoilError` likewise."""
 Change = Callable[[Scene], Scene]
 """Spoils a recording; raises `NothingToSpoilError` when that has nothing of the kind."""
 
@@ -26,6 +29,7 @@ class Saboteur:
         bug: the historical defect that it stands for, such as ``kubevirt#4687``.
         moment: of the recordings that it spoils. In a scenario, all of that moment.
         scenario: it spoils what this scenario recorded, of `subject` where that is given.
+        glimpse: it shows for a moment, between the looks, and has no `change`.
         fault: it is a fault of the reference stack (`--break`), and has no `change`; arguments:
             of the run that shows it.
     """
@@ -40,6 +44,7 @@ class Saboteur:
     scenario: str = ""
     subject: str | None = None
     change: Change | None = None
+    glimpse: Glimpse | None = None
     fault: str = ""
     arguments: tuple[str, ...] = ()
 
@@ -74,6 +79,18 @@ def spoils(
             )
         )
         return change
+
+    return add
+
+
+def flits(requirement: str) -> Callable[[Glimpse], Glimpse]:
+    """Adds what a watcher alone can see; its docstring says what it is."""
+
+    def add(glimpse: Glimpse) -> Glimpse:
+        name = f"{requirement}/{glimpse.__name__.replace('_', '-')}"
+        does = (inspect.getdoc(glimpse) or "").replace("\n", " ")
+        _add(Saboteur(name, requirement, does, alone=True, glimpse=glimpse))
+        return glimpse
 
     return add
 

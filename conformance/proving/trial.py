@@ -14,6 +14,7 @@ from conformance.collecting.bundle import Bundle
 from conformance.judging.report import judge
 from conformance.model.evidence import RawSnapshot
 from conformance.model.vocabulary import LAST_HEARTBEAT, RUNNING
+from conformance.model.watch import Watched
 from conformance.parsing.assemble import assemble
 from conformance.proving.saboteur import Saboteur
 from conformance.proving.scene import NothingToSpoilError, Scene
@@ -23,7 +24,7 @@ from reports.verdicts import WORST_FIRST
 Looks = Sequence[tuple[str, RawSnapshot]]
 MOST_CASES = 3
 """Of how many recorded cases a saboteur spoils one after the other."""
-_LASTED = (timedelta(minutes=2), timedelta(minutes=4))
+_LASTED = (timedelta(minutes=4), timedelta(minutes=8))
 """How much later what lasts is seen again: longer than any loop that would mend it."""
 
 
@@ -76,13 +77,17 @@ class Prover:
         for case in self._cases(saboteur):
             if case not in self._looks:
                 self._looks[case] = self._bundle.snapshots[case]
+            looks, watched = self._looks[case], None
             try:
-                spoilt = _spoil(saboteur, self._looks[case])
+                if saboteur.glimpse:
+                    watched = _glimpsed(saboteur, looks)
+                else:
+                    looks = _spoil(saboteur, looks)
             except NothingToSpoilError:
                 continue
             before = self._said(case)
             if _kept(saboteur.requirement, before):
-                now = self._findings(case, spoilt)
+                now = self._findings(case, looks, watched)
                 yield concluded(saboteur, case, _failed(before), now)
 
     def _cases(self, saboteur: Saboteur) -> Sequence[str]:
@@ -97,7 +102,9 @@ class Prover:
             self._before[case] = self._findings(case, self._looks[case])
         return self._before[case]
 
-    def _findings(self, case: str, looks: Looks) -> Sequence[document.Finding]:
+    def _findings(
+        self, case: str, looks: Looks, watched: Watched | None = None
+    ) -> Sequence[document.Finding]:
         """Everything that the judge says of one case, as in any run."""
         run: Mapping[str, Any] = {
             **self._bundle.run,
@@ -105,7 +112,13 @@ class Prover:
             "scenarios": [each for each in self._bundle.run.get("scenarios") or () if each == case],
             "unjudged": [],
         }
-        found = judge(Bundle(run, {case: looks}, ())).findings
+        seen = Bundle(run, {case: looks}, ())
+        if watched is not None:
+            # Nothing of it has ended as long as it was watched.
+            uids = {raw.pod["metadata"]["uid"] for _name, raw in looks if raw.pod}
+            ends = dict.fromkeys(uids, watched.watches[-1].ended)
+            seen = replace(seen, watched={watched.node: watched}, endings=ends)
+        found = judge(seen).findings
         # What it says of nodes by themselves, of which nothing is handed over, is not of the case.
         return [each for each in found if each.case == case]
 
@@ -142,6 +155,18 @@ def concluded(
         worst = min(speaks, key=lambda each: WORST_FIRST.index(each.verdict))
         said = f"{worst.requirement} {worst.verdict.value}: {worst.message}"
     return Trial(saboteur, outcome, case, tuple(sorted(failed)), tuple(sorted(stray)), said)
+
+
+def _glimpsed(saboteur: Saboteur, looks: Looks) -> Watched:
+    """What a watcher would have seen around the last look at a workload that runs.
+
+    Raises NothingToSpoilError.
+    """
+    assert saboteur.glimpse is not None
+    for _name, raw in reversed(looks):
+        if _meant(saboteur, raw):
+            return saboteur.glimpse(Scene(raw, assemble(raw)))
+    raise NothingToSpoilError(saboteur.moment)
 
 
 def _spoil(saboteur: Saboteur, looks: Looks) -> Looks:

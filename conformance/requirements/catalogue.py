@@ -16,7 +16,15 @@ from typing import TypeVar
 import yaml
 
 from conformance.model.release import Release
-from conformance.model.vocabulary import DELETED, OBSERVED_BY, PROFILES, REFUSED, RUNNING, SCENARIO
+from conformance.model.vocabulary import (
+    DELETED,
+    INCLUDED,
+    OBSERVED_BY,
+    PROFILES,
+    REFUSED,
+    RUNNING,
+    SCENARIO,
+)
 
 LEVELS = ("MUST", "SHOULD")
 TIERS = ("contract", "implementation")
@@ -40,6 +48,7 @@ class Statement:
     Attributes:
         english: a rendering, where the document is not in English; else the text itself.
         informative: why it requires nothing; None when it is normative.
+        unjudged: why no requirement comes of it although it is normative; None when one does.
     """
 
     id: str
@@ -48,11 +57,17 @@ class Statement:
     text: str
     english: str
     informative: str | None
+    unjudged: str | None = None
 
     @property
     def normative(self) -> bool:
         """Whether it requires something."""
         return self.informative is None
+
+    @property
+    def judged(self) -> bool:
+        """Whether a requirement must come of it."""
+        return self.normative and self.unjudged is None
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ class Document:
     """One document whose promise is judged.
 
     Attributes:
-        profile: the generation of the API that it describes.
+        profile: the one that it describes.
     """
 
     id: str
@@ -94,7 +109,7 @@ class KnownDivergence:
         releases: which software, in words.
         description: what it does instead.
         reference: issue or source file.
-        profile: the only profile concerned; None for every one.
+        profile: the only profile concerned, with those that include it; None for every one.
         rules: the only rules of refusal concerned; empty when it is about no refusal.
         of: whose releases `since` and `until` are: ``kubevirt`` or ``kubelet``.
         since: the first release that has it; None for all before `until`.
@@ -124,7 +139,8 @@ class KnownDivergence:
 
         It does not when the case breaks a rule beside those that it is about.
         """
-        return self.profile in (None, profile) and (not self.rules or set(rules) <= {*self.rules})
+        concerned = self.profile in (None, *INCLUDED[profile])
+        return concerned and (not self.rules or set(rules) <= {*self.rules})
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ class Requirement:
             in a ``scenario``.
         sources: the statements behind it.
         derived: why it follows from Kubernetes, where there is no statement; else None.
-        profiles: generations in which it holds.
+        profiles: in which it holds; a profile that includes one of them has it as well.
         needs: capabilities that a cluster must have to show it.
         follows: ids of requirements that, broken in the same case, usually explain this one.
         see_also: historical bugs that it catches, such as ``kubevirt#4687``.
@@ -188,8 +204,9 @@ class Catalogue:
         return self.by_id[id]
 
     def of_profile(self, profile: str) -> tuple[Requirement, ...]:
-        """The requirements that hold in a profile."""
-        return tuple(each for each in self.requirements if profile in each.profiles)
+        """The requirements that hold in a profile, or in one that it includes."""
+        held = frozenset(INCLUDED[profile])
+        return tuple(each for each in self.requirements if held.intersection(each.profiles))
 
     def tracing(self, statement: str) -> tuple[Requirement, ...]:
         """The requirements that come from a statement."""
@@ -225,7 +242,7 @@ def parse(requirements: str, statements: str) -> Catalogue:
     Raises:
         CatalogueError: an entry has a missing, unknown or wrong field; an id is used twice;
             a requirement cites a statement that does not exist, or none without saying why;
-            a normative statement leads to no requirement.
+            a normative statement leads to no requirement and does not say why it is not judged.
     """
     documents = tuple(_document(_Entry("document", raw)) for raw in _list(statements))
     known = _by_id("statement", (each for document in documents for each in document.statements))
@@ -239,10 +256,11 @@ def parse(requirements: str, statements: str) -> Catalogue:
     result = Catalogue(required, documents)
     for statement in known.values():
         traced = bool(result.tracing(statement.id))
-        if statement.normative and not traced:
+        if statement.judged and not traced:
             raise CatalogueError(f"statement {statement.id} leads to no requirement")
-        if traced and not statement.normative:
-            raise CatalogueError(f"statement {statement.id} is informative, yet required")
+        if traced and not statement.judged:
+            why = "not judged" if statement.normative else "informative"
+            raise CatalogueError(f"statement {statement.id} is {why}, yet required")
     return result
 
 
@@ -371,7 +389,10 @@ def _statement(entry: _Entry, document: str, section: str, *, foreign: bool) -> 
         text=text,
         english=entry.text("english") if foreign else text,
         informative=entry.optional_text("informative"),
+        unjudged=entry.optional_text("unjudged"),
     )
+    if statement.informative and statement.unjudged:
+        raise entry.wrong("what is informative cannot be unjudged as well")
     entry.done()
     return statement
 

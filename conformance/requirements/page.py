@@ -13,10 +13,14 @@ _INTRODUCTION = """\
 Written by `python -m conformance.requirements > docs/requirements.md`; edit
 `conformance/requirements/*.yaml` instead of this page.
 
-What a cluster is judged by, and where it is promised. A requirement of the tier *contract*
-must be shown by any implementation; one of the tier *implementation* speaks of how KubeVirt
-does it. The profile *v1alpha2* is the generation that the older guide describes, *v1* the
-current one.
+This page lists the requirements that a cluster must meet, and the source of each requirement.
+
+- Every implementation must meet the requirements of the tier *contract*. Those of the tier
+  *implementation* describe how KubeVirt meets them.
+- A requirement of the level MUST is *mandatory*: it decides the exit code.
+- The profile *v1alpha2* is what the user guide of 2018 promises. *v1* is what the oldest part of
+  today's guide, which was translated, says about dedicated CPUs. *current* is all of *v1*, and what
+  today's guide and KubeVirt's source code promise in addition.
 """
 
 
@@ -74,7 +78,7 @@ def _trace(document: Document, catalogue: Catalogue) -> str:
             each.section,
             each.english,
             ", ".join(_link(found.id) for found in catalogue.tracing(each.id))
-            or f"none: {each.informative}",
+            or (f"not judged: {each.unjudged}" if each.unjudged else f"none: {each.informative}"),
         )
         for each in document.statements
     )

@@ -25,6 +25,24 @@ def test_iothreads_stay_on_the_pcpus_of_the_vmi(judged: Judged) -> None:
     judged.must_be_kept()
 
 
+@requirement("IOT-POOL")
+def test_iothreads_of_a_pool_have_a_pcpu_each(judged: Judged) -> None:
+    """Each IOThread of a supplemental pool has a pCPU apart from vCPUs and emulator."""
+    judged.must_be_kept()
+
+
+@requirement("IOT-SPREAD")
+def test_iothreads_are_spread_over_the_pcpus(judged: Judged) -> None:
+    """More IOThreads than vCPUs are pinned in turn, fewer to shares of the pCPUs."""
+    judged.must_be_kept()
+
+
+@requirement("IOT-DISKS")
+def test_dedicated_iothread_is_never_shared(judged: Judged) -> None:
+    """A disk with dedicatedIOThread has an IOThread that no other disk uses."""
+    judged.must_be_kept()
+
+
 @requirement("IOT-ISOLATED")
 def test_iothreads_join_the_isolated_emulator(judged: Judged) -> None:
     """With isolateEmulatorThread and ioThreadsPolicy auto, IOThreads run beside the emulator."""

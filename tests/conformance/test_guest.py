@@ -27,3 +27,21 @@ def test_guest_sees_the_topology_of_the_vmi(judged: Judged) -> None:
 def test_numa_nodes_of_the_guest_mirror_the_hosts(judged: Judged) -> None:
     """A guest that is told of NUMA nodes has its vCPUs grouped as their pCPUs are."""
     judged.must_be_kept()
+
+
+@requirement("NUMA-MEMORY")
+def test_memory_is_bound_where_the_vcpus_are(judged: Judged) -> None:
+    """The memory of each NUMA cell is bound to the host's node of its vCPUs."""
+    judged.must_be_kept()
+
+
+@requirement("NUMA-PAGES")
+def test_memory_lies_on_huge_pages_where_the_vcpus_run(judged: Judged) -> None:
+    """All memory of the guest is on huge pages as asked for, on the nodes of its vCPUs."""
+    judged.must_be_kept()
+
+
+@requirement("RT-SCHED")
+def test_vcpus_of_the_mask_are_scheduled_in_real_time(judged: Judged) -> None:
+    """vCPUs of the mask run under SCHED_FIFO with priority 1, and no other vCPU does."""
+    judged.must_be_kept()

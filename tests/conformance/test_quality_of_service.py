@@ -11,6 +11,12 @@ def test_launcher_pod_is_guaranteed(judged: Judged) -> None:
     judged.must_be_kept()
 
 
+@requirement("QOS-VMI")
+def test_vmi_says_that_it_is_guaranteed(judged: Judged) -> None:
+    """The status of a dedicated VMI has the QoS class Guaranteed."""
+    judged.must_be_kept()
+
+
 @requirement("QOS-CONTAINERS")
 def test_every_container_requests_what_it_is_limited_to(judged: Judged) -> None:
     """Every container of the launcher pod, init containers included, expresses CPU and memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.checks.parity import VCPUS
 from conformance.matrix.manifests import Wish
 from fixtures.stories import Telling
 from fixtures.suite import scenario
@@ -49,4 +50,18 @@ def test_cpu_of_a_sidecar_decides_whether_a_vmi_fits(story: Telling) -> None:
     story.runs(edge)
     story.look("exact", edge)
     story.look_at_nodes("exact", node)
+    story.must_be_kept()
+
+
+@scenario("even-parity")
+def test_isolated_emulator_thread_makes_the_cpus_even(story: Telling) -> None:
+    """EMU-PARITY: two emulator CPUs beside an even number of vCPUs, one beside an odd one."""
+    story.administrator.complete_to_even()
+    for name, vcpus in VCPUS.items():
+        wish = Wish(sockets=vcpus, isolate=True)
+        story.await_parity(wish)
+        found = story.vmi(name, wish)
+        story.runs(found)
+        story.look(name, found)
+        story.delete(found)
     story.must_be_kept()

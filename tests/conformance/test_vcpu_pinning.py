@@ -11,6 +11,12 @@ def test_domain_pins_every_vcpu_to_a_pcpu_of_its_own(judged: Judged) -> None:
     judged.must_be_kept()
 
 
+@requirement("PIN-HINT")
+def test_guest_is_told_that_its_cpus_are_its_own(judged: Judged) -> None:
+    """The domain of an x86_64 guest has the KVM hint hint-dedicated."""
+    judged.must_be_kept()
+
+
 @requirement("PIN-LIVE")
 def test_running_libvirt_says_the_same(judged: Judged) -> None:
     """The running libvirt reports the pins that the domain XML declares."""

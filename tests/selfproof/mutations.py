@@ -31,7 +31,22 @@ RUNNING = Base(good.running, good.EXPECTATION)
 DELETED = Base(good.deleted, good.EXPECTATION)
 REFUSED = Base(good.refused, good.EXPECTED_REFUSAL)
 TURNED_AWAY = Base(good.turned_away, good.EXPECTATION)
-MIRRORED = Base(good.running, replace(good.EXPECTATION, numa_passthrough=True))
+_UNISOLATED = replace(good.EXPECTATION, isolate_emulator=False, emulator_cpus=0)
+POOLED = Base(
+    good.running,
+    replace(
+        _UNISOLATED, iothreads_policy="supplementalPool", supplemental_iothreads=1, iothreads=1
+    ),
+)
+SHARED = Base(
+    good.running,
+    replace(_UNISOLATED, iothreads_policy="shared", own_iothreads=("root",)),
+)
+NEAR = Base(lambda: good.under("single-numa-node"), good.EXPECTATION)
+MIRRORED = Base(
+    good.running,
+    replace(good.EXPECTATION, numa_passthrough=True, page=2 * 2**20, realtime=frozenset({0})),
+)
 
 
 @dataclass(frozen=True)
@@ -266,6 +281,34 @@ ANSWER = ("the API did not answer",)
 
 _VCPUS, _OTHERS = (154, 155, 170), (100, 101, 120, 121, 150, 151, 152, 153, 156)
 
+_PINNED = "<iothreadpin iothread='1' cpuset='{}'/>"
+_CELL = "<cell id='0' cpus='0-1' memory='196608' unit='KiB'/>"
+_NODES_OF_FOUR_AND_EIGHT = {
+    "/sys/devices/system/node/node0/cpulist": "0-3\n",
+    "/sys/devices/system/node/node1/cpulist": "4-11\n",
+}
+_MEMNODE = "<memnode cellid='0' mode='strict' nodeset='{}'/>"
+_WITHOUT_REALTIME = {"kubevirt.io/cpumanager": "true", "cpumanager": "true"}
+
+
+def _memory(old: str, new: str) -> Change:
+    """Another text of QEMU's numa_maps."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        text = raw.files[good.NUMA_MAPS]
+        head, last = text.splitlines()
+        assert old in last
+        return files({good.NUMA_MAPS: f"{head}\n{last.replace(old, new)}\n"})(raw)
+
+    return change
+
+
+def _scheduled(tid: int, policy: int, priority: int) -> Change:
+    zeros = " ".join(["0"] * 34)
+    text = f"{tid} (CPU 0/KVM) S 100 {zeros} 2 {priority} {policy} 0 0 0 0 0\n"
+    return files({good.stat_path(tid): text})
+
+
 PROOFS: Mapping[str, Proof] = {
     "ADM-ACCEPT": Proof(
         breaks=(
@@ -351,6 +394,208 @@ PROOFS: Mapping[str, Proof] = {
         blinds=(
             Mutation("no pod", NO_POD, ANSWER),
             Mutation("no class", pod(lambda obj: obj["status"].pop("qosClass")), ("qosClass",)),
+        ),
+    ),
+    "NUMA-MEMORY": Proof(
+        breaks=(
+            Mutation(
+                "bound elsewhere",
+                edit_xml("<memnode cellid='0' mode='strict' nodeset='0'/>", _MEMNODE.format(1)),
+                ("cell 0 is bound to node 1 of the host", "pinned to node 0"),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "bound nowhere",
+                edit_xml("<memnode cellid='0' mode='strict' nodeset='0'/>", ""),
+                ("the memory of cell 0 is bound to no NUMA node",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "less than asked for",
+                edit_xml("memory='196608'", "memory='98304'"),
+                ("100663296 bytes of memory together", "asks for 201326592"),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=MIRRORED),
+            Mutation(
+                "no cells",
+                edit_xml(f"<numa>{_CELL}</numa>", ""),
+                ("the domain has no NUMA cell",),
+                base=MIRRORED,
+            ),
+        ),
+    ),
+    "NUMA-PAGES": Proof(
+        breaks=(
+            Mutation(
+                "on the other node",
+                _memory("N0=96", "N1=96"),
+                ("memory of the guest is on node 1", "run on node 0"),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "of another size",
+                _memory("kernelpagesize_kB=2048", "kernelpagesize_kB=1048576"),
+                ("0 bytes are on pages of 2097152 bytes",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "half of it",
+                _memory("N0=96", "N0=48"),
+                ("100663296 bytes are on pages",),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation(
+                "no numa_maps", without("/numa_maps"), ("no numa_maps of QEMU",), base=MIRRORED
+            ),
+            Mutation(
+                "no size of pages",
+                _memory(" kernelpagesize_kB=2048", ""),
+                ("the size of huge pages", "/proc/150/numa_maps"),
+                base=MIRRORED,
+            ),
+        ),
+    ),
+    "RT-SCHED": Proof(
+        breaks=(
+            Mutation(
+                "of the mask, and not in real time",
+                _scheduled(154, 0, 0),
+                ("vCPU 0 is of the mask and scheduled by SCHED_OTHER",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "another priority",
+                _scheduled(154, 1, 5),
+                ("scheduled by SCHED_FIFO with priority 5",),
+                base=MIRRORED,
+            ),
+            Mutation(
+                "not of the mask, and in real time",
+                _scheduled(155, 1, 1),
+                ("vCPU 1 is not of the mask",),
+                base=MIRRORED,
+            ),
+        ),
+        blinds=(
+            Mutation(
+                "no stat", without("/proc/154/stat"), ("/proc/154/stat of vCPU 0",), base=MIRRORED
+            ),
+            Mutation("no threads", NO_THREADS, ("no thread of the compute",), base=MIRRORED),
+        ),
+    ),
+    "RT-LABEL": Proof(
+        breaks=(
+            Mutation(
+                "a label although time is limited",
+                files({good.RT_RUNTIME: "950000\n"}),
+                ("has the label kubevirt.io/realtime", "sched_rt_runtime_us is 950000"),
+            ),
+            Mutation(
+                "no label",
+                set_path("node", "metadata", "labels", value=_WITHOUT_REALTIME),
+                ("has no label kubevirt.io/realtime",),
+            ),
+        ),
+        blinds=(
+            Mutation("no node", lost("node", "no rights", node=None), ("no rights",)),
+            Mutation("no sysctl", without("sched_rt"), ("sched_rt_runtime_us of node",)),
+        ),
+    ),
+    "QOS-VMI": Proof(
+        breaks=(
+            Mutation(
+                "another class",
+                set_path("vmi", "status", "qosClass", value="Burstable"),
+                ("says that it is Burstable instead of Guaranteed",),
+            ),
+        ),
+        blinds=(
+            Mutation("no VMI", NO_VMI, ("the API did not answer",)),
+            Mutation(
+                "no class",
+                set_path("vmi", "status", "qosClass", value=None),
+                ("has no .status.qosClass",),
+            ),
+        ),
+    ),
+    "PIN-HINT": Proof(
+        breaks=(
+            Mutation(
+                "no hint",
+                edit_xml("<hint-dedicated state='on'/>", ""),
+                ("hint-dedicated (none) instead of on",),
+            ),
+            Mutation(
+                "off",
+                edit_xml("<hint-dedicated state='on'/>", "<hint-dedicated state='off'/>"),
+                ("hint-dedicated off instead of on",),
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",)),
+            Mutation(
+                "no features",
+                edit_xml("<features><acpi/><kvm><hint-dedicated state='on'/></kvm></features>", ""),
+                ("recorded without <features>",),
+            ),
+        ),
+    ),
+    "IOT-POOL": Proof(
+        breaks=(
+            Mutation(
+                "beside a vCPU",
+                edit_xml("<iothreadpin iothread='1' cpuset='4'/>", _PINNED.format(3)),
+                ("IOThread 1 shares pCPU 3 with a vCPU",),
+                also=frozenset({"PIN-LIVE"}),
+                base=POOLED,
+            ),
+            Mutation(
+                "its thread elsewhere",
+                affinity(150, 153, "2"),
+                ("thread IO iothread1 may run on 2 instead of its own 4",),
+                base=POOLED,
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=POOLED),
+            Mutation(
+                "no threads", NO_THREADS, ("no thread of the compute container",), base=POOLED
+            ),
+        ),
+    ),
+    "IOT-SPREAD": Proof(
+        breaks=(
+            Mutation(
+                "not pinned",
+                edit_xml("<iothreadpin iothread='1' cpuset='4'/>", ""),
+                ("IOThread 1 is not pinned",),
+                base=SHARED,
+            ),
+        ),
+        blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=SHARED),),
+    ),
+    "IOT-DISKS": Proof(
+        breaks=(
+            Mutation(
+                "shared with another disk",
+                edit_xml("<driver name='qemu'/>", "<driver name='qemu' iothread='1'/>"),
+                ("disk other uses IOThread 1 of disk root",),
+                base=SHARED,
+            ),
+        ),
+        blinds=(
+            Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=SHARED),
+            Mutation(
+                "no such disk",
+                edit_xml("<alias name='ua-root'/>", "<alias name='ua-else'/>"),
+                ("no disk that is called root",),
+                base=SHARED,
+            ),
         ),
     ),
     "QOS-CONTAINERS": Proof(
@@ -442,8 +687,8 @@ PROOFS: Mapping[str, Proof] = {
             Mutation("no threads", NO_THREADS, ("no thread of container",)),
             Mutation(
                 "a checkpoint of another form",
-                files({good.CHECKPOINT: '{"policyName": "static", "defaultCPUSet": "0-1"}'}),
-                ("cpu_manager_state", "defaultCPUSet"),
+                files({good.CHECKPOINT: '{"policyName": "static", "sharedCpuSet": "0-1"}'}),
+                ("cpu_manager_state", "sharedCpuSet"),
             ),
         ),
     ),
@@ -708,6 +953,17 @@ PROOFS: Mapping[str, Proof] = {
             Mutation("no console", NO_CONSOLE, ("the console is closed",), base=MIRRORED),
             Mutation("no libvirt", NO_LIBVIRT, ("did not answer",), base=MIRRORED),
         ),
+    ),
+    "NUMA-ALIGNED": Proof(
+        breaks=(
+            Mutation(
+                "two nodes under single-numa-node",
+                lambda raw: replace(raw, hardware={**raw.hardware, **_NODES_OF_FOUR_AND_EIGHT}),
+                ("2-4", "is on 2 NUMA nodes", "on 1 or not at all"),
+                base=NEAR,
+            ),
+        ),
+        blinds=(Mutation("no configuration", without("configz"), ("configuration",), base=NEAR),),
     ),
     "GUEST-VCPUS": Proof(
         breaks=(

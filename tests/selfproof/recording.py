@@ -21,6 +21,8 @@ NODE = "node-1"
 UID = "0a1b2c3d-1111-4222-8333-444455556666"
 OTHER_UID = "9f8e7d6c-aaaa-4bbb-8ccc-ddddeeeeffff"
 HANDLER_UID = "77777777-1234-4234-8234-123412341234"
+NUMA_MAPS = "/proc/150/numa_maps"
+RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
 CONFIGZ = f"/api/v1/nodes/{NODE}/proxy/configz"
 POOL = "0-1,5,8-11"
@@ -111,6 +113,7 @@ def running() -> RawSnapshot:
             "status": {
                 "phase": "Running",
                 "nodeName": NODE,
+                "qosClass": "Guaranteed",
                 "conditions": [{"type": "Ready", "status": "True"}],
             },
         },
@@ -118,7 +121,7 @@ def running() -> RawSnapshot:
         node=node(),
         pods=(pod, other_pod(), handler_pod()),
         hardware=hardware(),
-        files=node_files(),
+        files={**node_files(), **guest_files()},
         domain=domain(),
         console=f"[    0.1] booting\r\n{guest_line(guest())}\r\n[    9.1] late message\r\n",
     )
@@ -128,6 +131,14 @@ def whole_cores_only(raw: RawSnapshot) -> RawSnapshot:
     """The same on a node whose kubelet has the option full-pcpus-only."""
     config = json.loads(raw.files[CONFIGZ])
     config["kubeletconfig"]["cpuManagerPolicyOptions"] = {"full-pcpus-only": "true"}
+    return replace(raw, files={**raw.files, CONFIGZ: json.dumps(config)})
+
+
+def under(policy: str) -> RawSnapshot:
+    """It runs on a node whose topology manager has a policy."""
+    raw = running()
+    config = json.loads(raw.files[CONFIGZ])
+    config["kubeletconfig"]["topologyManagerPolicy"] = policy
     return replace(raw, files={**raw.files, CONFIGZ: json.dumps(config)})
 
 
@@ -193,7 +204,11 @@ def node() -> dict[str, Any]:
     return {
         "metadata": {
             "name": NODE,
-            "labels": {"kubevirt.io/cpumanager": "true", "cpumanager": "true"},
+            "labels": {
+                "kubevirt.io/cpumanager": "true",
+                "cpumanager": "true",
+                "kubevirt.io/realtime": "true",
+            },
         },
         "status": {
             "allocatable": {"cpu": "10", "memory": "2Gi"},
@@ -346,7 +361,28 @@ def node_files() -> dict[str, str]:
             f"Name:\t{name}\nTgid:\t{pid}\nPid:\t{tid}\nPPid:\t{parent}\n"
             f"NSpid:\t{tid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
         )
+    files[RT_RUNTIME] = "-1\n"
     return files
+
+
+def guest_files() -> dict[str, str]:
+    """Of QEMU: how its threads are scheduled, vCPU 0 in real time, and where its memory is."""
+    zeros = " ".join(["0"] * 34)
+    return {
+        NUMA_MAPS: (
+            "7f00 default anon=3 dirty=3 N0=3 kernelpagesize_kB=4\n"
+            "7f01 bind:0 file=/memfd:ram huge dirty=96 N0=96 kernelpagesize_kB=2048\n"
+        ),
+        **{
+            stat_path(tid): f"{tid} (CPU 0/KVM) S 100 {zeros} 2 {fifo} {fifo} 0 0 0 0 0\n"
+            for tid in range(150, 156)
+            for fifo in (int(tid == 154),)
+        },
+    }
+
+
+def stat_path(tid: int) -> str:
+    return f"/proc/{tid}/stat"
 
 
 def status_path(pid: int, tid: int) -> str:
@@ -376,7 +412,16 @@ def xml(*, vcpus: dict[int, str], emulator: str) -> str:
         + "</vcpus><iothreads>1</iothreads>"
         f"<cputune>{pins}<emulatorpin cpuset='{emulator}'/>"
         "<iothreadpin iothread='1' cpuset='4'/></cputune>"
-        "<cpu mode='host-model'><topology sockets='4' dies='1' cores='1' threads='2'/></cpu>"
+        "<os><type arch='x86_64' machine='pc-q35'>hvm</type></os>"
+        "<features><acpi/><kvm><hint-dedicated state='on'/></kvm></features>"
+        "<cpu mode='host-model'><topology sockets='4' dies='1' cores='1' threads='2'/>"
+        "<numa><cell id='0' cpus='0-1' memory='196608' unit='KiB'/></numa></cpu>"
+        "<numatune><memory mode='strict' nodeset='0'/>"
+        "<memnode cellid='0' mode='strict' nodeset='0'/></numatune>"
+        "<devices><disk type='file' device='disk'><driver name='qemu' iothread='1'/>"
+        "<target dev='vda' bus='virtio'/><alias name='ua-root'/></disk>"
+        "<disk type='file' device='disk'><driver name='qemu'/>"
+        "<target dev='vdb' bus='virtio'/><alias name='ua-other'/></disk></devices>"
         "</domain>"
     )
 

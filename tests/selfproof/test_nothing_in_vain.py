@@ -12,7 +12,6 @@ from conformance.model import evidence
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
 READ_ELSEWHERE = {
     "Container.image": "shown in reports alone: nothing is promised of images",
-    "Domain.numa_cells": "the guest itself says which CPUs its nodes have (NUMA-MAPPED)",
     "Domain.type": "threads of QEMU tell emulation from KVM by their names",
     "DomainTopology.clusters": "the guest says its topology; with hotplug the domain's is larger",
     "DomainTopology.dies": "as clusters",

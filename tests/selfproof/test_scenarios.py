@@ -37,6 +37,7 @@ SWITCHES = (
     ("NODE-MANUAL", "gate-off", "manual_label_undone"),
     ("NODE-ONLY", "labelled-only", "selector_missing"),
     ("SIDE-GATE", "sidecar-gate", "sidecar_gate_ignored"),
+    ("EMU-PARITY", "even-parity", "parity_cpu_missing"),
 )
 """What is switched off in the reference stack, by requirement and scenario."""
 OLD = frozenset({"NODE-MANUAL"})
@@ -67,7 +68,7 @@ def test_every_check_of_a_scenario_has_a_switch() -> None:
 def test_a_scenario_fails_when_what_it_guards_is_switched_off(
     requirement: str, scenario: str, fault: str, tmp_path: Path
 ) -> None:
-    profile = "v1alpha2" if requirement in OLD else "v1"
+    profile = "v1alpha2" if requirement in OLD else "current"
     # What must come, comes quickly; what settles is told as soon as its loop has run.
     options = ("-k", f"[{scenario}]", "--patience", "0.2", "--profile", profile)
     out = run(tmp_path, "--break", fault, *options)

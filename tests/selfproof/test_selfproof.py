@@ -15,17 +15,23 @@ from conformance.parsing import assemble
 from tests.selfproof.mutations import (
     DELETED,
     MIRRORED,
+    POOLED,
     PROOFS,
     REFUSED,
     RUNNING,
+    SHARED,
     TURNED_AWAY,
     Base,
     Mutation,
 )
 from tests.selfproof.recording import SETTING
 
-TERMS = Terms("v1", {"hugepages": (True, "by construction")}, setting=SETTING)
-GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED}
+CAPABLE = dict.fromkeys(("hugepages", "realtime"), (True, "by construction"))
+TERMS = Terms("current", CAPABLE, setting=SETTING)
+GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED} | {
+    "pooled": POOLED,
+    "shared": SHARED,
+}
 
 
 def judge(raw: RawSnapshot, expectation: Expectation) -> dict[str, Finding]:
@@ -55,8 +61,8 @@ def test_good_recording_keeps_everything(base: Base) -> None:
     findings = judge(base.record(), base.expectation)
     assert findings
     other = {name: f for name, f in findings.items() if f.verdict is not Verdict.PASS}
-    # This node may give parts of cores; its own recording is TURNED_AWAY.
-    assert set(other) <= {"SMT-ALIGNED"}, other
+    # This node may give parts of cores, of any NUMA node; TURNED_AWAY and NEAR may not.
+    assert set(other) <= {"SMT-ALIGNED", "NUMA-ALIGNED"}, other
     assert all(finding.verdict is Verdict.NOT_APPLICABLE for finding in other.values())
 
 

@@ -18,6 +18,8 @@ from tests.selfproof import recording as good
 from tests.selfproof.mutations import Change
 
 KEPT, BROKEN = Verdict.PASS, Verdict.FAIL
+ELSEWHERE = frozenset({"SMT-ALIGNED", "NUMA-ALIGNED"})
+"""What is promised of nodes with other policies than that of the good recording."""
 UNSEEN, NONE = Verdict.NOT_OBSERVED, Verdict.NOT_APPLICABLE
 
 

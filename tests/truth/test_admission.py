@@ -341,7 +341,7 @@ def test_a_core_of_arm64_has_one_thread(
 def test_the_cr_says_which_architecture_a_vmi_has() -> None:
     """Among what it configures for each, there is the name of one: no reason to read nothing."""
     machines = {"amd64": {"machineType": "pc"}, "defaultArchitecture": "arm64"}
-    cr: dict[str, Any] = {
+    cr: Json = {
         "spec": {"configuration": {"architectureConfiguration": machines}},
         "status": {"observedKubeVirtVersion": "v1.8.4"},
     }
@@ -524,6 +524,10 @@ def test_a_quantity_that_becomes_sockets_is_refused_for_them() -> None:
         (Wish(limits_cpu="1e30"), True),
         (Wish(cores=0), True),
         (Wish(cores=0, limits_cpu="1e30"), True),
+        (Wish(cores=2, requests_memory="64Mi", limits_memory="1e30"), True),
+        (Wish(cores=2, requests_memory="1e30", limits_memory="64Mi", dedicated=None), True),
+        (Wish(cores=2, requests_memory="64Mi", limits_memory="1e18"), False),
+        (Wish(cores=2, requests_memory="1e18", limits_memory="64Mi", dedicated=None), False),
         (Wish(limits_cpu="8Ei"), False),
         (Wish(limits_cpu="3G"), False),
         (Wish(limits_cpu=-1), False),

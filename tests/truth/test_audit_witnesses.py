@@ -19,10 +19,11 @@ from tests.selfproof.recording import SETTING
 
 UNASKED = {"libvirt": "it was not asked", "guest-console": "nobody else's is opened"}
 TERMS = Terms(
-    "v1", {"smt": (True, ""), "numa": (True, "")}, setting=SETTING, found=True, unasked=UNASKED
+    "current", {"smt": (True, ""), "numa": (True, "")}, setting=SETTING, found=True, unasked=UNASKED
 )
 ONLY_LIBVIRT = {
     "PIN-XML",
+    "PIN-HINT",
     "PIN-LIVE",
     "SMT-SIBLINGS",
     "GUEST-VCPUS",
@@ -100,7 +101,8 @@ def test_a_node_by_itself_is_judged_by_pool_and_reservation() -> None:
     raw = seen(RUNNING.record())
     node = replace(raw, case="_nodes/n", manifest={}, vmi=None, pod=None, moment="nodes")
     found = {f.requirement: f.verdict for _, f in judge_nodes(TERMS, [assemble(node)])}
-    assert found == dict.fromkeys(("NODE-LABEL", "CPU-POOL", "CPU-RESERVED"), Verdict.PASS)
+    judged_alone = ("NODE-LABEL", "CPU-POOL", "CPU-RESERVED", "RT-LABEL")
+    assert found == dict.fromkeys(judged_alone, Verdict.PASS)
     unlabelled = {**(node.node or {}), "metadata": {**(node.node or {})["metadata"], "labels": {}}}
     labels = {"kubernetes.io/os": "linux"}
     unlabelled["metadata"]["labels"] = labels

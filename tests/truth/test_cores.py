@@ -218,3 +218,13 @@ def test_n03_ids_of_cores_begin_anew_in_each_die() -> None:
 
 def test_c19_without_its_witnesses_nothing_is_said() -> None:
     assert judged("SMT-SIBLINGS", APART, lost("console", "closed", console=None)).verdict is UNSEEN
+
+
+FOURS = hardware(*((n, n + 1, n + 2, n + 3) for n in range(0, 12, 4)))
+
+
+def test_a_pair_of_guest_siblings_may_share_a_core_of_four_threads() -> None:
+    near = given("4-7", ("4", "5"), "6", "0-3,8-11")
+    assert judged("SMT-SIBLINGS", on(FOURS), near).verdict is KEPT
+    apart = given("4-8", ("4", "8"), "5", "0-3,9-11")
+    assert judged("SMT-SIBLINGS", on(FOURS), apart).verdict is BROKEN

@@ -468,6 +468,14 @@ def test_m05_so_it_is_wherever_cpus_are_asked_for(document: str, meant: str) -> 
     assert f"did you mean {meant}?" in told("---\n".join([document, VMI]))
 
 
+@pytest.mark.parametrize("slip", ["annotation", "Annotations", "anotations"])
+def test_m05_annotations_ask_for_sidecars_too(slip: str) -> None:
+    text = VMI.replace("{name: fast}", f"{{name: fast, {slip}: {{a: b}}}}")
+    assert f"metadata.{slip}; did you mean metadata.annotations?" in told(text)
+    assert only(text.replace(slip, "annotations")).expectation.admitted
+    assert only(text.replace(slip, "label")).expectation.admitted
+
+
 def test_m05_twin_a_field_that_changes_no_cpu_is_a_remark() -> None:
     case = only(VMI.replace("devices: {}", "devices: {autoattachMembaloon: false}"))
     assert case.expectation.compute_cpus == 2
@@ -518,6 +526,19 @@ def test_m06_templates_of_openshift_and_kubevirt() -> None:
     assert "expand it first" in told(json.dumps(template))
     template = {"apiVersion": "template.kubevirt.io/v1alpha1", "kind": "VirtualMachineTemplate"}
     assert "expand it first" in told(json.dumps(template))
+
+
+def test_m06_values_in_comments_are_a_template() -> None:
+    """Without ytt there is no value: one vCPU would be judged, and nobody asked for that."""
+    written = VMI.replace(
+        "cpu: {cores: 2, dedicatedCpuPlacement: true}",
+        "cpu:\n      cores: %s\n      dedicatedCpuPlacement: true",
+    )
+    assert "mine.yaml:7: #@ data.values.cores: this is a template" in told(
+        written % "#@ data.values.cores"
+    )
+    assert only(written % "2 #@ data.values.cores").expectation.vcpus == 2
+    assert only(written % "2 # cores: @all").expectation.vcpus == 2
 
 
 def test_m06_twin_a_guest_may_have_dollars_and_braces() -> None:

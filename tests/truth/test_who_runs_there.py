@@ -12,6 +12,7 @@ from tests.selfproof import recording as good
 from tests.selfproof.mutations import affinity, checkpoint, cpuset, members, without
 from tests.truth.changes import (
     BROKEN,
+    ELSEWHERE,
     KEPT,
     UNSEEN,
     add,
@@ -55,7 +56,7 @@ def test_c07_one_that_stays_in_the_shared_pool_breaks_nothing() -> None:
     found = everything(
         pod_objects(ephemeral), cgroup(DEBUGGER, good.POOL, [800]), process(800, "sh", good.POOL)
     )
-    assert {f.verdict for n, f in found.items() if n != "SMT-ALIGNED"} == {KEPT}
+    assert {f.verdict for n, f in found.items() if n not in ELSEWHERE} == {KEPT}
 
 
 @pytest.mark.parametrize("where", [GONE_SCOPE, f"{HANDLER_POD}/cri-containerd-{OLD}.scope"])
@@ -159,7 +160,7 @@ EVERYBODY = (
 def test_c02_a_container_is_where_its_processes_are(name: str) -> None:
     layout = [change for path in EVERYBODY for change in crun(path, name)]
     found = everything(*layout)
-    assert {f.verdict for n, f in found.items() if n != "SMT-ALIGNED"} == {KEPT}, found
+    assert {f.verdict for n, f in found.items() if n not in ELSEWHERE} == {KEPT}, found
     wrong = cpuset(f"{good.HANDLER_CGROUP}/{name}", ALL)
     assert judged("CPU-EXCLUSIVE", *layout, wrong).verdict is BROKEN
     assert judged("CPU-COUNT", *layout, cpuset(f"{good.ROOT}/{name}", ALL)).verdict is BROKEN
@@ -186,7 +187,7 @@ def test_c02_a_recorded_kubevirt_on_crun_keeps_everything(tmp_path: Any) -> None
 def test_n01_kubepods_is_found_by_its_meaning(old: str, new: str) -> None:
     elsewhere = moved(old, new)
     found = everything(elsewhere)
-    assert {f.verdict for n, f in found.items() if n != "SMT-ALIGNED"} == {KEPT}, found
+    assert {f.verdict for n, f in found.items() if n not in ELSEWHERE} == {KEPT}, found
     wrong = cpuset(good.HANDLER_CGROUP.replace(old, new), ALL)
     assert judged("CPU-EXCLUSIVE", elsewhere, wrong).verdict is BROKEN
 
@@ -318,7 +319,7 @@ def scheme(name: str) -> Any:
 
 def test_a_runtime_of_any_name_is_read() -> None:
     found = everything(scheme("isulad"))
-    assert {f.verdict for n, f in found.items() if n != "SMT-ALIGNED"} == {KEPT}
+    assert {f.verdict for n, f in found.items() if n not in ELSEWHERE} == {KEPT}
     wide = cpuset(good.HANDLER_CGROUP, ALL)
     assert judged("CPU-EXCLUSIVE", scheme("isulad"), wide).verdict is BROKEN
 

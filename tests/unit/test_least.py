@@ -11,6 +11,7 @@ from conformance.collecting import least
 from conformance.collecting.bundle import read
 from conformance.matrix.oracle import expect
 from conformance.model.evidence import RawSnapshot
+from conformance.parsing import domain
 from conformance.parsing.assemble import assemble
 from tests.selfproof import recording as good
 from tests.truth.recordings import Recording
@@ -164,3 +165,20 @@ def test_the_recording_has_secrets_to_lose(recorded: list[RawSnapshot]) -> None:
     pods = [pod for raw in recorded for pod in raw.pods]
     assert any('"env"' in json.dumps(pod) for pod in pods)
     assert not any('"env"' in json.dumps(least.pod(pod)) for pod in pods)
+
+
+def test_of_a_domain_disks_and_hints_are_kept_and_no_path() -> None:
+    xml = (
+        "<domain type='kvm'><name>ns_vm</name><vcpu>1</vcpu><metadata>secret</metadata>"
+        "<features><acpi/><hyperv><vendor_id state='on' value='secret'/></hyperv>"
+        "<kvm><hint-dedicated state='on'/></kvm></features>"
+        "<devices><disk type='file'><driver name='secret' iothread='2'/><source file='secret'/>"
+        "<serial>secret</serial><alias name='ua-root'/></disk><interface>secret</interface>"
+        "<disk><driver><iothreads><iothread id='1'/></iothreads></driver></disk></devices></domain>"
+    )
+    kept = least.domain(xml)
+    assert "secret" not in kept
+    less, whole = domain.domain(kept, "here"), domain.domain(xml, "here")
+    assert less.kvm == whole.kvm == {"hint-dedicated": "on"}
+    assert less.disk_iothreads == whole.disk_iothreads
+    assert (less.disk_iothreads or {})["root"] == {2}

@@ -31,11 +31,11 @@ def look(after: float, raw: RawSnapshot | None = None) -> RawSnapshot:
     return replace(raw, began=(BEGAN + timedelta(seconds=after)).isoformat())
 
 
-def verdict(requirement: str, *looks: RawSnapshot) -> Verdict:
+def verdict(requirement: str, *looks: RawSnapshot, terms: Terms = TERMS) -> Verdict:
     check: Check = registered()[requirement]
     facts: list[Snapshot] = [assemble(each) for each in looks]
-    wanted = TERMS.catalogue.requirement(requirement)
-    return decide(TERMS, wanted, check, facts, good.EXPECTATION)[1].verdict
+    wanted = terms.catalogue.requirement(requirement)
+    return decide(terms, wanted, check, facts, good.EXPECTATION)[1].verdict
 
 
 def overlapping(started: float) -> RawSnapshot:
@@ -68,6 +68,17 @@ def test_a_shared_container_that_stays_is_told_when_the_kubelet_has_come_by(
 ) -> None:
     raw = overlapping(started)
     assert verdict("CPU-EXCLUSIVE", *(look(after, raw) for after in looks)) is told
+
+
+@pytest.mark.parametrize("ahead", [-40, 0, 40, 3600])
+def test_one_look_is_enough_whatever_time_it_is_on_the_node(ahead: float) -> None:
+    """The container was started by the node's clock, and the look began by that of the observer."""
+    node = (BEGAN + timedelta(seconds=ahead)).isoformat(timespec="milliseconds")
+    recent, long_ago = overlapping(1 - ahead), overlapping(40 - ahead)
+    told = [
+        verdict("CPU-EXCLUSIVE", look(0, replace(each, clock=node))) for each in (recent, long_ago)
+    ]
+    assert told == [Verdict.NOT_OBSERVED, Verdict.FAIL]
 
 
 def test_another_objection_begins_anew() -> None:
@@ -185,3 +196,21 @@ def test_how_long_a_scenario_took_before_says_nothing_of_what_settles_now(
     story = Story("deleted-while-starting", "v1", tuple(assemble(each) for each in taken))
     found = {each.requirement: each.verdict for each in judge_told(TERMS, story)}
     assert found["LIFE-ABORTED"] is told
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ((0,), Verdict.NOT_OBSERVED),
+        ((0, 200, 400), Verdict.NOT_OBSERVED),
+        ((0, 200, 430), Verdict.FAIL),
+    ],
+)
+def test_a_label_of_real_time_is_told_when_the_labeller_has_come_by(
+    looks: tuple[float, ...], told: Verdict
+) -> None:
+    raw = good.running()
+    limited = replace(raw, files={**raw.files, good.RT_RUNTIME: "950000\n"})
+    today = replace(TERMS, profile="current")
+    assert verdict("RT-LABEL", *(look(after, limited) for after in looks), terms=today) is told
+    assert verdict("RT-LABEL", *(look(after) for after in looks), terms=today) is Verdict.PASS

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from clusters.reference import vmi as stack
 from conformance.matrix.manifests import Wish, vmi
+from conformance.matrix.matrices import matrix
 from conformance.matrix.oracle import expect
+from conformance.matrix.today import EXAMPLES, MORE
 from conformance.model.expectation import Expectation, Sidecar
 
 CPU = "spec.domain.cpu"
@@ -366,3 +369,49 @@ def test_the_examples_of_the_guides_are_admitted(
     expected = expect(manifest, profile)
     assert expected.admitted
     assert (expected.vcpus, expected.compute_cpus) == counts
+
+
+@pytest.mark.parametrize(
+    ("mask", "chosen"),
+    [
+        (None, {0, 1, 2, 3}),
+        ("0", {0}),
+        ("0-3", {0, 1, 2, 3}),
+        ("0-3,^1", {0, 2, 3}),
+        ("^1, 0-1", {0}),
+        ("2,7-9", {2}),
+        ("^2", set()),
+        ("0-", None),
+        ("^0-1", None),
+        ("all", None),
+    ],
+)
+def test_a_mask_says_which_vcpus_are_in_real_time(
+    mask: str | None, chosen: set[int] | None
+) -> None:
+    wish = Wish(cores=4, hugepages="2Mi", numa_passthrough=True, realtime=True, realtime_mask=mask)
+    expected = of(wish, "current")
+    assert expected.realtime == chosen
+    assert expected.needs == ("hugepages", "realtime")
+    assert of(replace(wish, realtime=False), "current").realtime is None
+    if chosen is not None:
+        # The reference stack reads masks by itself, as virt-handler does.
+        stored = vmi("vmi", wish)
+        assert chosen == {n for n in range(4) if stack.in_real_time(stored, n)}
+
+
+def test_memory_and_pages_are_those_that_are_asked_for() -> None:
+    expected = of(Wish(cores=2, hugepages="2Mi", numa_passthrough=True), "current")
+    assert (expected.memory, expected.page) == (96 * 2**20, 2 * 2**20)
+    more = of(Wish(cores=2, hugepages="1Gi", guest_memory="2Gi", limits_memory="3Gi"), "current")
+    assert (more.memory, more.page) == (2 * 2**30, 2**30)
+    assert of(Wish(cores=2), "current").page is None
+
+
+def test_profile_current_has_all_of_v1_and_more() -> None:
+    for name in ("smoke", "standard", "full"):
+        v1, current = (matrix(name, profile) for profile in ("v1", "current"))
+        added = [case for case in current if case not in v1]
+        assert [case for case in current if case in v1] == list(v1)
+        wanted = EXAMPLES if name == "smoke" else (*EXAMPLES, *MORE)
+        assert {case.id for case in added} == {each[0] for each in wanted}

@@ -151,6 +151,49 @@ class TestThreads:
             proc.status(STATUS.replace("list:\t2", "list:\t"), "here")
 
 
+class TestQemu:
+    """What is read of QEMU alone."""
+
+    STAT = "154 (CPU 0/KVM) odd) S 1 " + " ".join(["0"] * 34) + " 2 1 1 0 0 0\n"
+    MAPS = (
+        "7f00 bind:0 file=/memfd:ram\\040(deleted) huge dirty=4 N0=4 kernelpagesize_kB=2048\n"
+        "7f01 bind:1 file=/memfd:ram huge dirty=3 N0=1 N1=2 kernelpagesize_kB=2048\n"
+        "7f02 default anon=9 N1=9 kernelpagesize_kB=4\n"
+    )
+
+    def test_policy_and_priority_follow_a_name_that_may_be_anything(self) -> None:
+        assert proc.scheduling(self.STAT, "here") == (1, 1)
+
+    @pytest.mark.parametrize(
+        "text", ["", "154 (CPU 0/KVM) S 1 0 0", STAT.replace(" 1 1 ", " x 1 ")]
+    )
+    def test_anything_else_is_no_scheduling(self, text: str) -> None:
+        with pytest.raises(ParseError, match="the fields of a thread"):
+            proc.scheduling(text, "/proc/154/stat")
+
+    def test_huge_pages_are_added_up_by_node(self) -> None:
+        size = 2 * 2**20
+        assert proc.huge_pages(self.MAPS, "here") == {(0, size): 5 * size, (1, size): 2 * size}
+        assert proc.huge_pages(proc.huge_lines(self.MAPS), "here") == proc.huge_pages(
+            self.MAPS, "here"
+        )
+
+    def test_huge_pages_of_no_size_are_not_guessed(self) -> None:
+        with pytest.raises(ParseError, match="the size of huge pages"):
+            proc.huge_pages(self.MAPS.replace(" kernelpagesize_kB=2048", ""), "here")
+
+    def test_memory_of_cells_has_a_unit(self) -> None:
+        def xml(cell: str) -> str:
+            return f"<domain type='kvm'><vcpu>1</vcpu><cpu><numa>{cell}</numa></cpu></domain>"
+
+        for memory, unit, bytes_ in (("96", "unit='MiB'", 96 * 2**20), ("3", "", 3 * 2**10)):
+            cell = f"<cell id='0' cpus='0' memory='{memory}' {unit}/>"
+            assert domain.domain(xml(cell), "here").numa_memory == {0: bytes_}
+        for wrong in ("memory='x'", "memory='1' unit='furlong'"):
+            with pytest.raises(ParseError):
+                domain.domain(xml(f"<cell id='0' cpus='0' {wrong}/>"), "here")
+
+
 class TestKubelet:
     def test_checkpoint(self) -> None:
         text = (
@@ -290,6 +333,18 @@ class TestDomains:
         assert found.topology is not None
         assert found.topology.sockets == 8
         assert found.numa_cells == {0: CpuSet({0}), 1: CpuSet({1})}
+
+    @pytest.mark.parametrize("text", ["2-4,^3", " 2 , 3-5, ^3,^5", "4,2"])
+    def test_a_caret_takes_a_cpu_out(self, text: str) -> None:
+        """Of formatdomain.html, CPU allocation: ``1-4,^3,6``."""
+        xml = DOMAIN.replace("<emulatorpin cpuset='4'/>", f"<emulatorpin cpuset='{text}'/>")
+        assert domain.domain(xml, "virsh").emulator_pin == CpuSet({2, 4})
+
+    @pytest.mark.parametrize("text", ["^4", "4,^4", "4,^", "4,^x", "^^4,4", "4^3"])
+    def test_a_caret_leaves_something_and_takes_a_number(self, text: str) -> None:
+        xml = DOMAIN.replace("<emulatorpin cpuset='4'/>", f"<emulatorpin cpuset='{text}'/>")
+        with pytest.raises(ParseError):
+            domain.domain(xml, "virsh")
 
     def test_counts_enabled_vcpus_not_all(self) -> None:
         assert domain.domain(DOMAIN, "virsh").enabled == CpuSet({0, 1})

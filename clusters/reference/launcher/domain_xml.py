@@ -86,7 +86,7 @@ def render(
     _text(root, "uuid", metadata["uid"])
     memory = (vmi.domain_of(instance).get("memory") or {}).get("guest")
     _text(root, "memory", str(quantity.value(memory)), unit="b")
-    _add_memory_backing(root, instance, cells)
+    _add_memory_backing(root, instance, cells, faults)
     topology = _topology(instance, faults)
     _add_vcpus(root, instance, topology)
     iothreads = vmi.iothread_counts(instance)[0] if vmi.uses_iothreads(instance) else 0
@@ -95,16 +95,18 @@ def render(
     if pinning is not None:
         _add_cputune(root, pinning)
     if cells:
-        _add_numatune(root, cells)
+        _add_numatune(root, cells, faults)
     _add_boot(root, instance, settings)
     features = SubElement(root, "features")
     SubElement(features, "acpi")
-    if pinning is not None:
+    if pinning is not None and not faults.hint_missing:
         SubElement(SubElement(features, "kvm"), "hint-dedicated", state="on")
+    if vmi.realtime(instance):
+        SubElement(features, "pmu", state="off")
     _add_cpu(root, instance, topology, settings, cells)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
-    _add_devices(root, instance)
+    _add_devices(root, instance, faults)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -118,10 +120,12 @@ def _topology(instance: Object, faults: Faults) -> tuple[int, int, int]:
     return most, cores, threads
 
 
-def _add_memory_backing(root: Element, instance: Object, cells: Sequence[Cell]) -> None:
+def _add_memory_backing(
+    root: Element, instance: Object, cells: Sequence[Cell], faults: Faults
+) -> None:
     """Huge pages, as memfd: so the container needs no hugetlbfs of its own."""
     size = vmi.page_size(instance)
-    if size is None:
+    if size is None or faults.small_pages:
         return
     backing = SubElement(root, "memoryBacking")
     pages = SubElement(backing, "hugepages")
@@ -131,6 +135,8 @@ def _add_memory_backing(root: Element, instance: Object, cells: Sequence[Cell]) 
     SubElement(backing, "source", type="memfd")
     if cells:
         SubElement(backing, "allocation", mode="immediate")
+        if vmi.realtime(instance):
+            SubElement(backing, "nosharepages")
 
 
 def _add_vcpus(root: Element, instance: Object, topology: tuple[int, int, int]) -> None:
@@ -160,11 +166,12 @@ def _add_cputune(root: Element, pinning: Pinning) -> None:
         SubElement(tune, "iothreadpin", iothread=str(number), cpuset=_list(cpus))
 
 
-def _add_numatune(root: Element, cells: Sequence[Cell]) -> None:
+def _add_numatune(root: Element, cells: Sequence[Cell], faults: Faults) -> None:
     tune = SubElement(root, "numatune")
     SubElement(tune, "memory", mode="strict", nodeset=_list(cell.host for cell in cells))
-    for number, cell in enumerate(cells):
-        node = str(cell.host)
+    shift = int(faults.cells_swapped)
+    for number in range(len(cells)):
+        node = str(cells[(number + shift) % len(cells)].host)
         SubElement(tune, "memnode", cellid=str(number), mode="strict", nodeset=node)
 
 
@@ -206,9 +213,9 @@ def _add_cpu(
         SubElement(numa, "cell", id=str(number), cpus=cpus, memory=str(cell.memory), unit="b")
 
 
-def _add_devices(root: Element, instance: Object) -> None:
+def _add_devices(root: Element, instance: Object, faults: Faults) -> None:
     devices = SubElement(root, "devices")
-    for index, (disk, iothread) in enumerate(_disk_iothreads(instance)):
+    for index, (disk, iothread) in enumerate(_disk_iothreads(instance, faults)):
         element = SubElement(devices, "disk", type="file", device="disk")
         driver = SubElement(element, "driver", name="qemu", type="raw")
         if isinstance(iothread, int):
@@ -228,7 +235,9 @@ def _add_devices(root: Element, instance: Object) -> None:
     SubElement(devices, "memballoon", model="none")
 
 
-def _disk_iothreads(instance: Object) -> Iterable[tuple[Object, int | Sequence[int] | None]]:
+def _disk_iothreads(
+    instance: Object, faults: Faults
+) -> Iterable[tuple[Object, int | Sequence[int] | None]]:
     """Each disk with its IOThread, its pool of IOThreads, or none.
 
     Disks without an IOThread of their own take the shared ones in turn; the dedicated ones
@@ -245,7 +254,7 @@ def _disk_iothreads(instance: Object) -> Iterable[tuple[Object, int | Sequence[i
     for disk in disks:
         if disk.get("dedicatedIOThread"):
             own += 1
-            result.append((disk, own))
+            result.append((disk, 1 if faults.disks_share_iothreads else own))
         else:
             result.append((disk, turn % shared + 1))
             turn += 1

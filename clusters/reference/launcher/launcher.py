@@ -54,7 +54,8 @@ class Launcher:
         pinning = None
         if vmi.is_dedicated(instance):
             request = self._request(instance, await self._own_cpus())
-            pinning = _spoilt(pin(request, self._topology.numa_cells), self._faults)
+            pinning = pin(request, self._topology.numa_cells)
+            pinning = _spoilt(pinning, request, self._faults)
             self.emulator_cpus = frozenset(pinning.emulator)
         await self._prepare(instance)
         numa = self._numa(instance, pinning) if pinning else ()
@@ -127,13 +128,18 @@ class Launcher:
         )
 
 
-def _spoilt(pinning: Pinning, faults: Faults) -> Pinning:
+def _spoilt(pinning: Pinning, request: PinningRequest, faults: Faults) -> Pinning:
     """The pinning as the faults want it."""
     vcpus, iothreads = dict(pinning.vcpus), dict(pinning.iothreads)
     if faults.vcpu_pinned_to_neighbour and len(vcpus) > 1:
         vcpus[0] = vcpus[1]
     if faults.iothreads_on_vcpus:
         iothreads = dict.fromkeys(iothreads, tuple(vcpus.values()))
+    pooled = bool(request.supplemental_iothreads)
+    if faults.pool_on_vcpus and pooled:
+        iothreads = dict.fromkeys(iothreads, (vcpus[0],))
+    if faults.iothreads_on_first_cpu and not (pooled or request.isolate_emulator):
+        iothreads = dict.fromkeys(iothreads, (vcpus[0],))
     return Pinning(
         vcpus={} if faults.vcpus_not_pinned else vcpus,
         emulator=() if faults.emulator_not_isolated else pinning.emulator,

@@ -20,7 +20,7 @@ from clusters.existing.provider import OWNER, PROVIDER
 from clusters.host import processes
 from clusters.kit import changes
 from clusters.kit.api import Api
-from clusters.kit.changes import Gates, Labels
+from clusters.kit.changes import Gates, Labels, Parity
 from clusters.kit.marks import Mark
 from conformance import cli
 from conformance.exits import Exit
@@ -298,12 +298,12 @@ def test_who_was_renewed_in_the_same_moment_is_not_swept(
 def change(api: Api, claim: Claim, *about_to: changes.Change) -> None:
     changes.note(api, claim.namespace, MARK, about_to)
     for each in about_to:
-        patch = (
-            {"metadata": {"labels": dict(each.made)}}
-            if isinstance(each, Labels)
-            else each.patch(each.made)
-        )
-        api.merge(each.path, patch)
+        if isinstance(each, Labels):
+            api.merge(each.path, {"metadata": {"labels": dict(each.made)}})
+        elif isinstance(each, Parity):
+            api.merge(each.path, each.patch(each.made))
+        else:
+            api.merge(each.path, each.patch(each.made))
 
 
 def gates(api: Api, made: list[str]) -> Gates:
@@ -318,6 +318,26 @@ def test_gates_are_put_back_in_their_order_and_what_was_first_counts(api: Api) -
     age(api)
     swept(api)
     assert changes.gates_of("kubevirts", api.get(KUBEVIRT)) == ["CPUManager", "Sidecar"]
+
+
+def test_the_annotation_for_even_parity_is_taken_back(api: Api) -> None:
+    claim = own(api)
+    change(api, claim, Parity("kubevirt", "kubevirt", None, ""))
+    assert changes.PARITY in api.get(KUBEVIRT)["metadata"]["annotations"]
+    age(api)
+    assert f"annotation {changes.PARITY} of kubevirt is none again" in swept(api)
+    assert changes.PARITY not in (api.get(KUBEVIRT)["metadata"].get("annotations") or {})
+
+
+def test_an_annotation_that_somebody_else_put_stays(api: Api) -> None:
+    claim = own(api)
+    parity = Parity("kubevirt", "kubevirt", None, "")
+    change(api, claim, parity)
+    api.merge(KUBEVIRT, parity.patch("by hand"))
+    age(api)
+    assert "somebody else changed it" in swept(api)
+    assert api.get(KUBEVIRT)["metadata"]["annotations"][changes.PARITY] == "by hand"
+    api.merge(KUBEVIRT, parity.patch(None))
 
 
 def test_what_somebody_else_changed_meanwhile_is_left_and_told(api: Api) -> None:

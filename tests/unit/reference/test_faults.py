@@ -57,6 +57,8 @@ async def observe(cluster: SimulatedCluster) -> dict[str, object]:
     cluster.delete_vmi("own")
     await cluster.until_gone(VMI, "own")
     facts["left"] = len(cluster.checkpoint().entries)
+    facts["hint"] = "hint-dedicated" in view.xml
+    facts["class"] = stored["status"]["qosClass"]
     facts["housekeeping"] = bool(facts["housekeeping"])
     return facts
 
@@ -92,6 +94,8 @@ HEALTHY = {
     "guest": True,
     "entries": 1,
     "left": 0,
+    "hint": True,
+    "class": "Guaranteed",
 }
 
 
@@ -120,6 +124,8 @@ def test_without_a_fault_all_is_well() -> None:
         ("iothreads_on_vcpus", {"iothreads"}),
         ("guest_topology_flat", {"guest"}),
         ("selector_missing", {"selector"}),
+        ("hint_missing", {"hint"}),
+        ("class_not_copied", {"class"}),
     ],
 )
 def test_a_fault_shows(fault: str, changed: set[str]) -> None:
@@ -155,6 +161,40 @@ def test_overcommitted_nodes_reject_what_the_scheduler_sends() -> None:
         await cluster.until_phase("Failed")
 
     on_cluster(test, faults=Faults(nodes_overcommitted=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "policy", "pins", "own"),
+    [
+        ("", "supplementalPool", ["4", "5"], None),
+        ("pool_on_vcpus", "supplementalPool", ["2", "2"], None),
+        ("", "shared", ["3", "2"], "2"),
+        ("iothreads_on_first_cpu", "shared", ["2", "2"], "2"),
+        ("disks_share_iothreads", "shared", ["3", "2"], "1"),
+    ],
+)
+def test_iothreads_can_be_in_the_way(
+    fault: str, policy: str, pins: list[str], own: str | None
+) -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        vmi = dedicated("vm", sockets=2, cores=1, threads=1)
+        names = ("one", "two")
+        vmi["spec"]["volumes"] = [{"name": n, "emptyDisk": {"capacity": "1Mi"}} for n in names]
+        vmi["spec"]["domain"] |= {
+            "ioThreadsPolicy": policy,
+            "ioThreads": {"supplementalPoolThreadCount": 2},
+        }
+        vmi["spec"]["domain"]["devices"]["disks"] = [
+            {"name": n, "disk": {"bus": "virtio"}, "dedicatedIOThread": n == "two"} for n in names
+        ]
+        stored = await cluster.run(vmi)
+        launcher = cluster.stack.handlers["node-1"].launcher(stored)
+        view = cluster.machine.domain_view_now(launcher.container_id, launcher.domain)
+        root = ElementTree.fromstring(view.xml)
+        assert [each.get("cpuset") for each in root.iterfind("cputune/iothreadpin")] == pins
+        assert root.findall("devices/disk/driver")[1].get("iothread") == own
+
+    on_cluster(test, faults=only(fault) if fault else Faults())
 
 
 def test_every_fault_is_off_by_default() -> None:

@@ -67,9 +67,9 @@ def test_a_job_fails_when_its_pod_has_failed_too_often() -> None:
         runs_programs(cluster)
         cluster.create(JOB, job("sh", "-c", "exit 3", backoffLimit=1))
         done = await cluster.until(JOB, "job", has("Failed"))
-        condition = get_condition(done["status"], "Failed")
-        assert condition is not None
-        assert condition["reason"] == "BackoffLimitExceeded"
+        failed = get_condition(done["status"], "Failed")
+        assert failed
+        assert failed["reason"] == "BackoffLimitExceeded"
         assert done["status"]["failed"] == 2 == len(pods(cluster))
         assert get_condition(done["status"], "Complete") is None
 

@@ -152,7 +152,10 @@ def test_the_memory_manager_binds_memory_and_keeps_its_checkpoint() -> None:
         machine = SimulatedMachine(FOUR_NODES)
         managers = await manager(machine, "single-numa-node", memory="Static")
         assert await _placed(managers, 2, 2, gib=1.5) == ["1-2", "4-5"]
-        assert [managers.memory.nodes_of(f"uid-{n}", "c0") for n in (0, 1)] == [{0}, {1}]
+        assert [managers.memory.nodes_of(f"uid-{n}", "c0") for n in (0, 1)] == [
+            frozenset({0}),
+            frozenset({1}),
+        ]
         state = json.loads(machine.kernel.read(PATH))
         assert state["policyName"] == "Static"
         (block,) = state["entries"]["uid-0"]["c0"]
@@ -161,7 +164,9 @@ def test_the_memory_manager_binds_memory_and_keeps_its_checkpoint() -> None:
         assert table["reserved"] == block["size"]
         assert table["free"] == table["allocatable"] - block["size"]
         again = await manager(machine, "single-numa-node", memory="Static")
-        assert again.memory.nodes_of("uid-1", "c0") == {1}, "a restarted kubelet knows it"
+        assert again.memory.nodes_of("uid-1", "c0") == frozenset({1}), (
+            "a restarted kubelet knows it"
+        )
         await again.release("uid-0")
         state = json.loads(machine.kernel.read(PATH))
         assert list(state["entries"]) == ["uid-1"]

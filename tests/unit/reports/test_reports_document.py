@@ -122,7 +122,7 @@ def test_every_verdict_is_counted() -> None:
     assert (counts[Verdict.PASS], counts[Verdict.FAIL], counts[Verdict.ERROR]) == (2, 1, 0)
 
 
-FORMS = {6: "0b45f561a8a39968"}
+FORMS = {7: "b9b4ae8a7356b97f"}
 """Digests of the schema by version: another content is another version."""
 
 
@@ -155,7 +155,7 @@ def test_a_report_of_version_5_is_read_without_waivers_and_without_what_follows_
 ) -> None:
     failing = example("failing")
     data = json.loads(dump(failing))
-    del data["waivers"], data["selection"]["nodes"]
+    del data["waivers"], data["watches"], data["selection"]["nodes"]
     for each in (data, *data["requirements"]):
         del each["counts"]["waived"]
     for each in data["requirements"]:
@@ -163,3 +163,9 @@ def test_a_report_of_version_5_is_read_without_waivers_and_without_what_follows_
     bare = [replace(each, follows=(), unseen_without=()) for each in failing.requirements]
     former = load(json.dumps({**data, "version": 5}))
     assert former == replace(failing, requirements=tuple(bare))
+
+
+def test_a_report_of_version_6_is_read_without_a_watcher(example: Example) -> None:
+    data = json.loads(dump(example("failing")))
+    del data["watches"]
+    assert load(json.dumps({**data, "version": 6})) == example("failing")
