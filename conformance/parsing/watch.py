@@ -206,4 +206,4 @@ def _finished(raw: _Raw | None, source: str) -> list[Watch]:
 
 def _given(text: str) -> Given | None:
     found = Layers({}).read("checkpoint", lambda: kubelet.checkpoint(text, "a checkpoint"))
-    return found and Given(found.default, found.entries)
+    return Given(found.default, found.entries) if found else None
