@@ -45,7 +45,7 @@ class Sampling(Protocol):
         ...
 
 
-class NodeShell(Protocol):
+class NodeFiles(Protocol):
     """A node's own view of its files: /proc, /sys, the kubelet's root.
 
     Paths are the node's, as its init sees them, wherever the reader really sits.
@@ -62,6 +62,10 @@ class NodeShell(Protocol):
     def list(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """Paths (files and directories) that match the shell globs, sorted."""
         ...
+
+
+class NodeShell(NodeFiles, Protocol):
+    """A node's files, and what watches them."""
 
     def sample(self, first: str) -> Sampling:
         """Starts a sampler on the node.

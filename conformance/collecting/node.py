@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from clusters.contract.access import NodeShell
+from clusters.contract.access import NodeFiles
 from conformance.parsing import cgroups, proc
 from conformance.parsing.cgroups import MOUNT
 
@@ -45,7 +45,7 @@ _INIT = "1"
 class NodeReader:
     """Reads one node for one process; hardware is read once."""
 
-    def __init__(self, shell: NodeShell, kubelet_root: str) -> None:
+    def __init__(self, shell: NodeFiles, kubelet_root: str) -> None:
         self._shell = shell
         self._kubelet = tuple(f"{kubelet_root}/{name}" for name in KUBELET)
         self._hardware: Mapping[str, str] | None = None

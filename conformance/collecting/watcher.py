@@ -13,6 +13,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from clusters.contract.access import AccessError, ClusterAccess, NodeShell, Sampling
@@ -42,7 +43,7 @@ class Watcher:
     def __init__(self, access: ClusterAccess, evidence: Path) -> None:
         self._access = access
         self._nodes = [
-            _Node(name, lambda name=name: access.node_shell(name), access.kubelet_root, evidence)
+            _Node(name, partial(access.node_shell, name), access.kubelet_root, evidence)
             for name in access.nodes
         ]
         self._stopped = threading.Event()
