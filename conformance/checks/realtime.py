@@ -10,7 +10,7 @@ from conformance.checks.witnesses import node
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Thread
 from conformance.model.expectation import Expectation
-from conformance.model.vocabulary import REALTIME_LABEL, RUNNING
+from conformance.model.vocabulary import REALTIME_LABEL, RUNNING, SKIPS_LABELLER
 
 _POLICIES = {0: "SCHED_OTHER", 1: "SCHED_FIFO", 2: "SCHED_RR", 3: "SCHED_BATCH", 5: "SCHED_IDLE"}
 """Of sched(7)."""
@@ -81,6 +81,8 @@ def label_tells_who_can(snapshot: Snapshot, expectation: Expectation, seen: Comp
     if not found.labels:
         raise Unobserved(f"node {found.name} shows no label at all, not even the kubelet's own")
     require_claim(snapshot, found, expectation)
+    if found.skips_labeller:
+        raise NotApplicable(f"node {found.name} has the annotation {SKIPS_LABELLER}")
     there = REALTIME_LABEL in found.labels
     if found.rt_runtime is None and not snapshot.subject and not there:
         raise NotApplicable(

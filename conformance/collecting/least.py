@@ -17,6 +17,7 @@ from conformance.model.vocabulary import (
     EVEN_PARITY,
     HOOK_SIDECARS,
     LAST_HEARTBEAT,
+    SKIPS_LABELLER,
     VM_NAME,
 )
 
@@ -89,7 +90,7 @@ def node(obj: Mapping[str, Any]) -> Json:
     status = obj.get("status") or {}
     told = _pick(status, ("allocatable", "capacity", "nodeInfo"))
     _conditions(status, told)
-    metadata = _metadata(obj, (LAST_HEARTBEAT,))
+    metadata = _metadata(obj, (LAST_HEARTBEAT, SKIPS_LABELLER))
     metadata["labels"] = (obj.get("metadata") or {}).get("labels") or {}
     spec = _pick(obj.get("spec") or {}, ("unschedulable",))
     of_spec = {"spec": spec} if spec else {}

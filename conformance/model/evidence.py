@@ -414,6 +414,7 @@ class Node:
             pkg/virt-handler/heartbeat).
         ready: status of its condition Ready; None where it has none.
         ready_since: when that condition last changed, as it does when a kubelet is restarted.
+        skips_labeller: whether it has the annotation by which virt-handler leaves its labels alone.
         rt_runtime: ``kernel.sched_rt_runtime_us``; None where it was not read.
     """
 
@@ -430,6 +431,7 @@ class Node:
     ready: str | None = None
     ready_since: datetime | None = None
     rt_runtime: int | None = None
+    skips_labeller: bool = False
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ CPU_MANAGER_LABELS = (KUBEVIRT_CPUMANAGER, CPUMANAGER)
 REALTIME_LABEL = "kubevirt.io/realtime"
 """Label of a node whose kernel lets real-time threads run without end; its value is nobody's
 promise (empty before 1.8, ``true`` since)."""
+SKIPS_LABELLER = "node-labeller.kubevirt.io/skip-node"
+"""Annotation of a node whose labels virt-handler's node labeller leaves alone."""
 LAST_HEARTBEAT = "kubevirt.io/heartbeat"
 """Annotation of a node (kubevirt api/core/v1/types.go, VirtHandlerHeartbeat)."""
 HOSTNAME = "kubernetes.io/hostname"

@@ -223,6 +223,7 @@ def _node(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Node | None:
         heartbeat=node.heartbeat,
         ready=node.ready,
         ready_since=node.ready_since,
+        skips_labeller=node.skips_labeller,
         rt_runtime=layers.read("realtime", lambda: _rt_runtime(raw.files)),
     )
 

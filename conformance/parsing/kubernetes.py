@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from conformance.model.evidence import Container, Json, Pod, Rejection, Resources, Vmi
-from conformance.model.vocabulary import CONFIG_HASH, EVEN_PARITY, LAST_HEARTBEAT
+from conformance.model.vocabulary import CONFIG_HASH, EVEN_PARITY, LAST_HEARTBEAT, SKIPS_LABELLER
 from conformance.parsing.errors import ParseError
 from conformance.parsing.moments import moment
 from conformance.parsing.quantity import milli, whole
@@ -30,6 +30,7 @@ class NodeObject:
     heartbeat: datetime | None
     ready: str | None
     ready_since: datetime | None
+    skips_labeller: bool = False
 
 
 def pod(obj: Json) -> Pod:
@@ -186,6 +187,7 @@ def node(obj: Json) -> NodeObject:
         heartbeat=moment((meta.get("annotations") or {}).get(LAST_HEARTBEAT)),
         ready=ready.get("status"),
         ready_since=moment(ready.get("lastTransitionTime")),
+        skips_labeller=SKIPS_LABELLER in (meta.get("annotations") or {}),
     )
 
 

@@ -214,3 +214,13 @@ def test_a_label_of_real_time_is_told_when_the_labeller_has_come_by(
     today = replace(TERMS, profile="current")
     assert verdict("RT-LABEL", *(look(after, limited) for after in looks), terms=today) is told
     assert verdict("RT-LABEL", *(look(after) for after in looks), terms=today) is Verdict.PASS
+
+
+def test_nobody_is_to_blame_for_labels_that_the_labeller_leaves_alone() -> None:
+    raw = good.running()
+    node = copy.deepcopy(dict(raw.node or {}))
+    node["metadata"]["annotations"] = {"node-labeller.kubevirt.io/skip-node": "true"}
+    limited = replace(raw, node=node, files={**raw.files, good.RT_RUNTIME: "950000\n"})
+    today = replace(TERMS, profile="current")
+    looks = [look(after, limited) for after in (0, 430)]
+    assert verdict("RT-LABEL", *looks, terms=today) is Verdict.NOT_APPLICABLE
