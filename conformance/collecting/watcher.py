@@ -36,11 +36,12 @@ class Watcher:
     """Watches the nodes of a cluster until it is stopped.
 
     Args:
-        access: to the cluster; used until then.
+        access: to the cluster; closed then.
         evidence: where it writes.
     """
 
     def __init__(self, access: ClusterAccess, evidence: Path) -> None:
+        self._access = access
         self._nodes = [
             _Node(name, partial(access.node_shell, name), access.kubelet_root, evidence)
             for name in access.nodes
@@ -60,6 +61,7 @@ class Watcher:
         for node in self._nodes:
             node.stop()
         self._talking.join(_LAST_SECONDS)
+        self._access.close()
         return {node.name: node.written for node in self._nodes}
 
     def _talk(self) -> None:
@@ -117,6 +119,8 @@ class _Node:
                 data = f"{line}\n".encode("utf-8", "backslashreplace")
                 log.write(data)
                 self.written += len(data)
+                if line.startswith(("=", "!")):
+                    log.flush()
 
             for _ in range(_TRIES):
                 if self._ended or self.written >= LARGEST_BYTES:
@@ -126,8 +130,6 @@ class _Node:
                 try:
                     for line in self._lines():
                         write(line)
-                        if line.startswith("= "):
-                            log.flush()
                         if self.written >= LARGEST_BYTES:
                             why = "it printed too much"
                             break
@@ -148,7 +150,7 @@ class _Node:
         if self._ended:
             sampling.close()
         for line in sampling.lines():
-            if line.startswith("n "):
+            if line.startswith("n ") and line[2:6].isdecimal():
                 sampling.say(f"t{min(max(int(line[2:6]), 10), 100) / 100:.2f}")
             elif not line.startswith("= "):
                 self.asked = line.endswith(f" {_ASKED}") if line.startswith("w ") else self.asked

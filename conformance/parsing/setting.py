@@ -57,7 +57,7 @@ def _kubevirt(cr: Any) -> dict[str, Any]:
     gates = frozenset(map(str, developer.get("featureGates") or ()))
     disabled = frozenset(map(str, developer.get("disabledFeatureGates") or ()))
     annotations = (cr.get("metadata") or {}).get("annotations") or {}
-    live = configuration.get("liveUpdateConfiguration") or {}
+    most = (configuration.get("liveUpdateConfiguration") or {}).get("maxCpuSockets")
     return {
         "kubevirt": str((cr.get("status") or {}).get("observedKubeVirtVersion") or ""),
         "gates": gates,
@@ -67,7 +67,7 @@ def _kubevirt(cr: Any) -> dict[str, Any]:
             str(each["type"]): _limits(each)
             for each in configuration.get("supportContainerResources") or ()
         },
-        "max_cpu_sockets": live.get("maxCpuSockets"),
+        "max_cpu_sockets": most if type(most) is int else None,
         **_machines(configuration),
         "default_architecture": str(
             (cr.get("status") or {}).get("defaultArchitecture")

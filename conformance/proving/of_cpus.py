@@ -9,7 +9,10 @@ from conformance.model.vocabulary import COMPUTE, DELETED
 from conformance.proving.saboteur import spoils
 from conformance.proving.scene import NothingToSpoilError, Scene
 
-_WHAT_SITS_THERE = ("PIN-XML", "PIN-THREADS", "PIN-CGROUP", "EMU-ISOLATED", "IOT-WITHIN")
+_WHAT_SITS_THERE = (
+    *("PIN-XML", "PIN-THREADS", "PIN-CGROUP", "EMU-ISOLATED"),
+    *("IOT-WITHIN", "IOT-POOL", "IOT-SPREAD"),
+)
 """What is compared with the cgroup of compute."""
 
 # How many

@@ -20,6 +20,7 @@ READ_ELSEWHERE = {
     "Pod.affinity_labels": "read by Pod.required_labels",
     "Pod.node_selector": "read by Pod.required_labels",
     "Snapshot.case": "whose evidence it is",
+    "Snapshot.clock": "read by conformance/judging/loops.py",
     "Snapshot.gone": "read by conformance/judging/loops.py",
     "Snapshot.manifest": "the oracle reads it",
     "Snapshot.scenario": "whose evidence it is",

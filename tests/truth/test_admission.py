@@ -348,6 +348,9 @@ def test_the_cr_says_which_architecture_a_vmi_has() -> None:
     found = setting_of({"kubevirt": cr})
     assert (found.default_architecture, found.machine_types) == ("arm64", {"amd64": "pc"})
     assert found.unread == {}
+    for most in ("2", True, [2]):
+        cr["spec"]["configuration"]["liveUpdateConfiguration"] = {"maxCpuSockets": most}
+        assert setting_of({"kubevirt": cr}).max_cpu_sockets is None
     cr["status"]["defaultArchitecture"] = "s390x"
     assert setting_of({"kubevirt": cr}).default_architecture == "s390x"
 

@@ -133,7 +133,7 @@ def _spoilt(pinning: Pinning, request: PinningRequest, faults: Faults) -> Pinnin
     vcpus, iothreads = dict(pinning.vcpus), dict(pinning.iothreads)
     if faults.vcpu_pinned_to_neighbour and len(vcpus) > 1:
         vcpus[0] = vcpus[1]
-    if faults.iothreads_on_vcpus:
+    if faults.iothreads_on_vcpus and request.isolate_emulator:
         iothreads = dict.fromkeys(iothreads, tuple(vcpus.values()))
     pooled = bool(request.supplemental_iothreads)
     if faults.pool_on_vcpus and pooled:
