@@ -19,6 +19,7 @@ from clusters.reference.kubelet.workload import Workloads
 from clusters.reference.reconciling import Health, Tasks, WorkQueue, follow
 
 COMPONENT = "job-controller"
+OWNER = "batch.kubernetes.io/controller-uid"
 TRIES_AGAIN = 6
 """How often a pod that failed is followed by another one, unless the Job says."""
 NO_PROGRAMS = (
@@ -87,6 +88,9 @@ class JobController:
             active = 1
 
         def change(stored: Object) -> None:
+            # Upstream's API server writes it when the Job is created; kubectl selects pods by it.
+            selector = {"matchLabels": {OWNER: stored["metadata"]["uid"]}}
+            stored["spec"].setdefault("selector", selector)
             status = stored.setdefault("status", {})
             status.setdefault("startTime", now())
             status.update(active=active, succeeded=succeeded, failed=failed)
@@ -119,7 +123,7 @@ class JobController:
         labels = {
             **(own.get("labels") or {}),
             "batch.kubernetes.io/job-name": metadata["name"],
-            "batch.kubernetes.io/controller-uid": metadata["uid"],
+            OWNER: metadata["uid"],
             "job-name": metadata["name"],
         }
         pod = {

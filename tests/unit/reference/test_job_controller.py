@@ -57,6 +57,7 @@ def test_a_job_is_complete_when_its_pod_has_succeeded() -> None:
         assert done["status"]["completionTime"]
         (pod,) = pods(cluster)
         assert pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "job"
+        assert done["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
         assert {"SuccessfulCreate", "Completed"} <= events_of(cluster, "Job")
 
     on_cluster(test)
