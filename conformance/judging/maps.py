@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from conformance.judging.claims import Said, said, workload
 from conformance.judging.marks import guest_marks, marks, together_by_cpus
+from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Node, RawSnapshot, Snapshot
 from conformance.model.topology import Topology
 from reports import document as report
@@ -123,7 +124,9 @@ def _map(case: str, together: Sequence[Look]) -> report.CpuMap:
         # The node is the one of the last look; of the others it has their own guest's pins.
         guest = (each for each in said(other) if each.claim.source is report.Source.LIBVIRT)
         found += [replace(each, own=False) for each in guest]
-    stand_out = marks(found, isolated=_isolated(raw))
+    told = facts.node.kubelet if facts.node else None
+    reserved = CpuSet((told.reserved if told else None) or ())
+    stand_out = marks(found, isolated=_isolated(raw), reserved=reserved)
     for _path, other_raw, other in together[:-1]:
         # What another look says of its own guest; of the node the last one tells.
         stand_out += guest_marks(said(other), isolated=_isolated(other_raw))

@@ -28,14 +28,18 @@ MOST = 64
 """Marks of one map: a node of which everything is wrong needs no more to show it."""
 
 
-def marks(found: Sequence[Said], *, isolated: bool) -> tuple[Mark, ...]:
+def marks(found: Sequence[Said], *, isolated: bool, reserved: CpuSet) -> tuple[Mark, ...]:
     """The marks of one snapshot.
 
     Args:
         found: what is said.
         isolated: whether the emulator of the snapshot's own guest was to have its own pCPUs.
+        reserved: what the node's kubelet is told to reserve.
     """
-    clauses = (*_owners(found), *_leaked(found), *_intruders(found), *_confined(found))
+    clauses = (
+        *(*_owners(found), *_reserved(found, reserved), *_leaked(found)),
+        *(*_intruders(found), *_confined(found)),
+    )
     return (*map(_mark, clauses), *guest_marks(found, isolated=isolated))
 
 
@@ -66,6 +70,13 @@ def _owners(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:
         both = one.cpus & other.cpus
         if both and not (one.pod and one.pod == other.pod):
             yield both, f"the checkpoint gives it to {_who(one)} and to {_who(other)}"
+
+
+def _reserved(found: Sequence[Said], reserved: CpuSet) -> Iterator[tuple[CpuSet, str]]:
+    """What is reserved by the kubelet's configuration, and was given away."""
+    for each in _exclusive(found):
+        if both := each.cpus & reserved:
+            yield both, f"the kubelet reserves it; the checkpoint gives it to {_who(each)}"
 
 
 def _leaked(found: Sequence[Said]) -> Iterator[tuple[CpuSet, str]]:

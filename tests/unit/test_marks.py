@@ -43,7 +43,10 @@ def test_healthy_after_deletion() -> None:
 
 @pytest.mark.parametrize(
     "requirement",
-    ["CPU-EXCLUSIVE", "PIN-THREADS", "EMU-ISOLATED", "IOT-ISOLATED", "SIDE-UNPINNED"],
+    [
+        *("CPU-EXCLUSIVE", "CPU-RESERVED", "PIN-THREADS"),
+        *("EMU-ISOLATED", "IOT-ISOLATED", "SIDE-UNPINNED"),
+    ],
 )
 def test_what_is_broken_about_pcpus_stands_out(requirement: str) -> None:
     """At least one mutation of each requirement about who runs where leaves a mark."""
