@@ -5,8 +5,8 @@ input and lists cgroups, an ``awk`` reads files and says what is other than befo
 every image that a node is read through: bash and gawk in virt-handler's, busybox elsewhere.
 
 Input: both programs, the path of the kubelet's checkpoint, globs of ``cpuset.cpus.effective`` below
-kubepods, an empty line, and then a word now and then. It ends with its input or the word ``bye``, and by
-itself when nobody has said anything for a while: an exec may outlive whoever began it.
+kubepods, an empty line, and then a word now and then. It ends with its input or the word ``bye``,
+and by itself when nobody has said anything for a while: an exec may outlive whoever began it.
 
 Output, a line each; T is the node's uptime in hundredths of a second:
 
