@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.contract.access import AccessError, ExecResult
-from clusters.kit import credentials
+from clusters.kit import credentials, sampler
 
 CONNECT_SECONDS = 20.0
 COMMAND_SECONDS = 180.0
+GOODBYE_SECONDS = 3.0
 SAMPLE_SECONDS = 1.0
 """How long a sampler is listened to at once."""
 STDIN_FRAME_BYTES = 16384
@@ -136,6 +137,7 @@ class ExecSampling:
         self._socket = socket
         self._shown = shown
         self._closed = False
+        self._until = float("inf")
 
     def lines(self) -> Iterator[str]:
         """As `Sampling.lines`."""
@@ -144,7 +146,7 @@ class ExecSampling:
         pieces: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: [], _ERROR: []}
         rest = b""
         try:
-            while self._socket.is_open() and not self._closed:
+            while self._socket.is_open() and time.monotonic() < self._until:
                 self._socket.update(timeout=SAMPLE_SECONDS)
                 _drain(self._socket, pieces)
                 *whole, rest = (rest + b"".join(pieces[_STDOUT])).split(b"\n")
@@ -153,6 +155,8 @@ class ExecSampling:
         except (OSError, ValueError, websocket.WebSocketException) as error:
             if not self._closed:
                 raise AccessError(f"the connection broke during {self._shown}: {error}") from error
+        finally:
+            self._socket.close()
         if not self._closed and (code := _returncode(b"".join(pieces[_ERROR]), self._shown)):
             said = b"".join(pieces[_STDERR]).decode(errors="backslashreplace").strip()
             raise AccessError(f"{self._shown} ended with {code}: {said[-300:]}")
@@ -165,9 +169,11 @@ class ExecSampling:
             self._socket.write_stdin(f"{word}\n".encode())
 
     def close(self) -> None:
-        """As `Sampling.close`: its input ends with the connection."""
-        self._closed = True
-        self._socket.close()
+        """As `Sampling.close`: whoever reads its lines has a moment for the last of them."""
+        if not self._closed:
+            self._closed = True
+            self._until = time.monotonic() + GOODBYE_SECONDS
+            self.say(sampler.BYE)
 
 
 def _why_not(error: Exception) -> str:

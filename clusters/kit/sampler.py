@@ -4,9 +4,9 @@ Two processes and no fork in their loops: a POSIX shell keeps time by waiting fo
 input and lists cgroups, an ``awk`` reads files and says what is other than before. Both are in
 every image that a node is read through: bash and gawk in virt-handler's, busybox elsewhere.
 
-Input: the path of the kubelet's checkpoint, globs of ``cpuset.cpus.effective`` below kubepods, an
-empty line, and then a word now and then. It ends with its input, and by itself when nobody has
-said anything for a while: an exec may outlive whoever began it.
+Input: both programs, the path of the kubelet's checkpoint, globs of ``cpuset.cpus.effective`` below
+kubepods, an empty line, and then a word now and then. It ends with its input or the word ``bye``,
+and by itself when nobody has said anything for a while: an exec may outlive whoever began it.
 
 Output, a line each; T is the node's uptime in hundredths of a second:
 
@@ -47,10 +47,20 @@ SHARE = 20
 EMULATED_SHARE = 100
 """Of a CPU that is emulated, which does a thirtieth of the work in the same time."""
 MOUNT = "/sys/fs/cgroup"
+END = "#end"
+"""Ends each part of the program in the input."""
+BYE = "bye"
 _CPUSET = "cpuset.cpus.effective"
 
+LOADER = r"""n='
+'
+load() { b=; while IFS= read -r l && [ "$l" != "#end" ]; do b="$b$l$n"; done; }
+load; program=$b; load; eval "$b"
+"""
+"""Takes the rest from its input: a command is in the path of a request, which has 8 KiB."""
+
 PACER = r"""
-export R="$1" SHARE="$3" FORM="$4"
+export R="$1" SHARE="$2" FORM="$3"
 read -r C || exit 0
 export C
 n='
@@ -77,7 +87,7 @@ silent=$((silent + 1))
 for i in 1 2 3 4 5 6 7 8 9 10; do
 if read -r $timed line; then
 silent=0
-case $line in t[0-9]*) timed=-$line;; *) echo "= $line";; esac
+case $line in t[0-9]*) timed=-$line;; bye) return;; *) echo "= $line";; esac
 else
 [ $? -gt 128 ] || [ "$timed$BASH_VERSION" = "$timed" ] || return
 [ "$timed" ] || return
@@ -86,7 +96,7 @@ fi
 done
 done
 }
-run | $awk $dash "$2"
+run | $awk $dash "$program"
 """
 
 AWK = r"""
@@ -258,7 +268,7 @@ def command(root: str = "", share: int = SHARE) -> list[str]:
         root: where the node's files are seen, such as ``/proc/1/root``; its /proc is one's own.
         share: thousandths of one CPU that it may take.
     """
-    return ["sh", "-c", PACER, "sh", root, AWK, str(share), str(FORM)]
+    return ["sh", "-c", LOADER, "sh", root, str(share), str(FORM)]
 
 
 def first_words(checkpoint: str, roots: Sequence[str]) -> str:
@@ -273,4 +283,4 @@ def first_words(checkpoint: str, roots: Sequence[str]) -> str:
     globs = [
         f"{MOUNT}{root}/{each}/{_CPUSET}".replace("\\", "?") for root in roots for each in deep
     ]
-    return "\n".join([checkpoint, *globs, ""])
+    return "\n".join([f"{AWK}{END}\n{PACER}{END}", checkpoint, *globs, ""])

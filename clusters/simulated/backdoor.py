@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.contract.access import AccessError, LibvirtView, Reading
+from clusters.kit.sampler import END
 from clusters.reference.apiserver.resources import POD, VMI
 from clusters.reference.apiserver.store import NotFoundError, Object, Store
 from clusters.reference.launcher.launcher import container_id
@@ -146,7 +147,9 @@ class SimulatedShell:
 
     def sample(self, first: str) -> SocketSampling:
         """As `clusters.contract.access.NodeShell.sample`."""
-        return SocketSampling(self._path, self._node, first.partition("\n")[0])
+        return SocketSampling(
+            self._path, self._node, first.rpartition(f"{END}\n")[2].partition("\n")[0]
+        )
 
 
 class SocketSampling:

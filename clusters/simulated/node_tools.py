@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from clusters.contract.access import ExecResult
 from clusters.kit import framing
-from clusters.kit.sampler import PACER
+from clusters.kit.sampler import END, LOADER
 from clusters.simulated import sampler
 from clusters.simulated.kernel import Kernel
 from clusters.simulated.kernel_objects import KernelError
@@ -24,7 +24,7 @@ def understands(command: Sequence[str]) -> bool:
 
 def samples(command: Sequence[str]) -> bool:
     """Whether a command is a sampler."""
-    return list(command[:3]) == ["sh", "-c", PACER]
+    return list(command[:3]) == ["sh", "-c", LOADER]
 
 
 class BulkSession:
@@ -103,6 +103,9 @@ class SamplingSession:
 
     async def output(self) -> AsyncIterator[tuple[str, bytes]]:
         """What the sampler prints."""
+        for _program in range(2):
+            while await self._lines.get() not in (END, None):
+                pass
         checkpoint = await self._lines.get() or ""
         while await self._lines.get():
             pass  # globs

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from clusters.contract import cpuset
 from clusters.contract.cpuset import CpuSet
-from clusters.kit.sampler import FORM
+from clusters.kit.sampler import BYE, FORM
 from clusters.simulated.kernel import Kernel
 from clusters.simulated.kernel_objects import Cgroup, KernelError, Thread
 
@@ -136,10 +136,10 @@ async def sample(
         except TimeoutError:
             yield sampler.look()
             continue
-        if word is None:
+        if word in (None, BYE):
             yield sampler.end()
             return
-        yield sampler.hear(word)
+        yield sampler.hear(word or "")
 
 
 def _containers(group: Cgroup, *, inside: bool) -> Iterator[Cgroup]:

@@ -11,11 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from clusters.contract.access import AccessError, Reading, Sampling
+from clusters.contract.access import Reading
 from clusters.kit.api import Api, ApiError
 from conformance.collecting import bundle, last_words
 from conformance.collecting.node import NodeReader
-from conformance.model.evidence import Container, Snapshot
 from conformance.parsing import assemble
 from tests.selfproof import recording as good
 
@@ -69,9 +68,6 @@ class RecordedNode:
             sorted(p for p in paths if any(self._matches(p, pattern) for pattern in patterns))
         )
 
-    def sample(self, first: str) -> Sampling:
-        raise AccessError(f"nothing runs here: {first}")
-
     def _matches(self, path: str, pattern: str) -> bool:
         parts, wanted = path.split("/"), pattern.split("/")
         if parts[1] == "proc" and wanted[1] == "proc" and len(parts) == 6:
@@ -99,48 +95,6 @@ def test_two_round_trips_show_all_that_is_judged() -> None:
     throttled = {f"{good.CGROUPS}{good.ROOT}/cpu.stat": "nr_throttled 0\n"}
     plain = replace(good.running(), files={**good.node_files(), **throttled})
     assert assemble(raw) == assemble(plain)
-
-
-def test_a_look_knows_what_time_it_is_on_the_node() -> None:
-    shell = RecordedNode()
-    reader = NodeReader(shell, "/var/lib/kubelet")
-    reader.files()
-    assert reader.clock == ""
-    shell.texts["/proc/stat"] = "cpu  1 2 3\nintr 5 6\nctxt 7\nbtime 1785578400\nprocesses 8\n"
-    shell.texts["/proc/uptime"] = "3600.25 7000.50\n"
-    files, _ = reader.files()
-    assert reader.clock == "2026-08-01T11:00:00.250+00:00"
-    assert not {"/proc/stat", "/proc/uptime"} & files.keys()
-    shell.texts["/proc/uptime"] = "a while\n"
-    reader.files()
-    assert reader.clock == ""
-
-
-def computed(facts: Snapshot) -> Container:
-    assert facts.pod is not None
-    found = facts.pod.compute
-    assert found is not None
-    return found
-
-
-def test_one_more_trip_shows_how_a_guest_is_scheduled_and_where_its_memory_is() -> None:
-    shell = RecordedNode()
-    more = "7f02 default file=/usr/bin/qemu mapped=9 N0=9 kernelpagesize_kB=4\n"
-    shell.texts |= {**good.guest_files(), "/proc/300/stat": "another one's"}
-    shell.texts[good.NUMA_MAPS] += more
-    reader = NodeReader(shell, "/var/lib/kubelet")
-    files, _ = reader.files()
-    before = shell.trips
-    found, unreadable = reader.guest(good.UID, files)
-    assert shell.trips == before + 1
-    assert not unreadable
-    assert found.keys() == good.guest_files().keys()
-    assert more.strip() not in found[good.NUMA_MAPS]
-    facts = assemble(replace(good.running(), files={**as_recorded(files), **found}))
-    seen, all_ = computed(facts), computed(assemble(good.running()))
-    assert seen.huge == all_.huge == {(0, 2 * 2**20): 96 * 2 * 2**20}
-    assert seen.threads == all_.threads
-    assert reader.guest("another-uid", files) == ({}, {})
 
 
 def test_whatever_the_root_is_called_and_however_deep_a_process_sits() -> None:

@@ -153,6 +153,7 @@ def test_a_line_is_said_once(node: Node) -> None:
 
 def test_names_of_cgroups_are_no_globs() -> None:
     first = sampler.first_words("/state", ["/kubelet.slice/a\\x2db"])
+    first = first.rpartition(f"{sampler.END}\n")[2]
     assert "\\" not in first
     assert first.startswith("/state\n")
     assert first.endswith("effective\n")
@@ -186,3 +187,8 @@ def test_a_simulated_node_prints_the_same() -> None:
     assert told() == ["c 1 3-4", f"a {process.pid} 3-4", "k {}"]
     kernel.exit(process.pid)
     assert told() == [f"a {process.pid} -", f"a {thread.tid} -"]
+
+
+def test_the_command_fits_into_the_path_of_a_request() -> None:
+    assert sum(map(len, sampler.command("/proc/1/root"))) < 1000
+    assert sampler.AWK.count(sampler.END) == sampler.PACER.count(sampler.END) == 0
