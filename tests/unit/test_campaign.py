@@ -55,7 +55,7 @@ def test_the_worst_of_the_runs_is_the_verdict(
         check=False,
     )
     assert run.returncode == code, run.stdout + run.stderr
-    for profile in ("v1", "v1alpha2"):
+    for profile in ("current", "v1alpha2"):
         report = json.loads((tmp_path / "out" / f"default.{profile}" / "report.json").read_text())
         assert report["selection"]["keyword"] == "cores-2"
         assert report["selection"]["left_out"] > 10

@@ -326,7 +326,7 @@ def test_a_misshapen_manifest_is_refused_and_never_raises(
 
 
 def test_an_unknown_profile_is_an_error() -> None:
-    with pytest.raises(ValueError, match="choose one of v1, v1alpha2"):
+    with pytest.raises(ValueError, match="choose one of current, v1, v1alpha2"):
         expect({}, "v2")
 
 
