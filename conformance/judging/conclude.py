@@ -42,6 +42,16 @@ class Extent:
     interrupted: bool = False
 
 
+def _causes_first(covered: Sequence[Covered]) -> list[str]:
+    """What is broken; what may follow from more of the others comes later."""
+    found = {
+        each.requirement.id: each.requirement.follows
+        for each in covered
+        if each.standing is Standing.BROKEN
+    }
+    return sorted(found, key=lambda name: len(found.keys() & set(found[name])))
+
+
 def conclude(
     covered: Sequence[Covered],
     problems: Sequence[Problem],
@@ -56,7 +66,7 @@ def conclude(
         return [each.requirement.id for each in mandatory if each.standing is standing]
 
     applying = len(mandatory) - len(of(Standing.NOT_APPLICABLE))
-    broken, kept = of(Standing.BROKEN), of(Standing.KEPT)
+    broken, kept = _causes_first(mandatory), of(Standing.KEPT)
     open_ = _open(of(Standing.ERROR), of(Standing.NOT_OBSERVED), problems)
 
     def conclusion(outcome: Outcome, code: Exit, *sentences: str) -> Conclusion:

@@ -270,6 +270,11 @@ def test_a_failure_wins_and_the_rest_is_said() -> None:
         assert part in found.reason
 
 
+def test_a_cause_is_named_before_what_follows_from_it() -> None:
+    broken = said(PIN_LIVE=Verdict.FAIL, IOT_ISOLATED=Verdict.FAIL, QOS_POD=Verdict.FAIL)
+    assert "broken: QOS-POD, IOT-ISOLATED, PIN-LIVE." in concluded(broken).reason
+
+
 @pytest.mark.parametrize("verdict", [None, Verdict.NOT_APPLICABLE, Verdict.KNOWN_DIVERGENCE])
 def test_nothing_kept_is_inconclusive(verdict: Verdict | None) -> None:
     findings = [] if verdict is None else [Finding(each, verdict, "said") for each in IDS]
