@@ -102,7 +102,7 @@ def all_iothreads_on_one_pcpu(scene: Scene) -> Scene:
     return scene
 
 
-@spoils("IOT-SPREAD", "PIN-LIVE", alone=True, bug="kubevirt#17247")
+@spoils("IOT-SPREAD", "PIN-LIVE", alone=True)
 def iothread_not_pinned(scene: Scene) -> Scene:
     """The domain XML has no pin of an IOThread."""
     number = max(_shared(scene).iothread_pins)
