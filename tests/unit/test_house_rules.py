@@ -73,7 +73,10 @@ def _names() -> set[str]:
     return own | {each for each in one if LABEL.match(each)} | set(vocabulary.CPU_MANAGER_LABELS)
 
 
-_ALSO_FIELDS = {vocabulary.NUMA, vocabulary.SMT, vocabulary.HUGEPAGES, vocabulary.LIBVIRT}
+_ALSO_FIELDS = {
+    *(vocabulary.NUMA, vocabulary.SMT, vocabulary.HUGEPAGES, vocabulary.LIBVIRT),
+    vocabulary.REALTIME,
+}
 """Words that are fields of a VMI, or features, as well."""
 _MOMENTS = {
     *(vocabulary.RUNNING, vocabulary.REFUSED, vocabulary.DELETED),

@@ -80,7 +80,7 @@ def test_a_run_of_a_filter_runs_whole_cases_and_says_it_is_a_part(tmp_path: Path
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report = json.loads((tmp_path / "reports-out" / "report.json").read_text())
     ran = {each["id"] for each in report["cases"]} - {"_nodes"}
-    assert ran == {"isolate-io"}
+    assert ran == {"isolate-io", "io-own", "io-pool"}
     assert report["selection"]["left_out"] > 5
     assert expression in report["run"]["command"].replace("'", "")
     assert report["conclusion"]["outcome"] == "conformant-as-far-as-asked"

@@ -209,11 +209,22 @@ def test_how_long_a_scenario_took_before_says_nothing_of_what_settles_now(
 def test_a_label_of_real_time_is_told_when_the_labeller_has_come_by(
     looks: tuple[float, ...], told: Verdict
 ) -> None:
-    raw = good.running()
-    limited = replace(raw, files={**raw.files, good.RT_RUNTIME: "950000\n"})
     today = replace(TERMS, profile="current")
-    assert verdict("RT-LABEL", *(look(after, limited) for after in looks), terms=today) is told
+    limited = [look(after, unlimited(after, "950000")) for after in looks]
+    assert verdict("RT-LABEL", *limited, terms=today) is told
     assert verdict("RT-LABEL", *(look(after) for after in looks), terms=today) is Verdict.PASS
+
+
+def test_a_virt_handler_that_gives_no_sign_of_life_labels_nothing() -> None:
+    today = replace(TERMS, profile="current")
+    silent = [look(after, unlimited(0, "950000")) for after in (0, 200, 430)]
+    assert verdict("RT-LABEL", *silent, terms=today) is Verdict.NOT_OBSERVED
+
+
+def unlimited(beat: float, runtime: str) -> RawSnapshot:
+    """A node with the label, a heartbeat in seconds, and that limit of real time."""
+    raw = labelled("true", beat, -60)
+    return replace(raw, files={**raw.files, good.RT_RUNTIME: f"{runtime}\n"})
 
 
 def test_nobody_is_to_blame_for_labels_that_the_labeller_leaves_alone() -> None:

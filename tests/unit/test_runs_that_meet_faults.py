@@ -102,7 +102,8 @@ def test_faults_of_the_api_that_pass_cost_no_verdict_and_are_told(tmp_path: Path
 
 
 def test_an_api_that_has_gone_for_good_ends_the_run_with_one_reason(tmp_path: Path) -> None:
-    code, output = conform(tmp_path, *FEW, "--patience", "0.02", fault="for-good")
+    few = (*FEW, "--profile", "v1", "--patience", "0.02")
+    code, output = conform(tmp_path, *few, fault="for-good")
     assert code == 2, output
     document = report(tmp_path)
     given_up = [p for p in document["problems"] if p["during"] == "running the suite"]

@@ -48,6 +48,7 @@ def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
     assert available == {
         "libvirt": True, "node-files": True, "guest-console": True, "smt": True, "numa": False,
         "hugepages": False,
+        "realtime": False,
         "disruption": False,
         "kubelet-control": False,
         "unlabelled-node": False,

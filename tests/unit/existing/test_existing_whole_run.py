@@ -153,7 +153,9 @@ def test_a_vmi_takes_few_requests(simulated: Handle, tmp_path: Path) -> None:
     for own in ran:
         kinds = Counter(map(kind, own))
         # The hardware of a node is read once for all of its VMIs.
-        assert kinds.total() - 1 <= MOST_REQUESTS, kinds.most_common()
+        # So is where the memory of a guest is, of those that have it on huge pages.
+        more = any(line.endswith("/virtualmachineinstances/realtime") for line in own)
+        assert kinds.total() - 1 - more <= MOST_REQUESTS, kinds.most_common()
         assert kinds["virsh"] == 1
         assert kinds["GET /version"] <= 1
 
