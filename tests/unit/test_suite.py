@@ -62,9 +62,10 @@ def test_tests_of_a_case_come_together_and_scenarios_after_every_case() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
-    ).stdout
-    tests = [line for line in collected.splitlines() if "::" in line]
+        check=False,
+    )
+    assert collected.returncode == 0, collected.stdout + collected.stderr
+    tests = [line for line in collected.stdout.splitlines() if "::" in line]
     groups = ["scenario" if "test_stories" in test else test.partition("[")[2] for test in tests]
     in_turn = [group for group, _ in itertools.groupby(groups)]
     assert len(in_turn) > 20
