@@ -10,7 +10,7 @@ from pathlib import Path
 from conformance.collecting import bundle
 from conformance.collecting.packing import pack, unpack
 from conformance.judging.report import judge
-from reports.document import Document
+from reports.document import Document, Verdict
 
 BUNDLE = ".tar.xz"
 FINDINGS = ".json"
@@ -58,5 +58,5 @@ def findings(document: Document) -> Mapping[str, str]:
     return {
         each.id: each.verdict.value
         for each in document.findings
-        if each.verdict.value != "not-applicable"
+        if each.verdict is not Verdict.NOT_APPLICABLE
     }

@@ -114,10 +114,11 @@ def sidecars_live_in_the_shared_pool(
     ]
     seen.saw("shared pool", state.default, f"{state.path} defaultCpuSet")
     # The promise is about fractions: a whole number that somebody configured is pinned.
-    for each in filter(lambda each: _whole(pod, each), sidecars):
+    whole = [each for each in sidecars if _whole(pod, each)]
+    for each in whole:
         why = "a whole number, which the kubelet pins: judged by SIDE-RESOURCES alone"
         seen.saw(f"CPU request of {each.name}", why, f"pod {pod.name}")
-    sidecars = [each for each in sidecars if not _whole(pod, each)]
+    sidecars = [each for each in sidecars if each not in whole]
     if not sidecars:
         raise NotApplicable("every sidecar requests a whole number of CPUs, which is pinned")
     for sidecar in sidecars:

@@ -30,7 +30,7 @@ from conformance.collecting import foreign
 from conformance.collecting.foreign import BundleError
 from conformance.collecting.forms import FormError, structure
 from conformance.collecting.recorded import LONGEST_STEM, Snapshots, digits, stem
-from conformance.collecting.watches import Watches, milliseconds
+from conformance.collecting.watches import Watches, appended, milliseconds
 from conformance.model.evidence import RawSnapshot
 from conformance.model.shared import Shared, Ts
 from conformance.model.watch import Watched
@@ -183,9 +183,7 @@ class FaultLog:
 
     def append(self, text: str, /) -> None:
         """Adds one, in a single short write."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
-            log.write(json.dumps(text) + "\n")
+        _append(self._path, text)
 
 
 class Endings:
@@ -196,9 +194,7 @@ class Endings:
 
     def note(self, pod_uid: str) -> None:
         """From now on it ends, in a single short write."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
-            log.write(json.dumps([pod_uid, milliseconds()]) + "\n")
+        _append(self._path, [pod_uid, milliseconds()])
 
 
 class GivenBack:
@@ -209,9 +205,7 @@ class GivenBack:
 
     def note(self, node: str, when: str, cpus: str) -> None:
         """Adds what one VMI had, in a single short write."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as log:
-            log.write(json.dumps([node, f"{when} {cpus}"]) + "\n")
+        _append(self._path, [node, f"{when} {cpus}"])
 
     def to(self, node: str) -> tuple[str, ...]:
         """What was given back to a node so far, oldest first: ``TIME CPULIST``."""
@@ -220,6 +214,11 @@ class GivenBack:
         except FileNotFoundError:
             return ()
         return tuple(words for place, words in map(json.loads, lines) if place == node)
+
+
+def _append(path: Path, value: object) -> None:
+    with appended(path) as log:
+        log.write(f"{json.dumps(value)}\n".encode())
 
 
 def read(directory: Path) -> Bundle:

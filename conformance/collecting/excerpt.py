@@ -52,8 +52,13 @@ def _shared(snapshot: object) -> Iterator[str]:
 
 
 def _is_about(evidence: Path, name: str, stems: Mapping[str, str]) -> bool:
-    """Whether a problem or a log is of one of the cases, or of the run as a whole."""
+    """Whether a problem or a log is of one of the cases, or of the run as a whole.
+
+    What was watched of a node is of all of its VMIs.
+    """
     folder, _, file = name.partition("/")
+    if folder == "watch":
+        return True
     if folder == "logs":
         return any(file.startswith(f"{each}.") for each in stems)
     problem = foreign.load(evidence, name) if folder == "problems" else None

@@ -15,6 +15,7 @@ from functools import lru_cache
 from clusters.contract.access import NodeFiles
 from conformance.parsing import cgroups, proc
 from conformance.parsing.cgroups import MOUNT
+from conformance.parsing.proc import RT_RUNTIME
 
 HARDWARE = (
     "/sys/devices/system/cpu/online",
@@ -27,7 +28,6 @@ KUBELET = ("cpu_manager_state", "config.yaml")
 """Files below the kubelet's root."""
 CLOCK = ("/proc/stat", "/proc/uptime")
 """What tells the time of the node, which has started whatever runs there."""
-RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 PROCESSES = "/proc/[0-9]*/cgroup"
 HOST_PROCESSES = 512
 """Processes outside of pods that are looked at, at the most: what they do is only remarked on."""

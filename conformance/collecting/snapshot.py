@@ -18,12 +18,13 @@ from clusters.kit.api import Api, ApiError, Json
 from clusters.kit.launchers import launchers
 from conformance.collecting import api as paths
 from conformance.collecting import least
-from conformance.collecting.node import KUBELET, RT_RUNTIME, NodeReader
+from conformance.collecting.node import KUBELET, NodeReader
 from conformance.model.defect import defect
 from conformance.model.evidence import Former, RawDomain, RawSnapshot
 from conformance.model.vocabulary import DELETED, EVERY_NODE
 from conformance.parsing.errors import ParseError
 from conformance.parsing.guest import guest
+from conformance.parsing.proc import RT_RUNTIME
 
 T = TypeVar("T")
 

@@ -10,7 +10,6 @@ was not watched is judged by its snapshots alone.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from pathlib import Path
 from clusters.contract.access import AccessError, ClusterAccess, NodeShell, Sampling
 from clusters.kit import sampler
 from conformance.collecting.node import KUBELET, USUAL_ROOTS
-from conformance.collecting.watches import STOPPED, file_of, milliseconds
+from conformance.collecting.watches import STOPPED, appended, file_of, milliseconds
 from conformance.parsing import cgroups
 from conformance.parsing.cgroups import MOUNT
 from conformance.settling import Beat, Pace
@@ -108,12 +107,8 @@ class _Node:
             self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         pace = Pace()
-        with (
-            contextlib.suppress(OSError),
-            os.fdopen(os.open(self._path, flags, 0o600), "wb") as log,
-        ):
+        with contextlib.suppress(OSError), appended(self._path) as log:
 
             def write(line: str) -> None:
                 data = f"{line}\n".encode("utf-8", "backslashreplace")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from conformance.collecting import foreign
 from conformance.collecting.foreign import BundleError
@@ -23,6 +24,12 @@ _AT_HAND = 8
 def milliseconds() -> int:
     """This process's clock, since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def appended(path: Path) -> BinaryIO:
+    """A file of the evidence to add to, which is for this user alone; no link is followed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
 def file_of(node: str) -> str:

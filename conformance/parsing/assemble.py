@@ -28,6 +28,7 @@ from conformance.parsing import cgroups, domain, guest, kubelet, kubernetes
 from conformance.parsing.errors import ParseError
 from conformance.parsing.layers import Layers
 from conformance.parsing.moments import last_movement
+from conformance.parsing.proc import RT_RUNTIME
 from conformance.parsing.residents import Residents
 from conformance.parsing.topology import topology
 
@@ -35,7 +36,6 @@ _LAYERS = (
     *("vmi", "pod", "pods", "node", "topology", "kubelet", "checkpoint", "cgroups", "threads"),
     *("domain", "live", "guest", "rejection", "files", "events", "memory", "realtime"),
 )
-RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 CHECKPOINT = "cpu_manager_state"
 """Name of the kubelet's checkpoint, below its root."""
 CONFIGZ = "/configz"

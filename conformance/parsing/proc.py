@@ -15,6 +15,8 @@ KEPT = ("Name", "Tgid", "Pid", "PPid", "NSpid", "Cpus_allowed_list")
 """The lines that are read; all others may be left out of a recording."""
 _PRIORITY, _POLICY = 37, 38
 """Places of the fields 40 and 41 among those after the name, which may hold anything."""
+RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
+"""How long threads in real time may run, of each period; -1 is without end."""
 _HUGE = "huge"
 _PAGE_SIZE = re.compile(r"kernelpagesize_kB=([0-9]{1,9})")
 _ON_NODE = re.compile(r"N([0-9]{1,4})=([0-9]{1,15})")

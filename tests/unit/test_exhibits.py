@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from conformance.cli import main
+from conformance.collecting.bundle import read
 from conformance.exhibit import expected, findings, judged
 from conformance.exits import Exit
-from tests.exhibits import RECORDED
+from conformance.judging.report import judge
+from reports.document import Verdict
+from tests.exhibits import RECORDED, unpacked
 
 EXHIBITS = sorted(RECORDED.glob("*.tar.xz"), key=lambda each: each.name)
 
@@ -19,6 +23,17 @@ EXHIBITS = sorted(RECORDED.glob("*.tar.xz"), key=lambda each: each.name)
 def test_a_recording_gives_what_it_must(file: Path) -> None:
     # After a change that is right: `conform record NAME` writes the findings anew.
     assert findings(judged(file)) == expected(file)
+
+
+@pytest.mark.parametrize("file", EXHIBITS, ids=lambda each: each.name.removesuffix(".tar.xz"))
+def test_what_is_promised_beyond_v1_accuses_nobody(file: Path, tmp_path: Path) -> None:
+    """Most were recorded for the profile v1: real releases, and a stack whose faults are others."""
+    evidence = unpacked(file.name.removesuffix(".tar.xz"), tmp_path)
+    run = json.loads((evidence / "run.json").read_text())
+    (evidence / "run.json").write_text(json.dumps({**run, "profile": "current"}))
+    found = judge(read(evidence)).findings
+    broken = {each.id for each in found if each.verdict in (Verdict.FAIL, Verdict.ERROR)}
+    assert broken == {name for name, verdict in expected(file).items() if verdict == "fail"}
 
 
 def test_some_are_broken_and_most_are_not() -> None:
@@ -45,6 +60,15 @@ def test_a_recording_is_kept_with_its_findings(run: Path, tmp_path: Path) -> Non
     assert found["PIN-THREADS@isolate-io"] == found["LIFE-KUBELET@kubelet-restart"] == "pass"
     assert not [name for name in found if name.endswith("@numa")]
     assert dict(found).items() <= expected(RECORDED / "simulated.tar.xz").items()
+
+
+def test_what_was_watched_of_its_node_goes_with_a_case(tmp_path: Path) -> None:
+    shutil.unpack_archive(RECORDED / "simulated-iothreads-on-vcpus.tar.xz", tmp_path)
+    file = tmp_path / "one.tar.xz"
+    assert main(["bundle", str(tmp_path), "-o", str(file), "--case", "io-own"]) == Exit.CONFORMANT
+    document = judged(file)
+    assert document.problems == ()
+    assert [(each.node, each.looks > 10) for each in document.watches] == [("node-1", True)]
 
 
 def test_one_that_is_there_is_not_overwritten_but_its_findings_are(
