@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from clusters.contract import cpuset
 from clusters.contract.cpuset import CpuSet
@@ -57,7 +57,7 @@ class _Field:
     path: str
     value: object
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: str) -> NoReturn:
         """Raises ShapeError."""
         raise ShapeError(f"{self.path or 'the document'}: {why}")
 
@@ -65,7 +65,6 @@ class _Field:
         """Its fields; nothing but these."""
         if not isinstance(self.value, Mapping):
             self.refuse(f"a mapping is wanted, not {_said(self.value)}")
-        assert isinstance(self.value, Mapping)
         for key in self.value:
             if key not in (*required, *optional):
                 known = ", ".join((*required, *optional))
@@ -79,7 +78,6 @@ class _Field:
         """Its elements, one at the least."""
         if not isinstance(self.value, list) or not self.value:
             self.refuse(f"a list with an element at the least is wanted, not {_said(self.value)}")
-        assert isinstance(self.value, list)
         return [_Field(f"{self.path}[{n}]", each) for n, each in enumerate(self.value)]
 
     def number(self, least: int, most: int) -> int:
@@ -87,7 +85,6 @@ class _Field:
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             self.refuse(f"a whole number from {least} to {most} is wanted, not {_said(value)}")
-        assert isinstance(value, int)
         return value
 
     def choice(self, *known: str) -> str:
@@ -102,7 +99,6 @@ class _Field:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if not isinstance(text, str) or not _CPUS.fullmatch(text):
             self.refuse(f'ids of CPUs are wanted, such as "0-3,8", not {_said(value)}')
-        assert isinstance(text, str)
         try:
             found = cpuset.parse(text)
         except ValueError as error:

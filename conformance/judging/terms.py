@@ -149,11 +149,7 @@ class Terms:
     @property
     def not_served(self) -> str | None:
         """Why no VMI of the profile can be had: its API version is not served any more, or yet."""
-        served, version = self.setting.served, API_VERSIONS[self.profile]
-        if served is None or version in served:
-            return None
-        others = ", ".join(sorted(served)) or "nothing of it"
-        return f"the cluster does not serve kubevirt.io/{version}, only {others}"
+        return self.setting.unserved(API_VERSIONS[self.profile])
 
     @cached_property
     def catalogue(self) -> Catalogue:

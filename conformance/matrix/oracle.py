@@ -77,7 +77,7 @@ def expect(
     refusal, doubts = _refusal(vmi, profile), dict[str, str]()
     if profile != V1ALPHA2:
         refusal, doubts = _doubted(vmi, profile, setting, refusal)
-    unsupported = _unsupported(profile, setting)
+    unsupported = setting.unserved(API_VERSIONS[profile])
     if refusal is not None:
         return Expectation(
             refusal=refusal, dedicated=vmi.dedicated, unsupported=unsupported, doubts=doubts
@@ -89,15 +89,6 @@ def expect(
         doubts={**found.doubts, **doubts},
         notes=(*found.notes, *asked.unjudged(manifest)),
     )
-
-
-def _unsupported(profile: str, setting: Setting) -> str | None:
-    """Why nothing of a profile can be asked for on a cluster."""
-    version = API_VERSIONS[profile]
-    if setting.served is None or version in setting.served:
-        return None
-    served = ", ".join(sorted(setting.served)) or "no version"
-    return f"the cluster does not serve kubevirt.io/{version}, only {served}"
 
 
 def _refusal(vmi: Placement, profile: str) -> Refusal | None:

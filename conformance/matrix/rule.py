@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conformance.matrix.reading import Placement
-from conformance.model.vocabulary import INCLUDED, PROFILES
+from conformance.model.vocabulary import PROFILES, holds
 
 Fields = tuple[str, ...]
 Violated = Callable[[Placement], bool | Fields]
@@ -44,8 +44,7 @@ _RULES: list[Rule] = []
 
 def registered(profile: str) -> tuple[Rule, ...]:
     """Every rule of a profile, in the order in which they were registered."""
-    held = frozenset(INCLUDED[profile])
-    return tuple(rule for rule in _RULES if held.intersection(rule.profiles))
+    return tuple(rule for rule in _RULES if holds(profile, rule.profiles))
 
 
 def rule(

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from conformance.model.vocabulary import (
     CURRENT,
     DISRUPTION,
-    INCLUDED,
     KUBELET_CONTROL,
     PROFILES,
     UNLABELLED_NODE,
     V1,
+    holds,
 )
 
 
@@ -158,8 +158,7 @@ def scenarios(matrix: str, profile: str) -> tuple[Scenario, ...]:
 
     A user's own file has none; ``pods`` has those that need no KubeVirt.
     """
-    held = frozenset(INCLUDED[profile])
-    in_profile = [each for each in SCENARIOS.values() if held.intersection(each.profiles)]
+    in_profile = [each for each in SCENARIOS.values() if holds(profile, each.profiles)]
     match matrix:
         case "smoke":
             return tuple(each for each in in_profile if not each.left_out)

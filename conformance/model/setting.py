@@ -80,6 +80,13 @@ class Setting:
         """The release of Kubernetes; None where it is not known."""
         return Release.parse(self.kubernetes)
 
+    def unserved(self, version: str) -> str | None:
+        """Why nothing can be asked for in a version of kubevirt.io; None where that is not so."""
+        if self.served is None or version in self.served:
+            return None
+        served = ", ".join(sorted(self.served)) or "no version"
+        return f"the cluster does not serve kubevirt.io/{version}, only {served}"
+
     def changed_since(self, created: str | None) -> str | None:
         """Why something that was created then may have met another configuration; None if not."""
         if self.changed is None or created is None:

@@ -7,11 +7,20 @@ nothing of conformance.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 CURRENT, V1, V1ALPHA2 = "current", "v1", "v1alpha2"
 PROFILES = (CURRENT, V1, V1ALPHA2)
 """What a cluster is judged by: one for each document."""
 INCLUDED = {CURRENT: (CURRENT, V1), V1: (V1,), V1ALPHA2: (V1ALPHA2,)}
 """The profiles whose requirements, rules and scenarios each one has."""
+
+
+def holds(profile: str, profiles: Iterable[str]) -> bool:
+    """Whether what belongs to some profiles is a part of a profile."""
+    return not frozenset(INCLUDED[profile]).isdisjoint(profiles)
+
+
 API_VERSIONS = {CURRENT: V1, V1: V1, V1ALPHA2: V1ALPHA2}
 """The version of kubevirt.io in which a profile asks for VMIs."""
 

@@ -24,6 +24,7 @@ from conformance.model.vocabulary import (
     REFUSED,
     RUNNING,
     SCENARIO,
+    holds,
 )
 
 LEVELS = ("MUST", "SHOULD")
@@ -205,8 +206,7 @@ class Catalogue:
 
     def of_profile(self, profile: str) -> tuple[Requirement, ...]:
         """The requirements that hold in a profile, or in one that it includes."""
-        held = frozenset(INCLUDED[profile])
-        return tuple(each for each in self.requirements if held.intersection(each.profiles))
+        return tuple(each for each in self.requirements if holds(profile, each.profiles))
 
     def tracing(self, statement: str) -> tuple[Requirement, ...]:
         """The requirements that come from a statement."""
