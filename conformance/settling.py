@@ -33,6 +33,8 @@ GUEST_REPORT = 120.0
 """Of a guest that boots, seconds without another word on its console."""
 HOUSEKEEPING = 60.0
 """Of what settles once the guest runs, seconds in which nothing of it changed."""
+MIGRATION = 240.0
+"""Of a VMI that migrates, seconds without a movement; KubeVirt gives up after 150 for each GiB."""
 RELEASE = 90.0
 """Of what is being deleted, seconds in which nothing of it went."""
 API_AWAY = 180.0

@@ -99,11 +99,10 @@ def _settled(conditions: Mapping[Any, Json]) -> Found:
 
 def _migrating(vmi: Json) -> Found | None:
     migration = (vmi.get("status") or {}).get("migrationState") or {}
-    over = migration.get("completed") or migration.get("failed") or migration.get("endTimestamp")
-    if not migration or over:
+    if not migration or migration.get("completed") or migration.get("failed"):
         return None
     to = migration.get("targetNode") or "a node that is not chosen yet"
-    return Found(State.MIGRATING, f".status.migrationState: to {to}, no endTimestamp")
+    return Found(State.MIGRATING, f".status.migrationState: to {to}, neither completed nor failed")
 
 
 def _changing(vmi: Json, conditions: Mapping[Any, Json]) -> Found | None:

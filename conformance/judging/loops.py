@@ -15,9 +15,11 @@ the same objection outlives its loop (`conformance.checks.registry.Loop`):
   pkg/virt-handler/node-labeller), and leaves no mark of it. The objection was there for seven.
 - SWEEP: virt-handler sweeps before it says Running (kubevirt pkg/virt-handler/vm.go,
   vmUpdateHelperDefault), so that it has: the VMI has been Running for ten seconds, or the
-  objection was seen twice, two seconds apart.
+  objection was seen twice, two seconds apart. Where a migration brought it, virt-handler takes it
+  over, and sweeps, when it is there already: a minute has passed since, or between two looks.
 
-What a node did is compared with the node's own time, and looks with each other by ours.
+What a node did is compared with the node's own time, and looks with each other by ours. Looks at
+a VMI that has moved are those at its pod of now: nothing on its node could settle before.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ LABELLED = timedelta(minutes=7)
 """Between two rounds of the labeller there are 3 to 6.6 minutes (wait.JitterUntil)."""
 SWEPT = timedelta(seconds=10)
 TWICE = timedelta(seconds=2)
+MOVED = timedelta(minutes=1)
+"""In which virt-handler has surely looked after a VMI that a migration brought."""
 
 GATE = "gate "
 """How a story notes that a gate was changed, which takes no start of a kubelet."""
@@ -59,8 +63,8 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
         looks: snapshots of one moment, oldest first.
         findings: of that requirement on each of them; the last one objects.
     """
-    span = looks[_first(findings) :]
-    last = span[-1]
+    last = looks[-1]
+    span = [each for each in looks[_first(findings) :] if not _moved(each, last)]
     match loop:
         case Loop.ARRIVAL:
             return None
@@ -73,13 +77,25 @@ def unseen(loop: Loop, looks: Sequence[Snapshot], findings: Sequence[Finding]) -
             )
         case Loop.SWEEP:
             running = last.vmi.reached.get("Running") if last.vmi else None
-            return _not_yet(loop, span, running, SWEPT, TWICE, now=_there(last))
+            after, looked = (MOVED, MOVED) if _came_by_migration(last) else (SWEPT, TWICE)
+            return _not_yet(loop, span, running, after, looked, now=_there(last))
         case Loop.RECONCILE:
             since, now = _newest(last), _there(last)
         case Loop.REMOVAL:
             since, now = _gone(last), _began(last)
     enough = _enough(span)
     return _not_ready(last) or _not_yet(loop, span, since, enough, enough, now=now)
+
+
+def _moved(earlier: Snapshot, last: Snapshot) -> bool:
+    """Whether a migration lies between two looks."""
+    pods = earlier.pod, last.pod
+    return None not in pods and len({pod.uid for pod in pods if pod}) > 1
+
+
+def _came_by_migration(look: Snapshot) -> bool:
+    moved = look.vmi.migration if look.vmi else None
+    return moved is not None and moved.completed and not moved.failed
 
 
 def told_unseen(

@@ -523,6 +523,37 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Migration:
+    """The last live migration of a VMI, as its status has it.
+
+    Attributes:
+        uid: of the object that asked for it.
+        source, target: names of nodes; pod: name of the launcher pod on the target.
+        completed, failed: what became of it; neither while it is under way.
+        reason: why it failed, where that is said.
+        ended: when the guest had moved, or was given up.
+    """
+
+    uid: str
+    source: str
+    target: str
+    pod: str
+    completed: bool
+    failed: bool
+    reason: str = ""
+    ended: datetime | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has not ended, so that the guest may be on either side or on its way.
+
+        When it has failed, `completed` is told as well by some who fail it, and not by others
+        (kubevirt pkg/virt-handler/migration-source.go, isMigrationDone).
+        """
+        return not (self.completed or self.failed)
+
+
+@dataclass(frozen=True)
 class Vmi:
     """The VMI's status.
 
@@ -533,6 +564,7 @@ class Vmi:
         reached: when it came to each phase that it has had.
         even_parity: whether it has the annotation that completes its CPUs to an even number.
         qos_class: of its launcher pod, as its own status has it; None where it has none.
+        migration: its last one; None where its status tells of none.
     """
 
     namespace: str
@@ -546,6 +578,7 @@ class Vmi:
     reached: Mapping[str, datetime | None] = field(default_factory=dict)
     qos_class: str | None = None
     even_parity: bool = False
+    migration: Migration | None = None
 
 
 Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]

@@ -21,6 +21,7 @@ from conformance.model.evidence import (
     Snapshot,
     Thread,
     Unlisted,
+    Vmi,
 )
 from conformance.model.shared import Shared
 from conformance.model.topology import Topology
@@ -74,6 +75,7 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         pod = next(other for other in pods if other.uid == pod.uid)
     rejection = raw.rejection
     xml, live = _domain(raw, layers)
+    vmi = layers.read("vmi", lambda: kubernetes.vmi(raw.vmi) if raw.vmi else None)
     return Snapshot(
         case=raw.case,
         scenario=raw.scenario,
@@ -81,7 +83,7 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         began=raw.began,
         ended=raw.ended,
         manifest=raw.manifest,
-        vmi=layers.read("vmi", lambda: kubernetes.vmi(raw.vmi) if raw.vmi else None),
+        vmi=vmi,
         pod=pod,
         node=_node(raw, on_node, layers),
         pods=pods,
@@ -97,13 +99,29 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         unlisted=_unlisted(pods, on_node),
         unreadable=raw.unreadable,
         not_observed=layers.not_observed,
-        torn=raw.torn,
+        torn=raw.torn or _moving(vmi),
         done=raw.done,
         given_back=raw.given_back,
         gone=raw.gone,
         clock=raw.clock,
         moved="" if _runs(raw) else last_movement(raw),
     ).sharing(on_node.around)
+
+
+def _moving(vmi: Vmi | None) -> str | None:
+    """Why a look at a VMI is as good as torn although nothing changed meanwhile: it migrates.
+
+    Its guest leaves the source before the API says so (kubevirt pkg/virt-handler,
+    migration-target.go, ackMigrationCompletion), so that for a while the pod that the API names
+    has no guest, by nobody's fault.
+    """
+    found = vmi.migration if vmi else None
+    if found is None or not found.under_way:
+        return None
+    return (
+        f"a migration from node {found.source or '(not told)'} to {found.target or '(not told)'} "
+        f"was under way (.status.migrationState, pod {found.pod or '(not told)'})"
+    )
 
 
 def _runs(raw: RawSnapshot) -> bool:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from conformance.model.evidence import Container, Json, Pod, Rejection, Resources, Vmi
+from conformance.model.evidence import (
+    Container,
+    Json,
+    Migration,
+    Pod,
+    Rejection,
+    Resources,
+    Vmi,
+)
 from conformance.model.vocabulary import CONFIG_HASH, EVEN_PARITY, LAST_HEARTBEAT, SKIPS_LABELLER
 from conformance.parsing.errors import ParseError
 from conformance.parsing.moments import moment
@@ -210,7 +218,22 @@ def vmi(obj: Json) -> Vmi:
         reached=_reached(status),
         qos_class=status.get("qosClass"),
         even_parity=EVEN_PARITY in (meta.get("annotations") or {}),
+        migration=_migration(status.get("migrationState") or {}),
     )
+
+
+def _migration(state: Json) -> Migration | None:
+    """Source: kubevirt api/core/v1/types.go, VirtualMachineInstanceMigrationState. It is written
+    when the target pod is ready, and replaced by that of the next one."""
+    if not state:
+        return None
+    uid, source, target, pod, reason = (
+        str(state.get(key) or "")
+        for key in ("migrationUid", "sourceNode", "targetNode", "targetPod", "failureReason")
+    )
+    completed, failed = state.get("completed") is True, state.get("failed") is True
+    ended = moment(state.get("endTimestamp"))
+    return Migration(uid, source, target, pod, completed, failed, reason, ended)
 
 
 def _reached(status: Json) -> dict[str, datetime | None]:
@@ -221,9 +244,8 @@ def _reached(status: Json) -> dict[str, datetime | None]:
         for each in status.get("phaseTransitionTimestamps") or ()
     }
     moved = moment((status.get("migrationState") or {}).get("endTimestamp"))
-    since = found.get("Running")
-    if moved is not None and since is not None:
-        found["Running"] = max(since, moved)
+    if moved is not None and status.get("phase") == "Running":
+        found["Running"] = max(found.get("Running") or moved, moved)
     return found
 
 
