@@ -212,7 +212,8 @@ class ClusterAccess(Protocol):
         ``hugepages`` (of 2 MiB, allocatable), ``kubelet-control`` (there is a `control`),
         ``realtime`` (a node is labelled for it),
         ``disruption`` (whatever runs may be disturbed), ``unlabelled-node`` (a node that has
-        no CPU manager). The last five are lacking where they are not named.
+        no CPU manager), ``live-migration`` (of VMIs with dedicated CPUs, which takes two nodes
+        that pin CPUs). The last six are lacking where they are not named.
         """
         ...
 

@@ -8,6 +8,9 @@ from clusters.kit.options import IMAGES
 from clusters.reference.options import BREAK
 from clusters.virtual_node import topology
 
+IMMOBILE = "guests of virtual nodes do not migrate: those of --cluster simulated do"
+"""Why no VMI can be migrated: nested guests have no network between their launchers."""
+
 DESCRIPTION = Description(
     "embedded",
     "the reference stack on virtual nodes of this host",

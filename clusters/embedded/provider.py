@@ -11,7 +11,7 @@ from clusters.contract.access import Capability, LibvirtView
 from clusters.contract.provider import Handle, Progress, Provider
 from clusters.contract.shape import KUBELET_ROOT, ClusterSpec
 from clusters.embedded import container_scripts
-from clusters.embedded.description import DESCRIPTION
+from clusters.embedded.description import DESCRIPTION, IMMOBILE
 from clusters.host import daemon, rundir
 from clusters.kit import libvirt_client
 from clusters.kit.console import ApiConsole
@@ -60,7 +60,7 @@ class EmbeddedAccess:
             "node-files": Capability(True, "ssh to the virtual node"),
             "guest-console": Capability(True, "KubeVirt's console subresource"),
             **topology(self.node_shell(node) for node in self.nodes),
-            **stack_capabilities(self._handle),
+            **stack_capabilities(self._handle, immobile=IMMOBILE),
         }
 
     def collect_logs(self, destination: str) -> None:

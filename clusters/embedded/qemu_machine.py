@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 from clusters.contract.access import AccessError, ExecResult, LibvirtView, Reading
 from clusters.contract.provider import ClusterError
 from clusters.embedded import container_scripts, oci
+from clusters.embedded.description import IMMOBILE
 from clusters.embedded.exec_session import PipedSession, TerminalSession
 from clusters.kit.libvirt_client import LibvirtConnection
 from clusters.kit.oci_images import Image
@@ -61,6 +62,8 @@ class QemuMachine:
             which `clusters.embedded.node_image.warm_up` has run.
         directory: an existing directory of this object alone, for sockets; its path is short.
     """
+
+    immobile = IMMOBILE
 
     def __init__(self, node: VirtualNode, directory: Path) -> None:
         self._name = node.name
@@ -219,6 +222,10 @@ class QemuMachine:
         """As `Machine.create_domain`."""
         launcher = await self._launcher(id)
         await self._in_thread(launcher.connection.create, xml)
+
+    async def receive_domain(self, id: str, xml: str) -> None:  # noqa: ARG002
+        """As `Machine.receive_domain`. Always raises."""
+        raise NodeError(self.immobile)
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:
         """As `Machine.domain_view`."""

@@ -37,10 +37,11 @@ from clusters.existing.node_points import (
 from clusters.existing.points import Point, State
 from clusters.host import processes, rundir
 from clusters.host.started import conform
-from clusters.kit.api import Api, ApiError
+from clusters.kit.api import Api, ApiError, Json
 from clusters.kit.console import ApiConsole
 from clusters.kit.hugepages import hugepages
 from clusters.kit.marks import Mark, whoever_runs_this
+from clusters.kit.migration import migration
 from clusters.kit.pod_exec import ApiExec
 from clusters.kit.realtime import realtime
 
@@ -330,21 +331,25 @@ class ExistingAccess:
             "realtime": self._of_nodes(realtime),
             "disruption": self._disruption,
             "unlabelled-node": self._unlabelled(),
+            "live-migration": self._migration(),
             "kubelet-control": Capability(False, "kubelets of an existing cluster are left alone"),
             **self._topology(),
         }
+
+    def _migration(self) -> Capability:
+        try:
+            nodes = self._api.items("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")
+        except ApiError as error:
+            return Capability(None, str(error))
+        names = [node["metadata"]["name"] for node in nodes if _pins(node)]
+        return migration([name for name in names if name in self.nodes])
 
     def _unlabelled(self) -> Capability:
         try:
             nodes = self._api.items("/api/v1/nodes", labelSelector=f"{SCHEDULABLE}=true")
         except ApiError as error:
             return Capability(None, str(error))
-        names = [
-            node["metadata"]["name"]
-            for node in nodes
-            if "true"
-            not in {(node["metadata"].get("labels") or {}).get(key) for key in CPU_MANAGER}
-        ]
+        names = [node["metadata"]["name"] for node in nodes if not _pins(node)]
         every = "every node that takes VMIs is labelled"
         return Capability(bool(names), f"{', '.join(names)} is not labelled" if names else every)
 
@@ -444,6 +449,12 @@ def _twice(read: Callable[[], Reading]) -> Mapping[str, str]:
         return read().files
     except AccessError:
         return read().files
+
+
+def _pins(node: Json) -> bool:
+    """Whether it is labelled as one with a CPU manager."""
+    labels = node["metadata"].get("labels") or {}
+    return "true" in {labels.get(key) for key in CPU_MANAGER}
 
 
 def _capability(nodes: list[str], what: str, unread: str) -> Capability:

@@ -13,6 +13,7 @@ from clusters.contract.provider import Handle
 from clusters.contract.shape import ClusterSpec
 from clusters.kit.api import Api, ApiError
 from clusters.kit.hugepages import hugepages
+from clusters.kit.migration import migration
 from clusters.kit.realtime import realtime
 from clusters.reference.options import broken
 
@@ -34,8 +35,13 @@ def stack_description(handle: Handle) -> str:
     return f"the reference stack{broken}"
 
 
-def stack_capabilities(handle: Handle) -> Mapping[str, Capability]:
-    """What a run may do with a cluster that was made for it."""
+def stack_capabilities(handle: Handle, *, immobile: str = "") -> Mapping[str, Capability]:
+    """What a run may do with a cluster that was made for it.
+
+    Args:
+        handle: of the cluster.
+        immobile: why guests of its nodes cannot migrate; empty where they can.
+    """
     nodes, static = (set(handle.details[key].split(",")) for key in ("nodes", "static"))
     rest = ", ".join(sorted(nodes - static))
     every = "every node has a CPU manager (--shape policy-none makes one without)"
@@ -49,5 +55,6 @@ def stack_capabilities(handle: Handle) -> Mapping[str, Capability]:
         "realtime": fifo,
         "disruption": Capability(True, "the cluster was made for the run"),
         "kubelet-control": Capability(True, "the kubelets live in the cluster's process"),
+        "live-migration": Capability(False, immobile) if immobile else migration(static),
         "unlabelled-node": Capability(bool(rest), f"{rest} has policy none" if rest else every),
     }

@@ -55,6 +55,8 @@ class Faults:
         sidecars_not_counted: the scheduler counts the compute container alone.
         assignment_lost_with_container: a restarted container has lost its exclusive CPUs.
         manual_label_undone: a label put by hand is removed when the gate is off.
+        migrated_domain_unpinned: a domain that migrates arrives without pins.
+        waiting_migration_unpins: a VMI loses its pins while its migration waits for room.
         instancetype_ignored: a VirtualMachine's VMI shares its CPUs, whatever its instance type.
         sidecar_gate_ignored: hook sidecars run whether their gate is on or off.
     """
@@ -99,6 +101,8 @@ class Faults:
     sidecars_not_counted: bool = False
     assignment_lost_with_container: bool = False
     manual_label_undone: bool = False
+    migrated_domain_unpinned: bool = False
+    waiting_migration_unpins: bool = False
     instancetype_ignored: bool = False
     sidecar_gate_ignored: bool = False
 

@@ -18,6 +18,8 @@ from clusters.reference.faults import Faults
 COMPUTE = "compute"
 CONSOLE_LOG = "guest-console-log"
 CREATED_BY = "kubevirt.io/created-by"
+MIGRATION_JOB = "kubevirt.io/migrationJobUID"
+"""Label of the target pod of a migration: the UID of that."""
 APP_LABEL = "kubevirt.io"
 APP = "virt-launcher"
 DOMAIN_ANNOTATION = "kubevirt.io/domain"

@@ -153,7 +153,13 @@ class ExecSession(Protocol):
 
 
 class Machine(Protocol):
-    """One node, driven by the embedded kubelet, virt-handler and virt-launcher."""
+    """One node, driven by the embedded kubelet, virt-handler and virt-launcher.
+
+    Attributes:
+        immobile: why its guests cannot migrate; empty where they can.
+    """
+
+    immobile: str
 
     async def read(self, patterns: Sequence[str]) -> Reading:
         """As `clusters.contract.access.NodeShell.read`."""
@@ -235,6 +241,13 @@ class Machine(Protocol):
 
     async def create_domain(self, id: str, xml: str) -> None:
         """virDomainCreateXML in the LAUNCHER container."""
+        ...
+
+    async def receive_domain(self, id: str, xml: str) -> None:
+        """The domain of a guest that migrates here, in the LAUNCHER container: it does not boot.
+
+        Raises NodeError where guests cannot migrate.
+        """
         ...
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:

@@ -20,7 +20,9 @@ from clusters.reference.reconciling import Health, Tasks, WorkQueue, follow
 COMPONENT = "default-scheduler"
 OVER = ("Succeeded", "Failed")
 
-_RESOLVED_BY_PREEMPTION = ("Insufficient", "Too many pods")
+_APART = "node(s) didn't match pod anti-affinity rules"
+_RESOLVED_BY_PREEMPTION = ("Insufficient", "Too many pods", _APART)
+_HOSTNAME = "kubernetes.io/hostname"
 _EFFECTS = ("NoSchedule", "NoExecute")
 
 
@@ -99,7 +101,30 @@ class Scheduler:
                 reasons.append(
                     "Too many pods" if resource == "pods" else f"Insufficient {resource}"
                 )
+        if not reasons and self._shuns(pod, node):
+            return [_APART]
         return reasons
+
+    def _shuns(self, pod: Object, node: Object) -> bool:
+        """Whether it must be apart from a pod of its namespace that is on the node.
+
+        Of required anti-affinity what live migrations ask for: by labels, and from the whole node.
+        """
+        affinity = (pod["spec"].get("affinity") or {}).get("podAntiAffinity") or {}
+        terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        wanted = [
+            (term.get("labelSelector") or {}).get("matchLabels") or {}
+            for term in terms
+            if term.get("topologyKey") == _HOSTNAME
+        ]
+        return any(
+            labels.items() <= (other["metadata"].get("labels") or {}).items()
+            for other in self._store.stored(POD, pod["metadata"]["namespace"])
+            if other["spec"].get("nodeName") == node["metadata"]["name"]
+            and other.get("status", {}).get("phase") not in OVER
+            for labels in wanted
+            if labels
+        )
 
     def _bind(self, pod: Object, node: str) -> None:
         def change(stored: Object) -> None:

@@ -12,10 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from clusters.contract import cpuset
 from clusters.contract.shape import ClusterSpec, CpuManager
 from clusters.kit.oci_images import Image
 from clusters.reference import namespace_controller, pod_resources
-from clusters.reference.apiserver.resources import NAMESPACE, POD, VMI, ResourceType
+from clusters.reference.apiserver.resources import (
+    MIGRATION,
+    NAMESPACE,
+    POD,
+    VMI,
+    ResourceType,
+)
 from clusters.reference.apiserver.store import Object, Store
 from clusters.reference.cluster_config import CPU_MANAGER_GATE, SIDECAR_GATE, ClusterConfig
 from clusters.reference.faults import NONE, Faults
@@ -26,6 +33,9 @@ from clusters.reference.kubelet.pod_worker import PodWorker
 from clusters.reference.kubelet.workload import Workloads
 from clusters.reference.launcher.domain_xml import GuestSettings
 from clusters.reference.machine import ExecSession, Machine
+from clusters.reference.migrating import Migrating
+from clusters.reference.migration_controller import MigrationController
+from clusters.reference.migrations_api import MigrationAdmission
 from clusters.reference.namespace_controller import NamespaceController
 from clusters.reference.owners_api import OWNERS, OwnersAdmission
 from clusters.reference.owners_controller import OwnersController
@@ -101,6 +111,8 @@ class Stack:
         self._machines = machines
         self._vmi_admission = VmiAdmission(self.config, faults)
         self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
+        self._migration_admission = MigrationAdmission(self.store)
+        peers: dict[str, Migrating] = {}
         self.kubelets = {
             node.name: Kubelet(
                 node,
@@ -121,11 +133,13 @@ class Stack:
                 config=self.config,
                 settings=settings.guest,
                 heartbeat_seconds=settings.heartbeat_seconds,
+                peers=peers,
                 faults=faults,
                 health=self.health,
             )
             for node in spec.nodes
         }
+        peers.update((name, handler.migrating) for name, handler in self.handlers.items())
         self._operator = VirtOperator(self.store, spec.profile, settings.feature_gates, self.health)
         self._controllers: tuple[Component, ...] = (
             self._operator,
@@ -134,6 +148,7 @@ class Stack:
             Scheduler(self.store, faults, self.health),
             VirtController(self.store, self.config, faults, self.health),
             OwnersController(self.store, self.admit, faults, self.health),
+            MigrationController(self.store, self.config, faults, self.health, self._unpin),
         )
 
     async def start(self) -> None:
@@ -162,6 +177,8 @@ class Stack:
             return self._vmi_admission.admit(obj, old)
         if type_ in OWNERS:
             return self._owners_admission.admit(type_, obj, old)
+        if type_ is MIGRATION:
+            return self._migration_admission.admit(obj, old)
         if type_ is POD and old is None:
             return pod_resources.with_defaults(obj)
         if type_ is NAMESPACE and old is None:
@@ -215,6 +232,16 @@ class Stack:
         await self._machines[node].remove([checkpoint.PATH, memory_manager.PATH])
         self.kubelets[node].configuration = configuration
         await self.start_kubelet(node)
+
+    async def _unpin(self, instance: Object) -> None:
+        """Takes a VMI's pins away, as no component would."""
+        launcher = self.handlers[instance["status"]["nodeName"]].launcher(instance)
+        machine = self._machines[instance["status"]["nodeName"]]
+        view = await machine.domain_view(launcher.container_id, launcher.domain)
+        cpus = cpuset.render(frozenset().union(*view.vcpu_pins.values()))
+        for vcpu in view.vcpu_pins:
+            command = ["virsh", "vcpupin", launcher.domain, str(vcpu), cpus]
+            await machine.execute_to_end(launcher.container_id, command)
 
     @property
     def _background(self) -> tuple[Component, ...]:

@@ -8,7 +8,7 @@ that failed stays until its VMI goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from clusters.reference import events, pod_resources
 from clusters.reference.apiserver.resources import POD, VMI
@@ -16,7 +16,14 @@ from clusters.reference.apiserver.store import Change, Object, Store
 from clusters.reference.cluster_config import ClusterConfig
 from clusters.reference.conditions import drop_condition, get_condition, set_condition
 from clusters.reference.faults import Faults
-from clusters.reference.launcher_pod import APP, APP_LABEL, CREATED_BY, TemplateError, render
+from clusters.reference.launcher_pod import (
+    APP,
+    APP_LABEL,
+    CREATED_BY,
+    MIGRATION_JOB,
+    TemplateError,
+    render,
+)
 from clusters.reference.reconciling import Health, Tasks, WorkQueue, follow
 from clusters.reference.virt_api import FINALIZER
 from clusters.reference.vmi import FINAL
@@ -67,16 +74,16 @@ class VirtController:
         if instance is None:
             return
         pods = [p for p in launchers if _created_by(p) == _uid(instance)]
-        pod = pods[0] if pods else None
+        pod = current(instance, pods)
         if "deletionTimestamp" in instance["metadata"]:
-            self._take_down(instance, pod)
+            self._take_down(instance, pod, [each for each in pods if each != pod])
         elif instance["status"].get("phase") in FINAL:
             if pod is not None and pod["status"].get("phase") not in FINAL:
                 self._delete_pod(pod)
         elif pod is None and instance["status"].get("phase", "") in ("", "Pending"):
             self._create_pod(instance)
         else:
-            self._follow(instance, pod)
+            self._follow(instance, pod, pods)
 
     def _create_pod(self, instance: Object) -> None:
         try:
@@ -104,7 +111,7 @@ class VirtController:
         message = f"Created virtual machine pod {created['metadata']['name']}"
         events.record(self._store, instance, COMPONENT, "SuccessfulCreate", message)
 
-    def _follow(self, instance: Object, pod: Object | None) -> None:
+    def _follow(self, instance: Object, pod: Object | None, pods: Sequence[Object]) -> None:
         """Brings the VMI's status up to what its pod shows."""
 
         def change(stored: Object) -> None:
@@ -123,7 +130,11 @@ class VirtController:
                 drop_condition(status, "PodScheduled")
             node = pod["spec"].get("nodeName")
             if node:
-                status["activePods"] = {pod["metadata"]["uid"]: node}
+                status["activePods"] = {
+                    each["metadata"]["uid"]: each["spec"]["nodeName"]
+                    for each in pods
+                    if each["spec"].get("nodeName") and each["status"].get("phase") not in FINAL
+                }
             if status["phase"] == "Pending":
                 set_phase(stored, "Scheduling")
             if status["phase"] == "Scheduling" and node and _is_ready(pod):
@@ -137,13 +148,15 @@ class VirtController:
             message = f"Pod ownership transferred to the node {pod['spec']['nodeName']}"
             events.record(self._store, instance, COMPONENT, "SuccessfulHandOver", message)
 
-    def _take_down(self, instance: Object, pod: Object | None) -> None:
-        """Domain first, then the pod, then the VMI."""
+    def _take_down(self, instance: Object, pod: Object | None, others: Sequence[Object]) -> None:
+        """Domain first, then the pod, then the VMI; the others are of a migration."""
+        for each in others:
+            self._delete_pod(each)
         running = instance["status"].get("phase") == "Running"
         lives = pod is not None and pod["status"].get("phase") not in FINAL
         if pod is not None and not (running and lives):
             self._delete_pod(pod)
-        if pod is None:
+        if pod is None and not others:
 
             def release(stored: Object) -> None:
                 if stored["status"].get("phase") not in FINAL:
@@ -176,6 +189,30 @@ class VirtController:
     def _change(self, instance: Object, change: Callable[[Object], object]) -> Object:
         metadata = instance["metadata"]
         return self._store.mutate(VMI, metadata["name"], metadata["namespace"], change)
+
+
+def current(instance: Object, pods: Sequence[Object]) -> Object | None:
+    """The pod of a VMI's guest among its launchers; the others are of a migration.
+
+    kubevirt pkg/controller, CurrentVMIPod: on the node that the VMI names, the newest.
+    """
+    node = instance["status"].get("nodeName")
+    found = [
+        pod
+        for pod in pods
+        if (pod["spec"].get("nodeName") == node if node else MIGRATION_JOB not in labels_of(pod))
+    ]
+
+    def newest(pod: Object) -> tuple[bool, str]:
+        metadata = pod["metadata"]
+        return "deletionTimestamp" not in metadata, metadata["creationTimestamp"]
+
+    return max(found, key=newest, default=None)
+
+
+def labels_of(pod: Object) -> Object:
+    """The labels of a pod; none of one without any."""
+    return pod["metadata"].get("labels") or {}
 
 
 def _copy_ready(status: Object, pod: Object | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from clusters.contract import cpuset
@@ -34,8 +34,10 @@ from clusters.reference.launcher_pod import (
     SCHEDULABLE,
 )
 from clusters.reference.machine import Machine, NodeError
+from clusters.reference.migrating import Hands, Migrating
 from clusters.reference.node_topology import NodeTopology, discover
 from clusters.reference.reconciling import Health, Tasks, WorkQueue, follow
+from clusters.reference.virt_controller import current
 from clusters.reference.vmi import FINAL
 from clusters.reference.vmi_status import set_phase
 
@@ -67,6 +69,7 @@ class VirtHandler:
         config: ClusterConfig,
         settings: GuestSettings,
         heartbeat_seconds: float,
+        peers: Mapping[str, Migrating],
         faults: Faults,
         health: Health,
     ) -> None:
@@ -82,6 +85,8 @@ class VirtHandler:
         self._queue: WorkQueue[Key] = WorkQueue(self._name, self._reconcile, health)
         self._launchers: dict[str, Launcher] = {}
         self._topology: NodeTopology | None = None
+        hands = Hands(self._open, self._look_after, self._change, self._event)
+        self.migrating = Migrating(node, self._launchers, peers, hands)
 
     async def start(self) -> None:
         """Begins to watch and to beat."""
@@ -129,7 +134,8 @@ class VirtHandler:
         obj = change.object
         metadata = obj["metadata"]
         if change.kind == VMI.kind:
-            if (obj.get("status") or {}).get("nodeName") == self.node:
+            here = (obj.get("status") or {}).get("nodeName") == self.node
+            if here or self.migrating.concerns(obj):
                 self._queue.add((metadata["namespace"], metadata["name"]))
         elif change.kind in (KUBEVIRT.kind, CONFIG_MAP.kind) or self._concerns_labels(change):
             self._queue.add(_LABELS)
@@ -186,7 +192,10 @@ class VirtHandler:
             return
         namespace, name = key
         instance = self._store.find(VMI, name, namespace)
-        if instance is None or instance["status"].get("nodeName") != self.node:
+        if instance is None:
+            return
+        await self.migrating.reconcile(instance)
+        if instance["status"].get("nodeName") != self.node:
             return
         phase = instance["status"].get("phase")
         deleting = "deletionTimestamp" in instance["metadata"]
@@ -199,13 +208,10 @@ class VirtHandler:
 
     async def _launch(self, instance: Object) -> None:
         uid = instance["metadata"]["uid"]
-        pod = self._pod_of(instance)
-        if pod is None or uid in self._launchers:
+        if self._pod_of(instance) is None or uid in self._launchers:
             return
         try:
-            if self._topology is None:
-                self._topology = await discover(self._machine)
-            launcher = Launcher(self._machine, self._topology, pod, self._settings, self._faults)
+            launcher = await self._open(instance)
             self._launchers[uid] = launcher
             await launcher.start(instance)
             if launcher.emulator_cpus:
@@ -216,8 +222,26 @@ class VirtHandler:
             self._fail(instance, f'server error. command SyncVMI failed: "{error}"')
             return
         self._event(instance, "Created", "VirtualMachineInstance defined.")
-        self._change(instance, _run)
+        self._change(instance, self._run)
         self._event(instance, "Started", "VirtualMachineInstance started.")
+        self._follow(instance, launcher)
+
+    async def _open(self, instance: Object) -> Launcher:
+        """The launcher of a VMI's pod on this node. Raises NodeError."""
+        pod = self._pod_of(instance)
+        if pod is None:
+            raise NodeError(f"there is no launcher pod on {self.node}")
+        if self._topology is None:
+            self._topology = await discover(self._machine)
+        return Launcher(self._machine, self._topology, pod, self._settings, self._faults)
+
+    async def _look_after(self, instance: Object, launcher: Launcher) -> None:
+        """What becomes of a guest that has migrated here; its vCPUs stay as they were scheduled."""
+        self._follow(instance, launcher)
+        if launcher.emulator_cpus:
+            await self._keep_house(launcher)
+
+    def _follow(self, instance: Object, launcher: Launcher) -> None:
         self._tasks.start(f"{self._name} domain {launcher.domain}", self._watch(instance, launcher))
 
     async def _watch(self, instance: Object, launcher: Launcher) -> None:
@@ -230,6 +254,8 @@ class VirtHandler:
             reason, phase = str(error), "Failed"
         finally:
             rousing.cancel()
+        if self.migrating.gives_away(instance):
+            return
 
         def change(stored: Object) -> None:
             if stored["status"].get("phase") == "Running":
@@ -308,6 +334,13 @@ class VirtHandler:
             if not ("CPU " in comm and "KVM" in comm)
         ]
 
+    def _run(self, instance: Object) -> None:
+        set_phase(instance, "Running")
+        set_condition(instance["status"], "Ready", "True")
+        why = self._machine.immobile
+        told = {"reason": "NotMigratable", "message": why} if why else {}
+        set_condition(instance["status"], "LiveMigratable", "False" if why else "True", **told)
+
     def _fail(self, instance: Object, message: str) -> None:
         def change(stored: Object) -> None:
             reason = "Synchronizing with the Domain failed."
@@ -324,8 +357,10 @@ class VirtHandler:
             labels = pod["metadata"].get("labels") or {}
             return bool(labels.get(CREATED_BY) == uid and pod["spec"].get("nodeName") == self.node)
 
-        found = self._store.list(POD, instance["metadata"]["namespace"], where=is_one)
-        return found[0] if found else None
+        return current(
+            {"status": {"nodeName": self.node}},
+            self._store.list(POD, instance["metadata"]["namespace"], where=is_one),
+        )
 
     def _is_own_pod(self, pod: Object) -> bool:
         labels = pod["metadata"].get("labels") or {}
@@ -352,11 +387,6 @@ class VirtHandler:
         self, instance: Object, reason: str, message: str, *, type_: str = events.NORMAL
     ) -> None:
         events.record(self._store, instance, COMPONENT, reason, message, type_=type_)
-
-
-def _run(instance: Object) -> None:
-    set_phase(instance, "Running")
-    set_condition(instance["status"], "Ready", "True")
 
 
 def _stamp(node: Object, began: str) -> None:

@@ -51,6 +51,8 @@ KILLED = 137
 class SimulatedMachine:
     """`clusters.reference.machine.Machine` in memory."""
 
+    immobile = ""
+
     def __init__(
         self,
         shape: NodeShape | Hardware,
@@ -252,6 +254,10 @@ class SimulatedMachine:
             raise NodeError(f"cannot set CPU affinity on process: {error.strerror}") from error
         process.numa_maps = numa_maps(tree)
         container.domains[name] = domain
+
+    async def receive_domain(self, id: str, xml: str) -> None:
+        """As `Machine.receive_domain`: asked for it, the guest says its report again."""
+        await self.create_domain(id, xml)
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:
         """As `Machine.domain_view`."""

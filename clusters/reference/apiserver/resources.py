@@ -166,6 +166,17 @@ CLUSTER_PREFERENCE = ResourceType(
     False,
     ("vmcp",),
 )
+MIGRATION = ResourceType(
+    "kubevirt.io",
+    ("v1", "v1alpha3"),
+    "VirtualMachineInstanceMigration",
+    "virtualmachineinstancemigrations",
+    "virtualmachineinstancemigration",
+    True,
+    ("vmim", "vmims"),
+    ("all",),
+    ("status",),
+)
 KUBEVIRT = ResourceType(
     "kubevirt.io",
     ("v1", "v1alpha3"),
@@ -208,6 +219,7 @@ ALL = (
     VIRTUAL_MACHINE,
     REPLICA_SET,
     POOL,
+    MIGRATION,
     INSTANCETYPE,
     CLUSTER_INSTANCETYPE,
     PREFERENCE,

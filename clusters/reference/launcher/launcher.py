@@ -42,6 +42,7 @@ class Launcher:
         uid, qos = pod["metadata"]["uid"], pod["status"]["qosClass"]
         self.cgroup = cgroups.container_cgroup(uid, qos, self.container_id)
         self.emulator_cpus: CpuSet = frozenset()
+        self._cpus: CpuSet = frozenset()
         self.domain = ""
 
     async def start(self, instance: Object) -> None:
@@ -50,18 +51,39 @@ class Launcher:
         Raises PinningError when the container's CPUs do not suffice, NodeError when
         libvirt refuses or the container has ended.
         """
+        xml = self._xml(instance, await self.prepare(instance))
+        await self._machine.create_domain(self.container_id, xml)
+        self.domain = domain_name(instance)
+
+    async def prepare(self, instance: Object) -> CpuSet:
+        """Makes ready for the guest; returns the CPUs that it may have, none where it shares.
+
+        Raises NodeError when the container has ended.
+        """
         await self._machine.wait_libvirt(self.container_id)
+        self._cpus = await self._own_cpus() if vmi.is_dedicated(instance) else frozenset()
+        await self._prepare(instance)
+        return self._cpus
+
+    async def receive(self, instance: Object) -> None:
+        """Makes the domain of a guest that migrates here, after `prepare`.
+
+        Raises PinningError, NodeError likewise.
+        """
+        pinned = not self._faults.migrated_domain_unpinned
+        xml = self._xml(instance, self._cpus, pinned=pinned)
+        await self._machine.receive_domain(self.container_id, xml)
+        self.domain = domain_name(instance)
+
+    def _xml(self, instance: Object, cpus: CpuSet, *, pinned: bool = True) -> str:
         pinning = None
-        if vmi.is_dedicated(instance):
-            request = self._request(instance, await self._own_cpus())
+        if vmi.is_dedicated(instance) and pinned:
+            request = self._request(instance, cpus)
             pinning = pin(request, self._topology.numa_cells)
             pinning = _spoilt(pinning, request, self._faults)
             self.emulator_cpus = frozenset(pinning.emulator)
-        await self._prepare(instance)
         numa = self._numa(instance, pinning) if pinning else ()
-        xml = render(instance, pinning, self._settings, self._faults, numa)
-        await self._machine.create_domain(self.container_id, xml)
-        self.domain = domain_name(instance)
+        return render(instance, pinning, self._settings, self._faults, numa)
 
     async def wait_end(self) -> str:
         """Returns the reason when the domain has ended."""

@@ -99,6 +99,7 @@ def test_discovery_in_one_document(world: World) -> None:
     resources = by_group["kubevirt.io"]["versions"][0]["resources"]
     assert {entry["resource"] for entry in resources} == {
         "kubevirts",
+        "virtualmachineinstancemigrations",
         "virtualmachineinstancereplicasets",
         "virtualmachineinstances",
         "virtualmachines",
@@ -111,6 +112,7 @@ def test_the_definitions_of_custom_resources_are_there(api: client.ApiClient) ->
         "kubevirts.kubevirt.io",
         "virtualmachineclusterinstancetypes.instancetype.kubevirt.io",
         "virtualmachineclusterpreferences.instancetype.kubevirt.io",
+        "virtualmachineinstancemigrations.kubevirt.io",
         "virtualmachineinstancereplicasets.kubevirt.io",
         "virtualmachineinstances.kubevirt.io",
         "virtualmachineinstancetypes.instancetype.kubevirt.io",
