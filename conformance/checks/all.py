@@ -11,6 +11,7 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     identification,
     iothreads,
     lifecycle,
+    migrations,
     neighbours,
     node_labels,
     numa,

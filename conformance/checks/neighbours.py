@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.registry import Loop, told
-from conformance.checks.storytelling import all_at, nodes_at, owned, reach, running
-from conformance.checks.witnesses import checkpoint, in_use, title
+from conformance.checks.storytelling import (
+    all_at,
+    apart,
+    nodes_at,
+    owned,
+    owning_cgroups,
+    reach,
+    running,
+)
+from conformance.checks.witnesses import checkpoint, in_use
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
 
@@ -62,39 +68,22 @@ def nothing_is_owned_twice(story: Story, seen: Comparison) -> str:
         state = checkpoint(sample)
         owners = {f"{name} of pod {uid}": cpus for (uid, name), cpus in in_use(sample).items()}
         crowded += len(owners) > 1
-        _apart(owners, f"{state.path} at {sample.began}", seen)
+        apart(owners, f"{state.path} at {sample.began}", seen)
         shared = CpuSet.union_of(owners.values()) & state.default
         if shared:
             words = f"pCPU {shared} is owned and in the shared pool ({state.path})"
             seen.wrong(words, final=True)
         if not sample.torn:
-            _apart(_owning_cgroups(sample), f"cgroups at {sample.began}", seen)
+            apart(owning_cgroups(sample), f"cgroups at {sample.began}", seen)
     seen.saw("samples", len(samples), "node snapshots while VMIs came and went")
     seen.saw("samples with several owners", crowded, "checkpoint entries")
-    if not any(_owning_cgroups(sample) for sample in samples if not sample.torn):
+    if not any(owning_cgroups(sample) for sample in samples if not sample.torn):
         seen.missing("of no owner a cpuset was read while nothing changed")
     if not crowded:
         raise Unobserved(f"in none of {len(samples)} samples two VMIs had CPUs at once")
     for node in nodes_at(story, "after"):
         _nobody_is_left(node, seen)
     return f"in {len(samples)} samples no pCPU had two owners"
-
-
-def _apart(owners: dict[str, CpuSet], where: str, seen: Comparison) -> None:
-    for (one, ones), (other, others) in combinations(sorted(owners.items()), 2):
-        if ones & others:
-            words = f"pCPU {ones & others} belongs to {one} and to {other} ({where})"
-            seen.wrong(words, final=True)
-
-
-def _owning_cgroups(sample: Snapshot) -> dict[str, CpuSet]:
-    entries = in_use(sample)
-    return {
-        title(pod, container): container.cpuset
-        for pod in sample.pods
-        for container in pod.containers
-        if container.cpuset is not None and (pod.uid, container.name) in entries
-    }
 
 
 @told(

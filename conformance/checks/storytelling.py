@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.checks.starting import outlook
-from conformance.checks.witnesses import checkpoint, compute, compute_cpuset, launcher, node
+from conformance.checks.witnesses import (
+    checkpoint,
+    compute,
+    compute_cpuset,
+    in_use,
+    launcher,
+    node,
+    title,
+)
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
 from conformance.model.vocabulary import COMPUTE
@@ -109,6 +118,25 @@ def owned(snapshot: Snapshot, seen: Comparison) -> CpuSet:
     source = f"{state.path} entries.{pod.uid}.compute, moment “{snapshot.moment}”"
     seen.saw(f"exclusive CPUs of {snapshot.subject}", cpus, source)
     return cpus
+
+
+def apart(owners: Mapping[str, CpuSet], where: str, seen: Comparison) -> None:
+    """Objects to owners that have a pCPU in common, which never may be."""
+    for (one, ones), (other, others) in combinations(sorted(owners.items()), 2):
+        if ones & others:
+            words = f"pCPU {ones & others} belongs to {one} and to {other} ({where})"
+            seen.wrong(words, final=True)
+
+
+def owning_cgroups(sample: Snapshot) -> Mapping[str, CpuSet]:
+    """The cpuset of each container on a node that owns CPUs by the checkpoint."""
+    entries = in_use(sample)
+    return {
+        title(pod, container): container.cpuset
+        for pod in sample.pods
+        for container in pod.containers
+        if container.cpuset is not None and (pod.uid, container.name) in entries
+    }
 
 
 def reach(snapshot: Snapshot, seen: Comparison) -> CpuSet:

@@ -30,6 +30,12 @@ def of_manifest(manifest: Mapping[str, Any], namespace: str) -> str:
     return kinds.collection(str(manifest.get("kind", kinds.VMI)), version, namespace)
 
 
+def migrations(version: str, namespace: str, name: str = "") -> str:
+    """Path of the live migrations of a namespace, or of one of them."""
+    path = f"/apis/kubevirt.io/{version}/namespaces/{namespace}/virtualmachineinstancemigrations"
+    return f"{path}/{name}" if name else path
+
+
 def vmis(version: str, namespace: str, name: str = "") -> str:
     """Path of the VMIs of a namespace, or of one of them, in an API version of KubeVirt."""
     path = f"/apis/kubevirt.io/{version}/namespaces/{namespace}/virtualmachineinstances"

@@ -13,6 +13,7 @@ from conformance.model.vocabulary import (
     CURRENT,
     DISRUPTION,
     KUBELET_CONTROL,
+    LIVE_MIGRATION,
     PROFILES,
     UNLABELLED_NODE,
     V1,
@@ -104,6 +105,24 @@ SCENARIOS: Mapping[str, Scenario] = {
             "of a CPU less than that, and it has to wait; then exactly that, and it starts.",
             needs=(DISRUPTION,),
             left_out="two VMIs boot, one after the other",
+        ),
+        Scenario(
+            "migration",
+            "A VMI that migrates has CPUs of its own on both sides, and leaves none behind",
+            "A dedicated VMI runs, and pods take CPUs of the other nodes. It migrates, while the "
+            "nodes are looked at; then it is looked at on its target, and the node that it left.",
+            needs=(LIVE_MIGRATION,),
+            profiles=(CURRENT,),
+            left_out="it takes a second node, which the smoke matrix does not ask for",
+        ),
+        Scenario(
+            "migration-no-room",
+            "A migration that finds no room leaves its VMI alone",
+            "A dedicated VMI runs, and pods fill every node. Its migration waits for room, and is "
+            "withdrawn.",
+            needs=(LIVE_MIGRATION, DISRUPTION),
+            profiles=(CURRENT,),
+            left_out="it takes a second node, which the smoke matrix does not ask for",
         ),
         Scenario(
             "cpu-manager-stops",

@@ -36,9 +36,12 @@ SCENARIO = "scenario"
 SMT, NUMA, HUGEPAGES, REALTIME = "smt", "numa", "hugepages", "realtime"
 GUEST_CONSOLE, LIBVIRT, NODE_FILES = "guest-console", "libvirt", "node-files"
 DISRUPTION, KUBELET_CONTROL, UNLABELLED_NODE = "disruption", "kubelet-control", "unlabelled-node"
+LIVE_MIGRATION = "live-migration"
 OBSERVED_BY = (SMT, NUMA, HUGEPAGES, REALTIME, GUEST_CONSOLE, LIBVIRT, NODE_FILES)
 """Capabilities that a requirement may need to be observed."""
-OFFERED = frozenset({DISRUPTION, HUGEPAGES, KUBELET_CONTROL, REALTIME, UNLABELLED_NODE})
+OFFERED = frozenset(
+    {DISRUPTION, HUGEPAGES, KUBELET_CONTROL, LIVE_MIGRATION, REALTIME, UNLABELLED_NODE}
+)
 """Capabilities that a cluster lacks unless it names them (`ClusterAccess.capabilities`)."""
 CAPABILITIES = tuple(sorted({*OBSERVED_BY, *OFFERED}))
 
@@ -70,6 +73,8 @@ VM_NAME = "vm.kubevirt.io/name"
 """Label of a launcher pod: the name of its VMI."""
 CREATED_BY = "kubevirt.io/created-by"
 """Label of a launcher pod: the UID of its VMI."""
+MIGRATION_JOB = "kubevirt.io/migrationJobUID"
+"""Label of the target pod of a migration: the UID of that (kubevirt api/core/v1/types.go)."""
 ON_NODE, MIGRATES_TO = "kubevirt.io/nodeName", "kubevirt.io/migrationTargetNodeName"
 """Labels of a VMI: the node on which it is (kubevirt api/core/v1/types.go, NodeNameLabel), and the
 one to which it migrates."""
@@ -104,7 +109,7 @@ WRITTEN_ANNOTATIONS = frozenset(
 RESTRICTED_LABELS = frozenset(
     {
         CREATED_BY,
-        "kubevirt.io/migrationJobUID",
+        MIGRATION_JOB,
         ON_NODE,
         MIGRATES_TO,
         "kubevirt.io/schedulable",
