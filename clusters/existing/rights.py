@@ -37,6 +37,8 @@ class Right:
 _KUBEVIRT_IO = "kubevirt.io"
 _CONSOLES = "subresources.kubevirt.io"
 _VMIS = ("create", "delete", "get", "list", "watch")
+_OWN = ("virtualmachineinstances", "virtualmachineinstancemigrations", "events")
+"""What a run has in its own namespace."""
 _CLAIMS = (
     Right("coordination.k8s.io", "leases", ("create",), "claim its namespace"),
     Right(
@@ -74,6 +76,13 @@ RIGHTS = (
     Right(_KUBEVIRT_IO, "kubevirts", ("list",), "know version, state and feature gates"),
     Right(_KUBEVIRT_IO, "virtualmachineinstances", _VMIS, "run the VMIs that are judged"),
     Right(
+        _KUBEVIRT_IO,
+        "virtualmachineinstancemigrations",
+        ("create", "delete", "get"),
+        "migrate VMIs of its own, in the scenarios of live migration",
+        needed=False,
+    ),
+    Right(
         _CONSOLES,
         "virtualmachineinstances/console",
         ("get",),
@@ -97,7 +106,7 @@ def rights_in(namespace: str, kubevirt: str = KUBEVIRT) -> tuple[Right, ...]:
     own = (
         Right("", "pods", ("get",), "know its launchers"),
         Right("", "pods/exec", exec_, "run virsh"),
-        *(r for r in RIGHTS if r.resource in ("virtualmachineinstances", "events") or r in _CLAIMS),
+        *(r for r in RIGHTS if r.resource in _OWN or r in _CLAIMS),
         *(r for r in RIGHTS if r.group == _CONSOLES),
         *(r for r in RIGHTS if r.resource == "pods" and not r.needed),
     )

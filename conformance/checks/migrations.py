@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.lifecycle import nothing_is_left
 from conformance.checks.registry import Loop, told
 from conformance.checks.storytelling import (
     all_at,
     apart,
     at,
-    nodes_at,
     owned,
     owning_cgroups,
     require_done,
@@ -34,6 +34,7 @@ from conformance.checks.witnesses import (
 )
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Migration, Snapshot, Story
+from conformance.model.expectation import Expectation
 from conformance.model.vocabulary import COMPUTE
 
 OWN = "own"
@@ -158,35 +159,17 @@ def _until(before: Snapshot, after: Snapshot) -> Snapshot:
     look="Look at the log of the source's kubelet, and at its cpu_manager_state.",
 )
 def source_has_everything_back(story: Story, seen: Comparison) -> str:
-    """The pod has ended, its cgroups and its entry are gone, and its CPUs are somebody's."""
+    """As of a VMI that was deleted, once the pod has ended: until then it has its CPUs by right."""
     before, _after = _moved(story, seen)
-    pod, had, place = launcher(before), owned(before, seen), node(before).name
-    if not had:
-        raise Unobserved(f"it had no exclusive CPUs on {place} to give back")
-    left = next((each for each in nodes_at(story, "left") if node(each).name == place), None)
-    if left is None:
-        raise Unobserved(f"node {place} was not looked at after the migration")
-    if "pods" in left.not_observed:
-        raise Unobserved(left.not_observed["pods"])
-    there = next((each for each in left.pods if each.uid == pod.uid), None)
-    seen.saw("source pod", there.phase if there else "none", f"API, pod {pod.name}")
+    pod, left = launcher(before), at(story, "left", OWN)
+    if not owned(before, seen):
+        raise Unobserved(f"it had no exclusive CPUs on {node(before).name} to give back")
+    if left.former is None or left.former.pod_uid != pod.uid:
+        raise Unobserved(f"nobody looked for pod {pod.name} after the migration")
+    there = next((each for each in left.pods if each.uid == pod.uid), left.pod)
     if there is not None and there.phase not in _ENDED:
-        raise Unobserved(f"pod {pod.name} is still {there.phase}, and has its CPUs by right")
-    state = checkpoint(left)
-    kept = CpuSet.union_of(cpus for (uid, _), cpus in state.entries.items() if uid == pod.uid)
-    seen.saw("its entry", kept or "none", f"{state.path} entries.{pod.uid}, node {place}")
-    seen.saw("shared pool", state.default, f"{state.path} defaultCpuSet, node {place}")
-    if kept:
-        seen.wrong(f"the checkpoint of {place} still gives {kept} to pod {pod.name}")
-    elif lost := had - state.default - state.given:
-        seen.wrong(f"pCPU {lost} is neither in the shared pool of {place} nor given to anybody")
-    groups = {each.cgroup for each in pod.containers if each.cgroup}
-    stays = sorted(path for path in left.leftovers if any(path in each for each in groups))
-    stays += [each.cgroup for each in (there.containers if there else ()) if each.cgroup]
-    seen.saw("its cgroups", ", ".join(stays) or "none", f"{place}, /sys/fs/cgroup")
-    if stays:
-        seen.wrong(f"cgroups of pod {pod.name} are still on {place}: {', '.join(stays)}")
-    return f"{had} of {place} is not the VMI's any more"
+        raise Unobserved(f"pod {pod.name} is still {there.phase or 'there'}")
+    return nothing_is_left(left, Expectation(), seen)
 
 
 def _moved(story: Story, seen: Comparison) -> tuple[Snapshot, Snapshot]:

@@ -322,6 +322,7 @@ def _running(story: Story) -> Mapping[tuple[str, str], list[Snapshot]]:
     for snapshot in story.snapshots:
         subject = snapshot.vmi or snapshot.pod
         deleting = snapshot.vmi is not None and snapshot.vmi.deleting
-        if snapshot.subject and subject and subject.phase == "Running" and not deleting:
+        here = snapshot.subject and snapshot.former is None
+        if here and subject and subject.phase == "Running" and not deleting:
             found[snapshot.moment, snapshot.subject].append(snapshot)
     return found

@@ -36,11 +36,11 @@ SEEN: Mapping[str, str] = {
 """What saboteurs stand for; a test finds each of them in the catalogue."""
 
 NOT_HERE: Mapping[str, str] = {
-    "kubevirt#6432": "a migration panics: migrations are not part of the promise yet",
+    "kubevirt#6432": "a migration panics: one that fails breaks no promise about CPUs",
     "kubevirt#14825": "a block device is revoked: it is about devices",
     "kubevirt#17247": "IOThreads panic a launcher: known of releases before 1.9",
     "kubevirt#17003": "an example of the user guide starts no pod: it is a case of the matrix",
-    "kubevirt#17879": "too many migration threads: migrations are not part of the promise yet",
+    "kubevirt#17879": "too many migration threads: a migrating VMI is not judged half way",
     "kubevirt#13324": "no cpuset file: what cannot be read is not observed",
     "kubernetes#95296": "no access to /dev/kvm: the VMI does not run (RUN-STARTED)",
 }

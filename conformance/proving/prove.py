@@ -20,7 +20,11 @@ from conformance.runs import LOG, Runs
 from reports.form import load
 
 Say = Callable[[str], None]
-BASES = (("--matrix", "smoke"), ("--matrix", "scenarios", "--shape", "policy-none"))
+BASES = (
+    ("--matrix", "smoke"),
+    ("--matrix", "scenarios", "--shape", "policy-none"),
+    ("--matrix", "scenarios", "--shape", "two-nodes", "-k", "[migration"),
+)
 """The runs whose evidence is spoilt: between them they have something for every saboteur."""
 _WORST = (Outcome.MISSED, Outcome.BLAMED, Outcome.IDLE, Outcome.CAUGHT)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from conformance.matrix.scenarios import SCENARIOS
-from conformance.model.vocabulary import RUNNING
+from conformance.model.vocabulary import LIVE_MIGRATION, RUNNING
 from conformance.model.watch import Watched
 from conformance.proving.scene import Scene
 
@@ -105,8 +105,10 @@ def broken_by(
     bug: str = "",
 ) -> None:
     """Adds a fault of the reference stack; `run` is what ``-k`` selects in its run."""
-    scenario = run.strip("[]") in SCENARIOS
-    shape = ("--matrix", "scenarios", "--shape", "policy-none") if scenario else ()
+    scenario = SCENARIOS.get(run.strip("[]"))
+    migrates = scenario is not None and LIVE_MIGRATION in scenario.needs
+    nodes = "two-nodes" if migrates else "policy-none"
+    shape = ("--matrix", "scenarios", "--shape", nodes) if scenario else ()
     _add(
         Saboteur(
             name=f"{requirement}/{fault.replace('_', '-')}",

@@ -29,7 +29,7 @@ def test_vmi_that_migrates_has_cpus_of_its_own_on_both_sides(story: Telling) -> 
         story.mover.migrate(own)
     story.look("target", own)
     story.mover.await_left(own, source)
-    story.look_at_nodes("left", source)
+    story.look_for("left", own, of="source")
     story.must_be_kept()
 
 

@@ -16,8 +16,10 @@ from conformance.checks.registry import StoryCheck, stories
 from conformance.collecting import bundle
 from conformance.editions import labels
 from conformance.judging.terms import terms_of
+from conformance.matrix.scenarios import SCENARIOS
 from conformance.model.evidence import Story
 from conformance.model.finding import Verdict
+from conformance.model.vocabulary import LIVE_MIGRATION
 from conformance.parsing.assemble import assemble
 
 ROOT = Path(__file__).parents[2]
@@ -38,16 +40,20 @@ SWITCHES = (
     ("NODE-ONLY", "labelled-only", "selector_missing"),
     ("SIDE-GATE", "sidecar-gate", "sidecar_gate_ignored"),
     ("EMU-PARITY", "even-parity", "parity_cpu_missing"),
+    ("MIG-PINNED", "migration", "migrated_domain_unpinned"),
+    ("MIG-EXCLUSIVE", "migration", "overlapping_sets"),
+    ("MIG-RELEASED", "migration", "entry_leaked"),
+    ("MIG-KEPT", "migration-no-room", "waiting_migration_unpins"),
 )
 """What is switched off in the reference stack, by requirement and scenario."""
 OLD = frozenset({"NODE-MANUAL"})
 """Known to be broken by the current generation, so that the older one has to show it."""
 
 
-def run(directory: Path, *options: str) -> Path:
-    """A run of scenarios on a simulated cluster that has a node without a CPU manager."""
+def run(directory: Path, *options: str, nodes: str = "policy-none") -> Path:
+    """A run of scenarios on a simulated cluster that has a node without a CPU manager, or two."""
     call = (sys.executable, "-m", "conformance", "run", "--cluster", "simulated")
-    shape = ("--matrix", "scenarios", "--shape", "policy-none", "--report-dir", "out")
+    shape = ("--matrix", "scenarios", "--shape", nodes, "--report-dir", "out")
     subprocess.run(
         [*call, *shape, *options],
         cwd=directory,
@@ -56,6 +62,10 @@ def run(directory: Path, *options: str) -> Path:
         check=False,
     )
     return directory / "out"
+
+
+def migrates(scenario: str) -> bool:
+    return LIVE_MIGRATION in SCENARIOS[scenario].needs
 
 
 def test_every_check_of_a_scenario_has_a_switch() -> None:
@@ -71,7 +81,8 @@ def test_a_scenario_fails_when_what_it_guards_is_switched_off(
     profile = "v1alpha2" if requirement in OLD else "current"
     # What must come, comes quickly; what settles is told as soon as its loop has run.
     options = ("-k", f"[{scenario}]", "--patience", "0.2", "--profile", profile)
-    out = run(tmp_path, "--break", fault, *options)
+    nodes = "two-nodes" if migrates(scenario) else "policy-none"
+    out = run(tmp_path, "--break", fault, *options, nodes=nodes)
     report = json.loads((out / "report.json").read_text())
     (finding,) = [
         each
@@ -89,8 +100,18 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
     return bundle.read(run(tmp_path_factory.mktemp("good")) / "evidence")
 
 
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
+    """The record of migrations on a cluster that keeps what it promises."""
+    directory = tmp_path_factory.mktemp("moved")
+    return bundle.read(run(directory, "-k", "[migration", nodes="two-nodes") / "evidence")
+
+
 @pytest.mark.parametrize("check", stories(), ids=lambda c: f"{c.requirement} in {c.scenario}")
-def test_a_story_with_a_gap_is_not_believed(check: StoryCheck, good: bundle.Bundle) -> None:
+def test_a_story_with_a_gap_is_not_believed(
+    check: StoryCheck, request: pytest.FixtureRequest
+) -> None:
+    good = request.getfixturevalue("moved" if migrates(check.scenario) else "good")
     told = [assemble(raw) for _, raw in good.snapshots[check.scenario]]
     assert told
     setting = terms_of(good.run).setting

@@ -20,7 +20,7 @@ from reports.wording import headline
 ALL = dict.fromkeys(
     (
         *("smt", "numa", "hugepages", "guest-console", "libvirt", "node-files"),
-        *("disruption", "kubelet-control", "unlabelled-node"),
+        *("disruption", "kubelet-control", "live-migration", "unlabelled-node"),
     ),
     (True, "it is there"),
 )

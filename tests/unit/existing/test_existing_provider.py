@@ -52,6 +52,7 @@ def test_up_down_and_in_between(api: FakeApi, tmp_path: Path) -> None:
         "disruption": False,
         "kubelet-control": False,
         "unlabelled-node": False,
+        "live-migration": False,
     }  # fmt: skip
     access.close()
     PROVIDER.down(handle)
