@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from conformance.checks.comparison import Comparison, Unobserved
+from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.lifecycle import nothing_is_left
 from conformance.checks.registry import Loop, told
 from conformance.checks.storytelling import (
@@ -174,7 +174,8 @@ def source_has_everything_back(story: Story, seen: Comparison) -> str:
 
 def _moved(story: Story, seen: Comparison) -> tuple[Snapshot, Snapshot]:
     """The VMI on its source and on its target. Raises Unobserved unless it has moved there."""
-    before, after = running(story, "source", OWN, seen), running(story, "target", OWN, seen)
+    before = _movable(running(story, "source", OWN, seen))
+    after = running(story, "target", OWN, seen)
     found: Migration | None = vmi(after).migration
     if found is None or not found.completed or found.failed:
         said = after.done[-1] if after.done else "its status tells of none that succeeded"
@@ -186,6 +187,18 @@ def _moved(story: Story, seen: Comparison) -> tuple[Snapshot, Snapshot]:
     return before, after
 
 
+def _movable(before: Snapshot) -> Snapshot:
+    """A VMI that may migrate. Raises NotApplicable for one of which KubeVirt says that it may not.
+
+    Nobody promises that it may: a CPU model or a volume may keep it where it is (kubevirt
+    pkg/virt-handler/vm.go, calculateLiveMigrationCondition).
+    """
+    said = vmi(before).conditions.get("LiveMigratable", "")
+    if said.startswith("False"):
+        raise NotApplicable(f"KubeVirt does not migrate it: its condition LiveMigratable is {said}")
+    return before
+
+
 @told(
     "MIG-KEPT",
     "migration-no-room",
@@ -194,7 +207,7 @@ def _moved(story: Story, seen: Comparison) -> tuple[Snapshot, Snapshot]:
 )
 def source_is_left_alone(story: Story, seen: Comparison) -> str:
     """The same pod with the same CPUs, pins and threads, while it waits and when it is over."""
-    before = running(story, "before", OWN, seen)
+    before = _movable(running(story, "before", OWN, seen))
     require_done(at(story, "waiting", OWN), NO_ROOM, seen)
     require_done(at(story, "after", OWN), WITHDRAWN, seen)
     had, pins, uid = owned(before, seen), _pins(before), launcher(before).uid

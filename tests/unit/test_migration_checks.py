@@ -138,6 +138,19 @@ def test_one_that_did_not_come_about_shows_nothing(requirement: str, target: Cha
     assert judged(requirement, target=target).verdict is Verdict.NOT_OBSERVED
 
 
+def immovable(each: Snapshot) -> Snapshot:
+    assert each.vmi
+    said = {"LiveMigratable": "False HostModelNotLiveMigratable: for its model"}
+    return replace(each, vmi=replace(each.vmi, conditions=said))
+
+
+@pytest.mark.parametrize("requirement", ["MIG-PINNED", "MIG-EXCLUSIVE", "MIG-RELEASED"])
+def test_one_that_kubevirt_does_not_migrate_is_asked_nothing(requirement: str) -> None:
+    finding = judged(requirement, source=immovable, target=no_target)
+    assert finding.verdict is Verdict.NOT_APPLICABLE
+    assert "HostModelNotLiveMigratable" in finding.message
+
+
 def pins_of_source(each: Snapshot) -> Snapshot:
     pins = {0: CpuSet([2]), 1: CpuSet([3])}
     assert each.domain
