@@ -177,7 +177,7 @@ def _moved(story: Story, seen: Comparison) -> tuple[Snapshot, Snapshot]:
     before = _movable(running(story, "source", OWN, seen))
     after = running(story, "target", OWN, seen)
     found: Migration | None = vmi(after).migration
-    if found is None or not found.completed or found.failed:
+    if found is None or not found.succeeded:
         said = after.done[-1] if after.done else "its status tells of none that succeeded"
         raise Unobserved(f"it was not migrated: {said}")
     names = node(before).name, node(after).name

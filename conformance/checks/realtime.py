@@ -34,7 +34,12 @@ def _realtime(expectation: Expectation) -> bool:
 def vcpus_of_the_mask_are_in_real_time(
     snapshot: Snapshot, expectation: Expectation, seen: Comparison
 ) -> str:
-    """vCPUs of the mask have SCHED_FIFO and priority 1; others are not in real time."""
+    """vCPUs of the mask have SCHED_FIFO and priority 1; others are not in real time.
+
+    virt-handler sees to it before a VMI is Running, as one is that comes by a migration.
+    """
+    moved = snapshot.vmi.migration if snapshot.vmi else None
+    came = moved is not None and moved.succeeded
     found, wanted = threads(snapshot), expectation.realtime or frozenset()
     if found.emulated:
         raise NotApplicable(
@@ -53,6 +58,8 @@ def vcpus_of_the_mask_are_in_real_time(
             seen.wrong(
                 f"vCPU {vcpu} is of the mask and scheduled by {said} instead of SCHED_FIFO with "
                 f"priority {_PRIORITY} ({source})"
+                + (f", since it migrated from node {moved.source}" if moved and came else ""),
+                known=came,
             )
         elif vcpu not in wanted and thread.policy in _IN_REAL_TIME:
             seen.wrong(f"vCPU {vcpu} is not of the mask and scheduled by {said} ({source})")

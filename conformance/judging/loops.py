@@ -95,7 +95,7 @@ def _moved(earlier: Snapshot, last: Snapshot) -> bool:
 
 def _came_by_migration(look: Snapshot) -> bool:
     moved = look.vmi.migration if look.vmi else None
-    return moved is not None and moved.completed and not moved.failed
+    return moved is not None and moved.succeeded
 
 
 def told_unseen(

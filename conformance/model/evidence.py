@@ -552,6 +552,11 @@ class Migration:
         """
         return not (self.completed or self.failed)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the guest runs on the target since."""
+        return self.completed and not self.failed
+
 
 @dataclass(frozen=True)
 class Vmi:
