@@ -256,7 +256,7 @@ def _created(manifest: Mapping[str, Any]) -> str | None:
 
 def _until(rows: Iterable[Labels], release: Release | None) -> tuple[Labels, ...]:
     """Those of releases up to one."""
-    return tuple(row for row in rows if release is None or row.since <= release.minor_release)
+    return tuple(row for row in rows if release is None or not release.surely_before(row.since))
 
 
 def terms_of(run: Mapping[str, Any]) -> Terms:
