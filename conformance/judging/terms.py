@@ -128,6 +128,7 @@ class Terms:
         found = expect(manifest, self.profile, then)
         outdated = OUTDATED_LAUNCHER in _labels(manifest)
         doubts = {key: why for key, why in found.doubts.items() if key != "emulator"}
+        doubts["scheduled"] = "a label counts when a pod is scheduled, and may have changed since"
         if changed:
             doubts["sidecars"] = changed
         return replace(

@@ -165,6 +165,56 @@ def test_what_others_end_is_not_observed(recording: Recording, reason: str, mess
     assert message in words
 
 
+def beside(name: str, state: Any, kind: str = "initContainers") -> Callable[[Shot], None]:
+    """A launcher into which a webhook has put one more container, which is in a state."""
+
+    def edit(shot: Shot) -> None:
+        for pod in shot.own:
+            pod["spec"].setdefault(kind, []).append({"name": name, "image": "i", "resources": {}})
+            states = pod["status"].setdefault(f"{kind.removesuffix('s')}Statuses", [])
+            states.append({"name": name, "restartCount": 3, **state})
+
+    return edit
+
+
+CRASHES = {
+    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}},
+}
+ENDED = {"state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+
+
+@pytest.mark.parametrize(
+    ("coming", "other"),
+    [
+        (starting, beside("istio-init", CRASHES)),
+        (phase("Failed"), beside("vault-agent-init", ENDED)),
+        (starting, beside("istio-proxy", ENDED, "containers")),
+    ],
+    ids=["service-mesh", "agent", "proxy"],
+)
+def test_a_container_of_somebody_else_that_fails_is_not_observed(
+    recording: Recording, coming: Callable[[Shot], None], other: Callable[[Shot], None]
+) -> None:
+    change(recording, coming, CASE)
+    change(recording, other, CASE)
+    verdict, words = findings(recording)["RUN-STARTED"]
+    assert verdict is Verdict.NOT_OBSERVED
+    assert "none of KubeVirt's containers" in words
+
+
+def test_twin_one_of_kubevirts_own_beside_it_is_broken(recording: Recording) -> None:
+    change(recording, ended("compute", 1), CASE)
+    change(recording, beside("istio-init", CRASHES), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.FAIL
+
+
+def test_twin_a_sidecar_that_kubevirt_made_is_broken(recording: Recording) -> None:
+    change(recording, starting, CASE)
+    change(recording, beside("hook-sidecar-0", CRASHES, "containers"), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.FAIL
+
+
 def test_what_ran_out_of_memory_is_not_observed(recording: Recording) -> None:
     change(recording, ended("compute", 137, "OOMKilled"), CASE)
     verdict, words = findings(recording)["RUN-STARTED"]
