@@ -468,6 +468,32 @@ def test_c16_twin_two_looks_show_what_one_cannot(
     assert SETTLES & recording.failed() == (SETTLES if fails else set())
 
 
+def resized(condition: str) -> Callable[[Shot], None]:
+    """The kubelet has given compute one more CPU, and its cgroup has not got it."""
+
+    def edit(shot: Shot) -> None:
+        state = json.loads(shot.files[CHECKPOINT])
+        entry = state["entries"][shot.own[0]["metadata"]["uid"]]
+        entry["compute"] += ",10"
+        state["defaultCpuSet"] = state["defaultCpuSet"].replace("10-11", "11")
+        shot.files[CHECKPOINT] = json.dumps(state)
+        for pod in shot.own if condition else ():
+            pod["status"]["conditions"].append({"type": condition, "status": "True"})
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict"), [("PodResizeInProgress", Verdict.NOT_OBSERVED), ("", Verdict.FAIL)]
+)
+def test_a_resize_in_place_may_have_begun_just_now(
+    recording: Recording, condition: str, verdict: Verdict
+) -> None:
+    change(recording, resized(condition), CASE)
+    seen = findings(recording)
+    assert (seen["CPU-EXCLUSIVE"][0], seen["CPU-COUNT"][0]) == (verdict, verdict)
+
+
 def test_a_kubelet_that_is_away_moves_nobody(recording: Recording) -> None:
     def edit(shot: Shot) -> None:
         stays_on(shot, "0-11")
