@@ -6,7 +6,6 @@ Each function returns what was observed, or raises `Unobserved`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from conformance.checks.comparison import Comparison, Unobserved
 from conformance.model.cpuset import CpuSet
@@ -281,19 +280,11 @@ def domain(snapshot: Snapshot) -> Domain:
 
 
 def live(snapshot: Snapshot) -> LivePins:
-    """The live answers of libvirt, of vCPUs that the domain has.
-
-    libvirt knows a pin of each vCPU that may be plugged in, which runs nowhere yet
-    (virDomainGetVcpuPinInfo).
-    """
+    """The live answers of libvirt."""
     require_running(snapshot)
-    found, xml = snapshot.live, snapshot.domain
-    if found is None:
+    if snapshot.live is None:
         raise silent(snapshot, "live", "domain", default="libvirt was not asked")
-    if xml is None or not found.vcpu_pins.keys() - xml.enabled:
-        return found
-    there = {vcpu: cpus for vcpu, cpus in found.vcpu_pins.items() if vcpu in xml.enabled}
-    return replace(found, vcpu_pins=there)
+    return snapshot.live
 
 
 def guest(snapshot: Snapshot) -> Guest:

@@ -296,10 +296,8 @@ def _domain(raw: RawSnapshot, layers: Layers) -> tuple[Domain | None, LivePins |
         layers.not_observed.setdefault("domain", why)
         layers.not_observed.setdefault("live", why)
         return None, None
-    return (
-        layers.read("domain", lambda: domain.domain(recorded.xml, recorded.source)),
-        layers.read("live", lambda: domain.live(recorded)),
-    )
+    xml = layers.read("domain", lambda: domain.domain(recorded.xml, recorded.source))
+    return xml, layers.read("live", lambda: domain.live(recorded, xml))
 
 
 def _guest(raw: RawSnapshot, layers: Layers) -> Guest | None:

@@ -65,16 +65,18 @@ def test_a_pin_of_a_vcpu_that_the_domain_has_not_takes_nothing_from_others() -> 
         assert judged(requirement, shared).verdict is BROKEN, requirement
 
 
-def test_an_isolated_emulator_without_a_pin_in_the_domain_is_none_by_it() -> None:
+def test_an_emulator_that_is_pinned_and_has_no_pin_in_the_domain_is_told() -> None:
+    """Where neither has one, libvirt says every CPU; that it is not isolated is another promise."""
     found = good.running().domain
     assert found is not None
     unpinned = re.sub(r"<emulatorpin [^>]*/>", "", found.xml)
     assert unpinned != found.xml
     finding = judged("PIN-LIVE", domain(xml=unpinned))
     assert finding.verdict is BROKEN
-    assert "has no <emulatorpin>" in finding.message
-    shared = replace(good.EXPECTATION, isolate_emulator=False, emulator_cpus=0)
-    assert judged("PIN-LIVE", domain(xml=unpinned), expectation=shared).verdict is KEPT
+    assert "the emulator is pinned to 4" in finding.message
+    everywhere = domain(xml=unpinned, emulator_pin="0-11")
+    assert judged("PIN-LIVE", everywhere).verdict is KEPT
+    assert judged("EMU-ISOLATED", everywhere).verdict is BROKEN
 
 
 def test_a_known_vcpu_that_leaves_its_pcpu_is_seen_all_the_same() -> None:
