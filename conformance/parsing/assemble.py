@@ -199,6 +199,9 @@ def _pods(raw: RawSnapshot, own: Pod | None, on_node: _OnNode, layers: Layers) -
         layers.not_observed.setdefault(layer, why)
     if own is None or any(pod.uid == own.uid for pod in on_node.pods):
         return on_node.pods
+    if own.node is not None and own.phase == "Running":
+        why = f"the list of the node's pods lacks {own.name} itself, which runs there"
+        layers.not_observed.setdefault("pods", why)
     return (*on_node.pods, _complete(own, on_node.residents, layers))
 
 
@@ -296,8 +299,10 @@ def _domain(raw: RawSnapshot, layers: Layers) -> tuple[Domain | None, LivePins |
         layers.not_observed.setdefault("domain", why)
         layers.not_observed.setdefault("live", why)
         return None, None
-    xml = layers.read("domain", lambda: domain.domain(recorded.xml, recorded.source))
-    return xml, layers.read("live", lambda: domain.live(recorded, xml))
+    return (
+        layers.read("domain", lambda: domain.domain(recorded.xml, recorded.source)),
+        layers.read("live", lambda: domain.live(recorded)),
+    )
 
 
 def _guest(raw: RawSnapshot, layers: Layers) -> Guest | None:

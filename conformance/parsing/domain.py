@@ -185,15 +185,10 @@ def _count(text: str, what: str, source: str) -> int:
     return int(text)
 
 
-def live(raw: RawDomain, xml: Domain | None = None) -> LivePins:
-    """Reads libvirt's live answers, of vCPUs that the domain has. Raises ParseError.
-
-    libvirt has a pin of each vCPU that may be plugged in, which runs nowhere yet
-    (virDomainGetVcpuPinInfo).
-    """
-    pins = _live(raw.vcpu_pins, f"{raw.source}, pin of vCPU")
+def live(raw: RawDomain) -> LivePins:
+    """Reads libvirt's live answers. Raises ParseError."""
     return LivePins(
-        vcpu_pins={n: c for n, c in pins.items() if xml is None or n in xml.enabled},
+        vcpu_pins=_live(raw.vcpu_pins, f"{raw.source}, pin of vCPU"),
         emulator_pin=cpulist(raw.emulator_pin, f"{raw.source}, pin of the emulator"),
         iothread_pins=_live(raw.iothread_pins, f"{raw.source}, pin of IOThread"),
         source=raw.source,

@@ -137,6 +137,24 @@ def test_c10_a_list_of_pods_that_was_not_read_leaves_it_open() -> None:
         assert judged(requirement, wide).verdict is BROKEN
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_c10_a_list_that_lacks_the_launcher_itself_is_not_whole(kept: int) -> None:
+    """As of somebody who may see other namespaces alone, or from a cache that is behind."""
+
+    def short(raw: RawSnapshot) -> RawSnapshot:
+        return replace(raw, pods=raw.pods[1 : 1 + kept])
+
+    for requirement in ("CPU-EXCLUSIVE", "CPU-POOL"):
+        finding = judged(requirement, short)
+        assert finding.verdict is UNSEEN
+        assert "lacks virt-launcher" in finding.message
+    assert judged("CPU-EXCLUSIVE", short, checkpoint(overlap)).verdict is BROKEN
+
+
+def overlap(state: Any) -> None:
+    state["entries"][good.OTHER_UID]["compute"] = "4,6-7"
+
+
 def test_c10_one_pod_that_is_none_costs_completeness_and_not_the_run() -> None:
     def odd(pods: list[Any]) -> None:
         pods[2]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "many"
