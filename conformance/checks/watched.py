@@ -248,6 +248,24 @@ def _nobody_was_given(uid: str, own: CpuSet, window: Window, seen: Comparison) -
                 )
 
 
+def pool_before(snapshot: Snapshot, uid: str, container: str) -> tuple[CpuSet, str] | None:
+    """What was free when the kubelet gave a container its CPUs, and where that was seen.
+
+    None where nobody saw it being given. The pool is that of the look before; CPUs that were
+    not in it any more in the next look, and that the container did not get, may have gone to
+    somebody else first.
+    """
+    for watch in snapshot.life.watches if snapshot.life else ():
+        for before, after in pairwise(watch.checkpoints):
+            if before.value is None or after.value is None:
+                continue
+            given = after.value.entries.get((uid, container))
+            if given and (uid, container) not in before.value.entries:
+                free = before.value.default & (after.value.default | given)
+                return free, f"{watch.source} at {_clock(before.at)}"
+    return None
+
+
 def _during(track: Sequence[Seen[Given]], window: Window) -> Iterator[Seen[Given]]:
     for index, seen in enumerate(track):
         after = track[index + 1].at if index + 1 < len(track) else window.watch.ended
