@@ -151,6 +151,20 @@ def test_a_line_is_said_once(node: Node) -> None:
     assert sum(line.startswith("c ") for line in node.lines) == 1
 
 
+def test_it_goes_on_at_another_pace(node: Node) -> None:
+    """A shell that cannot wait for a while must not try to."""
+    node.cgroup(f"{POD}/one", "0-3")
+    node.start()
+    node.wait(" 0-3", "c")
+    node.sampling.say("t0.20")
+    for number in range(20):
+        node.sampling.say(f"after{number}")
+        node.wait(f" after{number}", "=")
+        time.sleep(0.01)
+    node.cgroup(f"{POD}/one", "0-2")
+    node.wait(" 0-2", "c")
+
+
 def test_names_of_cgroups_are_no_globs() -> None:
     first = sampler.first_words("/state", ["/kubelet.slice/a\\x2db"])
     first = first.rpartition(f"{sampler.END}\n")[2]
