@@ -159,15 +159,75 @@ def threads_stayed(
         return
     for window in saw_life(snapshot, seen):
         tracks = followed(window.watch, container, vcpus.values())
+        _saw_waiting(tracks, vcpus, window, seen)
         for vcpu, thread in sorted(vcpus.items()):
-            own = thread.affinity
-            found = excursions(tracks[thread.tid].allowed, own.__eq__, window)
+            own, track = thread.affinity, tracks[thread.tid]
+            found = excursions(track.allowed, own.__eq__, window)
+            # Where it ran tells of moments between two looks: it goes on saying so until the
+            # thread runs again, and no kernel lets one run outside of its affinity.
+            ran = excursions(_as_sets(track.ran), own.issuperset, window)
             for each in found[:_MOST]:
                 seen.wrong(
                     f"vCPU {vcpu} may run on {own} alone, and its thread {thread.name!r} "
                     f"({thread.tid}) was seen allowed on {each.value} at {each} "
                     f"({_of(window, found)})",
                     final=True,
+                )
+            for each in ran[: 0 if found else _MOST]:
+                seen.wrong(
+                    f"vCPU {vcpu} may run on {own} alone, and its thread {thread.name!r} "
+                    f"({thread.tid}) was seen to have run on {each.value}, told at "
+                    f"{_clock(each.at)} ({_of(window, ran)})",
+                    final=True,
+                )
+
+
+def _as_sets(track: Sequence[Seen[int]]) -> list[Seen[CpuSet]]:
+    return [Seen(s.at, None if s.value is None else CpuSet({s.value})) for s in track]
+
+
+def _saw_waiting(
+    tracks: Mapping[int, WatchedThread],
+    vcpus: Mapping[int, Thread],
+    window: Window,
+    seen: Comparison,
+) -> None:
+    """Notes how long vCPUs waited for pCPUs of their own; nobody promises them none of it."""
+    waited = []
+    for vcpu, thread in sorted(vcpus.items()):
+        rise = _rise(tracks[thread.tid].waited_ms, window)
+        if rise is not None:
+            waited.append(f"{rise / 1000:.1f} s by vCPU {vcpu}")
+    if waited:
+        told = f"{', '.join(waited)} in {window.until - window.since:.1f} s"
+        seen.saw("time that a pCPU was waited for", told, window.watch.source)
+
+
+def _rise(track: Sequence[Seen[int]], window: Window) -> int | None:
+    """By how much a counter is known to have grown within a window; None where it was not read."""
+    values = [
+        each.value
+        for each in track
+        if each.value is not None and window.since <= each.at <= window.until
+    ]
+    return values[-1] - values[0] if values else None
+
+
+def throttled_meanwhile(snapshot: Snapshot, seen: Comparison) -> None:
+    """Objects to a cgroup of vCPUs that a quota held back, whatever its quota is now."""
+    container = _compute(snapshot)
+    if container is None:
+        return
+    for window in windows(snapshot):
+        for group in window.watch.cgroups:
+            rise = _rise(group.throttled, window) if _inside(group.path, container) else 0
+            if rise:
+                first = next(e.at for e in group.throttled if e.at >= window.since)
+                seen.wrong(
+                    f"a quota has held back {CGROUPS}{group.path} {rise} times after "
+                    f"{_clock(first)} ({window.looks}, {window.watch.source})",
+                    final=True,
+                    known=True,
                 )
 
 

@@ -99,6 +99,30 @@ def test_a_vcpu_that_leaves_its_pcpu_for_a_moment_is_broken(tmp_path: Path) -> N
     ) in findings["PIN-THREADS"].message
 
 
+def test_a_vcpu_that_ran_elsewhere_between_two_looks_is_broken(tmp_path: Path) -> None:
+    """Its affinity was never seen to be another one."""
+    findings = judged(tmp_path, (100, "s @ 155 3"), (700, "s @ 155 9"), (800, "s @ 155 3"))
+    assert failed(findings) == {"PIN-THREADS"}
+    assert (
+        "vCPU 1 may run on 3 alone, and its thread 'CPU 1/KVM' (155) was seen to have run on 9, "
+        "told at 10:00:07.00"
+    ) in findings["PIN-THREADS"].message
+
+
+def test_a_vcpu_that_a_quota_holds_back_is_broken(tmp_path: Path) -> None:
+    """Its quota was gone again at every look."""
+    findings = judged(tmp_path, (100, "q @ 1 2"), (700, "q @ 1 7"))
+    assert failed(findings) == {"CPU-QUOTA"}
+    assert "5 times after 10:00:01.00" in findings["CPU-QUOTA"].message
+
+
+def test_how_long_vcpus_waited_is_told(tmp_path: Path) -> None:
+    findings = judged(tmp_path, (100, "d @ 154 10"), (700, "d @ 154 310"), (700, "d @ 155 20"))
+    assert failed(findings) == undecided(findings) == set()
+    (waited,) = [e for e in findings["PIN-THREADS"].compared if e.what.startswith("time that")]
+    assert waited.value == "0.3 s by vCPU 0, 0.0 s by vCPU 1 in 20.0 s"
+
+
 def test_a_second_owner_for_a_second_is_broken(tmp_path: Path) -> None:
     wide = f"c @ 3 {good.POOL},2"
     findings = judged(tmp_path, (700, wide), (800, f"c @ 3 {good.POOL}"))
@@ -134,6 +158,9 @@ def test_an_entry_of_somebody_else_is_broken(tmp_path: Path) -> None:
 
 
 HARMLESS: dict[str, tuple[Line, ...]] = {
+    "a vCPU that has not run since it was pinned": ((0, "s @ 155 4"), (300, "s @ 155 3")),
+    "a throttled start": ((0, "q @ 1 7"), (700, "q @ 2 0")),
+    "another guest is held back": ((100, "q @ 4 1"), (700, "q @ 4 7")),
     "the pool changes elsewhere": ((700, "c @ 3 0-1,5-11"), (800, f"c @ 3 {good.POOL}")),
     "everything after the end was asked for": (
         (LAST + 10, "c @ 3 0-11"),
