@@ -6,7 +6,7 @@ from conformance.checks.allocators import allocator, untold
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, dedicated
 from conformance.checks.strangers import called, strangers
-from conformance.checks.watched import nobody_came
+from conformance.checks.watched import nobody_came, saw_first_cpuset
 from conformance.checks.witnesses import (
     CGROUPS,
     checkpoint,
@@ -120,6 +120,7 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
     _tell(snapshot, own, seen)
     _no_other_entry(snapshot, own, seen)
     number = _no_other_container(snapshot, own, seen) + _nobody_unlisted(snapshot, own, seen)
+    saw_first_cpuset(snapshot, own, seen)
     nobody_came(snapshot, own, seen)
     for why in incomplete(snapshot):
         seen.missing(f"somebody else may run there who was not seen: {why}")

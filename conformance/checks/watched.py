@@ -261,6 +261,32 @@ def _stayed_away(
                 )
 
 
+def saw_first_cpuset(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
+    """Notes what compute's cpuset was when its cgroup was first seen.
+
+    A program that reads it when it starts takes that for its CPUs (kubernetes#138731).
+    """
+    container = _compute(snapshot)
+    if container is None or snapshot.life is None:
+        return
+    what = "cpuset of compute in the first look that saw it"
+    for watch in snapshot.life.watches:
+        tracks = [each.cpus for each in watch.cgroups if each.path == container.cgroup]
+        for first, *later in tracks[:1]:
+            if first.at <= watch.began or first.value is None:
+                break
+            seen.saw(what, f"{first.value} at {_clock(first.at)}", watch.source)
+            if first.value != own:
+                after = _first(later, own)
+                lasted = "" if after is None else f" for {after - first.at:.1f} s"
+                seen.note(
+                    f"the cpuset of compute was {first.value}{lasted} before it was {own}: what "
+                    "reads its CPUs when it starts has seen others"
+                )
+            return
+    seen.saw(what, "not watched from its beginning", snapshot.life.watches[0].source)
+
+
 def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     """Objects to a cpuset or an entry of the checkpoint that took exclusive CPUs for a while."""
     pod, container = snapshot.pod, _compute(snapshot)

@@ -123,6 +123,25 @@ def test_how_long_vcpus_waited_is_told(tmp_path: Path) -> None:
     assert waited.value == "0.3 s by vCPU 0, 0.0 s by vCPU 1 in 20.0 s"
 
 
+def test_a_cpuset_that_came_after_the_first_process_is_noted(tmp_path: Path) -> None:
+    """Whoever asks how many CPUs there are when it starts is told another number."""
+    own, others = f"C 1 {MOUNT}{good.ROOT}", "c @ 1 2-4"
+    rest = [(at, text) for at, text in START if text not in {own, others}]
+    seen = {0: "c @ 3 0-1", 100: "c @ 1 0-11", 330: others}
+    start = [(0, own), *rest, *seen.items()]
+    start = sorted(start, key=lambda line: line[0])
+    exclusive = judged(tmp_path, start=start)["CPU-EXCLUSIVE"]
+    assert exclusive.verdict is report.Verdict.PASS
+    (note,) = exclusive.notes
+    assert note.startswith("the cpuset of compute was 0-11 for 2.3 s before it was 2-4")
+    (plain,) = [
+        each
+        for each in judged(tmp_path / "plain")["CPU-EXCLUSIVE"].compared
+        if "first look" in each.what
+    ]
+    assert plain.value == "not watched from its beginning"
+
+
 def test_a_second_owner_for_a_second_is_broken(tmp_path: Path) -> None:
     wide = f"c @ 3 {good.POOL},2"
     findings = judged(tmp_path, (700, wide), (800, f"c @ 3 {good.POOL}"))
