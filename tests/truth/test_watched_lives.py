@@ -249,6 +249,16 @@ def test_what_was_not_watched_or_not_understood_changes_nothing(text: str, tmp_p
     assert failed(findings) == undecided(findings) == set()
 
 
+def test_what_a_killed_run_had_watched_counts(tmp_path: Path) -> None:
+    """It never came to say how much that was."""
+    evidence = Evidence(tmp_path)
+    write(tmp_path, log((700, "a @ 155 9"), (730, "a @ 155 3"))[:-20])
+    bundle.write_run(tmp_path, {**run(), "watch": {good.NODE: 0}})
+    found = evidence.judged()
+    assert "PIN-THREADS" in failed({each.requirement: each for each in found.findings})
+    assert found.problems == ()
+
+
 def test_a_file_that_is_gone_or_shorter_is_a_problem(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     write(tmp_path, log())
