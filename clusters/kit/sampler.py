@@ -220,6 +220,8 @@ function settle(t,  tid, f, ms) {
         }
     }
     ms = (burnt("self") + burnt(pacer)) * 10
+    # At the end the shell may have gone before.
+    if (ms < spent) ms = spent
     tell("l " t " " looks " " gap " " ms - spent)
     spent = ms; looks = 0; gap = 0
 }

@@ -139,6 +139,7 @@ def test_it_tells_what_changes_and_ends_with_its_input(node: Node, vcpu: Thread)
     node.end()
     assert node.process.wait(30) == 0
     assert node.lines[-1].startswith("l ")
+    assert "-" not in node.lines[-1]
 
 
 def test_a_line_is_said_once(node: Node) -> None:
