@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import check, dedicated
+from conformance.checks.watched import throttled_meanwhile
 from conformance.checks.witnesses import CGROUPS, below_kubepods, compute, node
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -27,9 +28,10 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
     for each in container.limited:
         source = f"{CGROUPS}{each.cgroup}/cpu.max"
         if each.cpu_max is None:
-            # Older evidence has it of containers alone.
-            if source in snapshot.unreadable:
-                seen.missing(f"{source} was not read: {snapshot.unreadable[source]}")
+            # Where a cgroup has one, each around it has one too, but for the root of all.
+            if source in snapshot.unreadable or below_kubepods(each.cgroup):
+                why = snapshot.unreadable.get(source, "it is not in the evidence")
+                seen.missing(f"{source} was not read: {why}")
             continue
         if not each.cpu_max:
             seen.missing(f"{source} was read as empty")
@@ -51,4 +53,5 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
             seen.wrong(clause, known=True)
         else:
             seen.note(clause)
+    throttled_meanwhile(snapshot, seen)
     return f"neither compute nor a cgroup that it is in has a quota ({len(container.limited)} seen)"

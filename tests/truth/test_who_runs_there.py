@@ -9,7 +9,7 @@ import pytest
 
 from conformance.model.evidence import RawSnapshot
 from tests.selfproof import recording as good
-from tests.selfproof.mutations import affinity, checkpoint, cpuset, members, without
+from tests.selfproof.mutations import Change, affinity, checkpoint, cpuset, members, without
 from tests.truth.changes import (
     BROKEN,
     ELSEWHERE,
@@ -101,6 +101,29 @@ def test_c07_sandboxes_that_run_another_program_are_the_same_in_most_pods() -> N
     assert "sh (50)" not in finding.message
 
 
+@pytest.mark.parametrize("sandbox", ["pause", "sh"])
+@pytest.mark.parametrize("configured", ["", ALL])
+def test_c07_old_instances_in_most_pods_are_no_sandboxes(sandbox: str, configured: str) -> None:
+    """A pod has one sandbox, its first container; a runtime may have lost one of each pod."""
+
+    def beside(cpus: str) -> list[Change]:
+        changes = []
+        for number, home in enumerate((good.POD_SLICE, good.OTHER_CGROUP.rpartition("/")[0])):
+            first = f"{home}/cri-containerd-{str(number) * 64}.scope"
+            changes += [cgroup(first, ALL, [50 + number], configured="")]
+            changes += [process(50 + number, sandbox, ALL)]
+            old = f"{home}/cri-containerd-{str(number + 2) * 64}.scope"
+            changes += [cgroup(old, cpus, [800 + number], configured=configured and cpus)]
+            changes += [process(800 + number, "envoy", cpus)]
+        return changes
+
+    finding = judged("CPU-EXCLUSIVE", *beside(ALL))
+    assert finding.verdict is BROKEN
+    assert "envoy (800)" in finding.message
+    assert f"{sandbox} (50)" not in finding.message
+    assert judged("CPU-EXCLUSIVE", *beside(good.POOL)).verdict is KEPT
+
+
 def test_c10_a_list_of_pods_that_was_not_read_leaves_it_open() -> None:
     def refused(raw: RawSnapshot) -> RawSnapshot:
         return replace(raw, pods=(), not_observed={"pods": "403 Forbidden"})
@@ -112,6 +135,24 @@ def test_c10_a_list_of_pods_that_was_not_read_leaves_it_open() -> None:
         wide = cpuset(good.HANDLER_CGROUP, ALL)
         assert judged(requirement, refused, wide).verdict is UNSEEN
         assert judged(requirement, wide).verdict is BROKEN
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_c10_a_list_that_lacks_the_launcher_itself_is_not_whole(kept: int) -> None:
+    """As of somebody who may see other namespaces alone, or from a cache that is behind."""
+
+    def short(raw: RawSnapshot) -> RawSnapshot:
+        return replace(raw, pods=raw.pods[1 : 1 + kept])
+
+    for requirement in ("CPU-EXCLUSIVE", "CPU-POOL"):
+        finding = judged(requirement, short)
+        assert finding.verdict is UNSEEN
+        assert "lacks virt-launcher" in finding.message
+    assert judged("CPU-EXCLUSIVE", short, checkpoint(overlap)).verdict is BROKEN
+
+
+def overlap(state: Any) -> None:
+    state["entries"][good.OTHER_UID]["compute"] = "4,6-7"
 
 
 def test_c10_one_pod_that_is_none_costs_completeness_and_not_the_run() -> None:
@@ -291,6 +332,27 @@ def test_cpus_that_a_driver_gives_are_not_in_the_checkpoint() -> None:
     assert judged("CPU-EXCLUSIVE", none, pod_objects(dra)).verdict is UNSEEN
     wide = cpuset(good.HANDLER_CGROUP, ALL)
     assert judged("CPU-EXCLUSIVE", none, pod_objects(dra), wide).verdict is BROKEN
+
+
+def policy(name: str) -> Any:
+    def plugin(pods: list[Any]) -> None:
+        pods[1]["spec"]["containers"][0]["name"] = name
+        pods[1]["status"]["containerStatuses"][0]["name"] = name
+
+    return pod_objects(plugin)
+
+
+@pytest.mark.parametrize("name", ["nri-resource-policy-balloons", "dracpu"])
+def test_cpus_that_a_plugin_of_the_runtime_gives_are_not_in_the_checkpoint(name: str) -> None:
+    """Whoever shares pCPUs with compute is seen all the same."""
+    elsewhere = checkpoint(lambda state: state["entries"].update({good.UID: {"compute": "9-11"}}))
+    assert judged("CPU-EXCLUSIVE", elsewhere).verdict is BROKEN
+    assert judged("CPU-EXCLUSIVE", elsewhere, policy(name)).verdict is UNSEEN
+    assert judged("CPU-EXCLUSIVE", policy(name)).verdict is KEPT
+    wide = cpuset(good.HANDLER_CGROUP, ALL)
+    assert judged("CPU-EXCLUSIVE", elsewhere, policy(name), wide).verdict is BROKEN
+    assert judged("CPU-POOL", wide).verdict is BROKEN
+    assert judged("CPU-POOL", wide, policy(name)).verdict is UNSEEN
 
 
 def static_pod(pods: list[Any]) -> None:
