@@ -120,14 +120,17 @@ def decide(
     # Whatever the API answers about a version that it does not serve says nothing.
     unserved = expectation.guest and terms.not_served
     asked = () if unserved or expectation.undecided is not None else snapshots
+    # A torn look says nothing, not even that what was seen before has changed.
+    whole = [index for index, snapshot in enumerate(asked) if not snapshot.torn]
+    looks = {index: asked[index] for index in whole or range(len(asked))}
     judged = [
         (index, judge(terms, requirement, check, snapshot, expectation))
-        for index, snapshot in enumerate(asked)
+        for index, snapshot in looks.items()
     ]
     if not judged:
         return -1, _nothing(terms, requirement, check, snapshots, expectation)
     if check.settles:
-        last = _settled(check, snapshots, [finding for _index, finding in judged])
+        last = _settled(check, [*looks.values()], [finding for _index, finding in judged])
         judged = [*(each for each in judged[:-1] if each[1].final), (judged[-1][0], last)]
     return min(reversed(judged), key=lambda item: _DECISIVE_FIRST.index(item[1].verdict))
 

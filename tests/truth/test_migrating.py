@@ -129,3 +129,11 @@ def test_who_comes_by_migration_is_swept_when_it_is_there(
 ) -> None:
     """virt-handler of the target takes over a VMI that is Running already."""
     assert swept(*looks) is verdict
+
+
+def test_a_look_on_the_way_takes_nothing_back() -> None:
+    """What was kept when it was looked at is so, although its last look came while it migrates."""
+    moving = with_state(good.running(), COPYING)
+    assert swept(good.running(), moving) is Verdict.PASS
+    assert swept(unswept(0, None), unswept(3, None), moving) is Verdict.FAIL
+    assert swept(moving) is Verdict.NOT_OBSERVED
