@@ -74,6 +74,13 @@ RIGHTS = (
     Right(_KUBEVIRT_IO, "kubevirts", ("list",), "know version, state and feature gates"),
     Right(_KUBEVIRT_IO, "virtualmachineinstances", _VMIS, "run the VMIs that are judged"),
     Right(
+        _KUBEVIRT_IO,
+        "virtualmachines",
+        ("create", "delete", "get", "list", "patch"),
+        "change the sockets of a VM in the scenario hotplug",
+        needed=False,
+    ),
+    Right(
         _CONSOLES,
         "virtualmachineinstances/console",
         ("get",),
@@ -83,6 +90,7 @@ RIGHTS = (
     *_CLAIMS,
 )
 
+_OWN = ("virtualmachineinstances", "virtualmachines", "events")
 KUBEVIRT = "kubevirt"
 """The namespace that virt-operator usually deploys to."""
 
@@ -97,7 +105,7 @@ def rights_in(namespace: str, kubevirt: str = KUBEVIRT) -> tuple[Right, ...]:
     own = (
         Right("", "pods", ("get",), "know its launchers"),
         Right("", "pods/exec", exec_, "run virsh"),
-        *(r for r in RIGHTS if r.resource in ("virtualmachineinstances", "events") or r in _CLAIMS),
+        *(r for r in RIGHTS if r.resource in _OWN or r in _CLAIMS),
         *(r for r in RIGHTS if r.group == _CONSOLES),
         *(r for r in RIGHTS if r.resource == "pods" and not r.needed),
     )

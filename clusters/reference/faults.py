@@ -40,6 +40,7 @@ class Faults:
         disks_share_iothreads: disks with an IOThread of their own use the first one as well.
         hint_missing: the domain has no hint-dedicated.
         class_not_copied: a VMI's status has another class than its pod.
+        no_room_to_grow: the domain has no room for the sockets of maxSockets.
         guest_topology_flat: the guest sees sockets instead of cores and threads.
         numa_flat: the guest sees one NUMA node, wherever its vCPUs are pinned.
         cells_swapped: the memory of each NUMA cell is bound where that of the next one belongs.
@@ -57,6 +58,8 @@ class Faults:
         manual_label_undone: a label put by hand is removed when the gate is off.
         instancetype_ignored: a VirtualMachine's VMI shares its CPUs, whatever its instance type.
         sidecar_gate_ignored: hook sidecars run whether their gate is on or off.
+        template_change_unchecked: whatever a VirtualMachine's template is changed to is stored.
+        plugged_in_name_only: a VMI says that it has the sockets that it is asked for.
     """
 
     admit_field: str = ""
@@ -84,6 +87,7 @@ class Faults:
     disks_share_iothreads: bool = False
     hint_missing: bool = False
     class_not_copied: bool = False
+    no_room_to_grow: bool = False
     guest_topology_flat: bool = False
     numa_flat: bool = False
     cells_swapped: bool = False
@@ -101,6 +105,8 @@ class Faults:
     manual_label_undone: bool = False
     instancetype_ignored: bool = False
     sidecar_gate_ignored: bool = False
+    template_change_unchecked: bool = False
+    plugged_in_name_only: bool = False
 
 
 NONE = Faults()

@@ -100,7 +100,7 @@ class Stack:
         self.workloads = Workloads(settings.images)
         self._machines = machines
         self._vmi_admission = VmiAdmission(self.config, faults)
-        self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
+        self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit, faults)
         self.kubelets = {
             node.name: Kubelet(
                 node,
@@ -133,7 +133,7 @@ class Stack:
             JobController(self.store, self.admit, self.workloads, self.health),
             Scheduler(self.store, faults, self.health),
             VirtController(self.store, self.config, faults, self.health),
-            OwnersController(self.store, self.admit, faults, self.health),
+            OwnersController(self.store, self.admit, self.config, faults, self.health),
         )
 
     async def start(self) -> None:

@@ -62,6 +62,11 @@ MORE: tuple[tuple[str, str, Wish], ...] = (
         _realtime(),
     ),
     (
+        "room-to-plug",
+        "room for one more socket of two cores",
+        Wish(sockets=1, cores=2, max_sockets=2),
+    ),
+    (
         "realtime-one",
         "four vCPUs of which the third is scheduled in real time",
         _realtime(realtime_mask="2"),

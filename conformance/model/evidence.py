@@ -93,6 +93,7 @@ class RawSnapshot:
             ``deleted``; empty in the evidence of former versions, which kept the last look alone.
         clock: time by the node's own clock when its files were read, in ISO 8601: containers were
             started by that one. Empty where it is not known, as in the evidence of former versions.
+        owner: the VirtualMachine that made the VMI, in scenarios that change one.
         lost: why the recording of this moment cannot be read; it says nothing then.
     """
 
@@ -120,6 +121,7 @@ class RawSnapshot:
     given_back: tuple[str, ...] = ()
     gone: str = ""
     clock: str = ""
+    owner: Json | None = None
     lost: str | None = None
 
     @cached_property
@@ -455,10 +457,11 @@ class Domain:
 
     Attributes:
         type: ``kvm`` or ``qemu``.
+        maximum: vCPUs that the domain may have, ``<vcpu>``.
         enabled: ids of the enabled vCPUs: those that ``<vcpus>`` calls enabled, without it
             as many as ``<vcpu current=>`` or ``<vcpu>`` says. With CPU hotplug the domain
             has more vCPUs than are enabled.
-        vcpu_pins: CPUs by vCPU, from ``<vcpupin>``.
+        vcpu_pins: CPUs by enabled vCPU, from ``<vcpupin>``.
         source: how the XML was read.
         emulator_pin: from ``<emulatorpin>``, None without one.
         iothreads: ids of the domain's IOThreads.
@@ -484,13 +487,14 @@ class Domain:
     architecture: str | None = None
     kvm: Mapping[str, str] | None = None
     disk_iothreads: Mapping[str, frozenset[int]] | None = None
+    maximum: int | None = None
     numa_memory: Mapping[int, int] = field(default_factory=dict)
     memory_nodes: Mapping[int, CpuSet] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LivePins:
-    """What the running libvirt answers: pins by vCPU, of the emulator, by IOThread."""
+    """What the running libvirt answers: pins by enabled vCPU, of the emulator, by IOThread."""
 
     vcpu_pins: Mapping[int, CpuSet]
     emulator_pin: CpuSet
@@ -533,6 +537,8 @@ class Vmi:
         reached: when it came to each phase that it has had.
         even_parity: whether it has the annotation that completes its CPUs to an even number.
         qos_class: of its launcher pod, as its own status has it; None where it has none.
+        sockets: that its spec asks for; current_sockets: of ``.status.currentCPUTopology``, which
+            the guest has. None where they are not given.
     """
 
     namespace: str
@@ -546,6 +552,8 @@ class Vmi:
     reached: Mapping[str, datetime | None] = field(default_factory=dict)
     qos_class: str | None = None
     even_parity: bool = False
+    sockets: int | None = None
+    current_sockets: int | None = None
 
 
 Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]
@@ -567,6 +575,8 @@ class Snapshot:
         unreadable: reason by path of a node file that is there and could not be read.
         moved: what of the workload moved last, and when, in words; empty where nothing says so.
         life: what a watcher saw while it ran; None where nothing was watched, or not yet.
+        owner_conditions: ``STATUS REASON: MESSAGE`` by condition type of the VirtualMachine that
+            made the VMI; None where it was not read.
     """
 
     case: str
@@ -596,6 +606,7 @@ class Snapshot:
     clock: str = ""
     moved: str = ""
     life: Life | None = None
+    owner_conditions: Mapping[str, str] | None = None
 
     @cached_property
     def around(self) -> Around:

@@ -34,7 +34,7 @@ from conformance.parsing.topology import topology
 
 _LAYERS = (
     *("vmi", "pod", "pods", "node", "topology", "kubelet", "checkpoint", "cgroups", "threads"),
-    *("domain", "live", "guest", "rejection", "files", "events", "memory", "realtime"),
+    *("domain", "live", "guest", "rejection", "files", "events", "memory", "realtime", "owner"),
 )
 CHECKPOINT = "cpu_manager_state"
 """Name of the kubelet's checkpoint, below its root."""
@@ -103,6 +103,9 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         gone=raw.gone,
         clock=raw.clock,
         moved="" if _runs(raw) else last_movement(raw),
+        owner_conditions=layers.read(
+            "owner", lambda: None if raw.owner is None else kubernetes.conditions(raw.owner)
+        ),
     ).sharing(on_node.around)
 
 

@@ -42,6 +42,7 @@ SHARED = Base(
     good.running,
     replace(_UNISOLATED, iothreads_policy="shared", own_iothreads=("root",)),
 )
+GROWABLE = Base(good.running, replace(good.EXPECTATION, max_vcpus=8))
 NEAR = Base(lambda: good.under("single-numa-node"), good.EXPECTATION)
 MIRRORED = Base(
     good.running,
@@ -544,6 +545,24 @@ PROOFS: Mapping[str, Proof] = {
                 ("recorded without <features>",),
             ),
         ),
+    ),
+    "PLUG-BOOT": Proof(
+        breaks=(
+            Mutation(
+                "no room",
+                edit_xml("current='2'>8</vcpu>", "current='2'>4</vcpu>"),
+                ("may have 4 vCPUs", "instead of the 8 of maxSockets"),
+                base=GROWABLE,
+            ),
+            Mutation(
+                "one vCPU is off",
+                edit_xml("<vcpu id='1' enabled='yes'", "<vcpu id='1' enabled='no'"),
+                ("has 1 vCPUs enabled (0", "instead of the 2 of its sockets"),
+                also=frozenset({"PIN-XML"}),
+                base=GROWABLE,
+            ),
+        ),
+        blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=GROWABLE),),
     ),
     "IOT-POOL": Proof(
         breaks=(

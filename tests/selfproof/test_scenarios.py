@@ -38,6 +38,8 @@ SWITCHES = (
     ("NODE-ONLY", "labelled-only", "selector_missing"),
     ("SIDE-GATE", "sidecar-gate", "sidecar_gate_ignored"),
     ("EMU-PARITY", "even-parity", "parity_cpu_missing"),
+    ("PLUG-MAX", "hotplug", "template_change_unchecked"),
+    ("PLUG-LIVE", "hotplug", "plugged_in_name_only"),
 )
 """What is switched off in the reference stack, by requirement and scenario."""
 OLD = frozenset({"NODE-MANUAL"})
