@@ -34,6 +34,7 @@ class Faults:
         vcpus_not_pinned: the domain has no vcpupin at all.
         emulator_not_isolated: no emulatorpin and no housekeeping cgroup.
         housekeeping_missing: threads stay in the container's own cgroup.
+        pit_not_affined: the timer of a guest may run anywhere.
         iothreads_on_vcpus: IOThreads are pinned to the vCPUs' pCPUs in spite of isolation.
         pool_on_vcpus: IOThreads of a supplemental pool are pinned to the vCPUs' pCPUs.
         iothreads_on_first_cpu: IOThreads that share the vCPUs' pCPUs are all on the first.
@@ -81,6 +82,7 @@ class Faults:
     vcpus_not_pinned: bool = False
     emulator_not_isolated: bool = False
     housekeeping_missing: bool = False
+    pit_not_affined: bool = False
     iothreads_on_vcpus: bool = False
     pool_on_vcpus: bool = False
     iothreads_on_first_cpu: bool = False

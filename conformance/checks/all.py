@@ -26,5 +26,6 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     sidecars,
     smt,
     starting,
+    timers,
     vcpu_pinning,
 )

@@ -411,6 +411,8 @@ class Node:
         capacity_cpu_milli: all of its CPUs, of which it keeps what is not allocatable.
         host: main threads of processes outside of pods that may run elsewhere than the node's
             first process; None when nobody looked.
+        timers: kernel threads ``kvm-pit/N``, each the timer of the guest whose QEMU is N in its PID
+            namespace; None when nobody looked.
         heartbeat: when virt-handler last decided on its labels, by the annotation
             ``kubevirt.io/heartbeat``, which it writes with them in one patch (kubevirt
             pkg/virt-handler/heartbeat).
@@ -429,6 +431,7 @@ class Node:
     kubelet_version: str = ""
     capacity_cpu_milli: int | None = None
     host: tuple[Thread, ...] | None = None
+    timers: tuple[Thread, ...] | None = None
     heartbeat: datetime | None = None
     ready: str | None = None
     ready_since: datetime | None = None

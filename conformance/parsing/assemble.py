@@ -128,7 +128,7 @@ class _OnNode:
         not_observed: reason by layer for what of them could not be parsed.
         checkpoints, configurations: paths of the kubelet's files; of its running
             configuration where the API shows it.
-        host: see `Node.host`.
+        host, timers: see `Node`.
     """
 
     residents: Residents
@@ -142,6 +142,7 @@ class _OnNode:
     checkpoints: tuple[str, ...]
     configurations: tuple[str, ...]
     host: tuple[Thread, ...] | None
+    timers: tuple[Thread, ...] | None
 
 
 def _on_node(objects: tuple[Json, ...], files: Mapping[str, str]) -> _OnNode:
@@ -176,6 +177,7 @@ def _on_node(objects: tuple[Json, ...], files: Mapping[str, str]) -> _OnNode:
         checkpoints,
         tuple(configurations),
         layers.read("host", residents.host),
+        layers.read("host", residents.timers),
     )
 
 
@@ -223,6 +225,7 @@ def _node(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Node | None:
         kubelet_version=node.kubelet_version,
         capacity_cpu_milli=node.capacity_cpu_milli,
         host=on_node.host,
+        timers=on_node.timers,
         heartbeat=node.heartbeat,
         ready=node.ready,
         ready_since=node.ready_since,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Thread
 from conformance.proving.saboteur import spoils
@@ -232,6 +235,53 @@ def vhost_beside_a_vcpu(scene: Scene) -> Scene:
         found = [scene.thread("kvm-")]
         scene = scene.rename(found[0], f"vhost-{_emulator(scene).pid}")
     return scene.affinity(found[0], _first(scene))
+
+
+def _helper(scene: Scene, name: str) -> Scene:
+    """A helper of QEMU, which is called so, runs on the pCPU of a vCPU."""
+    _isolated(scene)
+    thread = scene.thread("kvm-")
+    return scene.rename(thread, name).affinity(thread, _first(scene))
+
+
+@spoils("EMU-ISOLATED", alone=True)
+def migration_beside_a_vcpu(scene: Scene) -> Scene:
+    """A thread that sends the guest's memory in a migration runs on the pCPU of a vCPU."""
+    return _helper(scene, "multifdsend_0")
+
+
+@spoils("EMU-ISOLATED", alone=True)
+def io_uring_beside_a_vcpu(scene: Scene) -> Scene:
+    """A worker of io_uring runs on the pCPU of a vCPU."""
+    return _helper(scene, "iou-wrk-150")
+
+
+def _timer(scene: Scene) -> Thread:
+    node = scene.seen.node
+    timers = (node.timers if node else None) or ()
+    first = scene.vcpus[0].affinity
+    found = [each for each in timers if each.affinity == first]
+    if not found:
+        raise NothingToSpoilError("the timer of the guest")
+    return found[0]
+
+
+def _timer_on(scene: Scene, cpus: Iterable[int]) -> Scene:
+    path, text = scene.text(f"/proc/{_timer(scene).pid}/status")
+    line = f"Cpus_allowed_list:\t{CpuSet(cpus)}"
+    return scene.file(path, re.sub(r"Cpus_allowed_list:.*", line, text))
+
+
+@spoils("EMU-PIT", alone=True)
+def timer_runs_anywhere(scene: Scene) -> Scene:
+    """The timer of the guest may run on every CPU of the node."""
+    return _timer_on(scene, scene.host.online)
+
+
+@spoils("EMU-PIT", alone=True)
+def timer_beside_another_vcpu(scene: Scene) -> Scene:
+    """The timer of the guest runs on the pCPU of its second vCPU."""
+    return _timer_on(scene, scene.vcpus[1].affinity)
 
 
 @spoils("EMU-ISOLATED", "PIN-LIVE", "EMU-HOUSEKEEPING", "IOT-ISOLATED", bug="kubevirt#10839")
