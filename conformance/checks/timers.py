@@ -58,12 +58,20 @@ def timer_runs_beside_vcpu_0(
             "which of them is whose is not known"
         )
     (timer,) = own
-    if timer.affinity != vcpu.affinity:
+    # Of a vCPU that was moved since, other requirements speak.
+    if timer.affinity not in {vcpu.affinity, *_pins(snapshot)}:
         seen.wrong(
             f"{called(timer)} may run on {timer.affinity} (/proc/{timer.pid}/status) instead of "
             f"where vCPU 0 does, {vcpu.affinity} ({thread_source(vcpu)})"
         )
     return f"{called(timer)} runs where vCPU 0 does, on {vcpu.affinity}"
+
+
+def _pins(snapshot: Snapshot) -> Iterator[CpuSet]:
+    """Where vCPU 0 belongs, by libvirt."""
+    for said in (snapshot.live, snapshot.domain):
+        if said is not None and 0 in said.vcpu_pins:
+            yield said.vcpu_pins[0]
 
 
 def _number(container: Container, found: Threads) -> int | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Thread
 from conformance.proving.saboteur import spoils
@@ -257,31 +254,21 @@ def io_uring_beside_a_vcpu(scene: Scene) -> Scene:
 
 
 def _timer(scene: Scene) -> Thread:
-    node = scene.seen.node
-    timers = (node.timers if node else None) or ()
-    first = scene.vcpus[0].affinity
-    found = [each for each in timers if each.affinity == first]
-    if not found:
+    if not scene.timers:
         raise NothingToSpoilError("the timer of the guest")
-    return found[0]
-
-
-def _timer_on(scene: Scene, cpus: Iterable[int]) -> Scene:
-    path, text = scene.text(f"/proc/{_timer(scene).pid}/status")
-    line = f"Cpus_allowed_list:\t{CpuSet(cpus)}"
-    return scene.file(path, re.sub(r"Cpus_allowed_list:.*", line, text))
+    return scene.timers[0]
 
 
 @spoils("EMU-PIT", alone=True)
 def timer_runs_anywhere(scene: Scene) -> Scene:
     """The timer of the guest may run on every CPU of the node."""
-    return _timer_on(scene, scene.host.online)
+    return scene.bound(_timer(scene), scene.host.online)
 
 
 @spoils("EMU-PIT", alone=True)
 def timer_beside_another_vcpu(scene: Scene) -> Scene:
     """The timer of the guest runs on the pCPU of its second vCPU."""
-    return _timer_on(scene, scene.vcpus[1].affinity)
+    return scene.bound(_timer(scene), scene.vcpus[1].affinity)
 
 
 @spoils("EMU-ISOLATED", "PIN-LIVE", "EMU-HOUSEKEEPING", "IOT-ISOLATED", bug="kubevirt#10839")

@@ -189,7 +189,9 @@ def entry_of_two(raw: RawSnapshot) -> RawSnapshot:
 
 
 def guest_of_one(raw: RawSnapshot) -> RawSnapshot:
-    return console(lambda report: report.update(online="0", cpus=report["cpus"][:1]))(raw)
+    return console(
+        lambda report: report.update(online="0", nodes={"0": "0"}, cpus=report["cpus"][:1])
+    )(raw)
 
 
 @pytest.mark.parametrize(
