@@ -23,7 +23,7 @@ Output, a line each; T is the node's uptime in hundredths of a second:
 ``q T K TIMES``         how often a quota has throttled cgroup K
 ``k T TEXT``            the checkpoint
 ``n PAUSE``             hundredths of a second that it would like between two looks: it is told
-                        so by a word such as ``t0.5``
+                        so by a word such as ``t0.5``, or by words as seldom where it is asked
 ``l T N GAP MS``        looks since the last such line, the longest time between two of them in
                         hundredths of a second, and the CPU time that they took
 ======================  ===========================================================================
@@ -68,7 +68,7 @@ n='
 patterns=
 while IFS= read -r p && [ "$p" ]; do patterns="$patterns$R$p$n"; done
 timed=-t0.1 pace=alone
-printf 'y\n' | { read -r $timed x && [ "$x" = y ]; } 2>/dev/null || timed= pace=asked
+printf 'y\n' | { read -r -t9.9 x && [ "$x" = y ]; } 2>/dev/null || timed= pace=asked
 export pace
 awk=awk dash=
 command -v awk >/dev/null || awk=busybox
@@ -87,7 +87,7 @@ silent=$((silent + 1))
 for i in 1 2 3 4 5 6 7 8 9 10; do
 if read -r $timed line; then
 silent=0
-case $line in t[0-9]*) timed=-$line;; bye) return;; *) echo "= $line";; esac
+case $line in t[0-9]*) [ "$timed" ] && timed=-$line;; bye) return;; *) echo "= $line";; esac
 else
 [ $? -gt 128 ] || [ "$timed$BASH_VERSION" = "$timed" ] || return
 [ "$timed" ] || return
@@ -220,6 +220,8 @@ function settle(t,  tid, f, ms) {
         }
     }
     ms = (burnt("self") + burnt(pacer)) * 10
+    # At the end the shell may have gone before.
+    if (ms < spent) ms = spent
     tell("l " t " " looks " " gap " " ms - spent)
     spent = ms; looks = 0; gap = 0
 }

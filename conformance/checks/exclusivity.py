@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from conformance.checks.allocators import allocator, untold
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, dedicated
 from conformance.checks.strangers import called, strangers
-from conformance.checks.watched import nobody_came
+from conformance.checks.watched import nobody_came, saw_first_cpuset
 from conformance.checks.witnesses import (
     CGROUPS,
     checkpoint,
@@ -21,7 +22,6 @@ from conformance.checks.witnesses import (
     saw_entry,
     thread_source,
     title,
-    untold,
 )
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Pod, Snapshot
@@ -115,10 +115,12 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
             final=not pod.resizing,
             doubt=untold(snapshot),
         )
-    own = own or cpuset
+    if allocator(snapshot) or not own:
+        own = cpuset
     _tell(snapshot, own, seen)
     _no_other_entry(snapshot, own, seen)
     number = _no_other_container(snapshot, own, seen) + _nobody_unlisted(snapshot, own, seen)
+    saw_first_cpuset(snapshot, own, seen)
     nobody_came(snapshot, own, seen)
     for why in incomplete(snapshot):
         seen.missing(f"somebody else may run there who was not seen: {why}")

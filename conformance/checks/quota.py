@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import check, dedicated
+from conformance.checks.watched import throttled_meanwhile
 from conformance.checks.witnesses import CGROUPS, below_kubepods, compute, node
 from conformance.model.evidence import Snapshot
 from conformance.model.expectation import Expectation
@@ -51,4 +52,5 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
             seen.wrong(clause, known=True)
         else:
             seen.note(clause)
+    throttled_meanwhile(snapshot, seen)
     return f"neither compute nor a cgroup that it is in has a quota ({len(container.limited)} seen)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.checks.allocators import allocator, claimed
 from conformance.checks.comparison import Comparison, NotApplicable
 from conformance.checks.node_labels import require_labelled
 from conformance.checks.registry import Loop, admitted, check
@@ -10,7 +11,6 @@ from conformance.checks.witnesses import (
     CGROUPS,
     awaited,
     checkpoint,
-    claimed,
     cpuset_source,
     held,
     incomplete,
@@ -108,7 +108,8 @@ def _confined(snapshot: Snapshot, state: Checkpoint, kept: CpuSet, seen: Compari
             number += len(others)
         else:
             number += sum(
-                _stays_in(*each, allowed, cleared, state.default, seen) for each in others
+                _stays_in(*each, allowed, cleared, state.default, allocator(snapshot), seen)
+                for each in others
             )
     where = f"{CGROUPS}, cpuset.cpus.effective of each"
     seen.saw("containers without exclusive CPUs", number, where)
@@ -121,6 +122,7 @@ def _stays_in(  # noqa: PLR0917 - the sets of one look, in one place
     allowed: CpuSet,
     cleared: CpuSet,
     pool: CpuSet,
+    elsewhere: str | None,
     seen: Comparison,
 ) -> bool:
     """Whether its cpuset was seen; objects when that leaves the pool."""
@@ -134,7 +136,7 @@ def _stays_in(  # noqa: PLR0917 - the sets of one look, in one place
         seen.wrong(
             f"{name} may run on {container.cpuset - allowed}, outside of the shared pool "
             f"{pool}: its cpuset is {container.cpuset} ({source})",
-            doubt=claimed(pod),
+            doubt=claimed(pod) or elsewhere,
         )
     elif container.cpuset & cleared:
         seen.note(

@@ -7,11 +7,13 @@ from datetime import datetime
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated_vmi
 from conformance.checks.reservation import reserved_number, unconfigured
+from conformance.checks.watched import pool_before
 from conformance.checks.witnesses import (
     checkpoint,
     compute,
     compute_cpuset,
     guest,
+    launcher,
     live,
     node,
     topology,
@@ -95,8 +97,9 @@ def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Compari
     """Objects when the node gave single threads although it had whole cores to give.
 
     The static policy takes whole cores first (kubernetes
-    pkg/kubelet/cm/cpumanager/cpu_assignment.go, takeFullCores). What was free then is what is in
-    the shared pool now, without what is reserved, and what the container has itself.
+    pkg/kubelet/cm/cpumanager/cpu_assignment.go, takeFullCores). What was free then is what a
+    watcher saw in the shared pool just before; where none did, it is what is there now and what
+    the container has itself. What is reserved was never free.
     """
     found, state, host = node(snapshot), checkpoint(snapshot), topology(snapshot)
     kubelet = found.kubelet
@@ -108,7 +111,12 @@ def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Compari
     number = 0 if kubelet.reserved is not None else reserved_number(found)[0]
     if number is None:
         raise Unobserved("whether the node had whole cores to give is not known: what is reserved?")
-    free = state.default - (kubelet.reserved or CpuSet()) | owned
+    reserved = kubelet.reserved or CpuSet()
+    pool = pool_before(snapshot, launcher(snapshot).uid, compute(snapshot).name)
+    if pool is not None:
+        free, where = pool[0] - reserved, f"{pool[1]}, just before"
+    else:
+        free, where = state.default - reserved | owned, state.path
     if kubelet.topology_policy not in (None, "none"):
         # Then only the NUMA nodes that it was given CPUs of are known to have been asked.
         nodes = {cpu.node for cpu in host.cpus if cpu.id in owned}
@@ -116,15 +124,18 @@ def _none_was_free(snapshot: Snapshot, owned: CpuSet, wanted: int, seen: Compari
     whole, cores = len(host.whole_cores(owned)), host.whole_cores(free)
     # CPUs that are reserved by number are some of the pool, each on a core of its own at worst.
     possible = min(wanted, len(cores) - number)
-    seen.saw("free cores", " and ".join(str(core) for core in sorted(cores, key=min)), state.path)
+    told = " and ".join(str(core) for core in sorted(cores, key=min))
+    seen.saw("free cores", told, where)
     if whole >= possible:
         return
-    clause = (
-        f"compute was given {owned} with {whole} whole cores, although "
-        f"{' and '.join(str(core) for core in sorted(cores, key=min))} were to be had: its own, or "
-        f"free by the shared pool {state.default} of the same {state.path}"
-    )
-    if doubt := unconfigured(kubelet) or _since(snapshot) or _elsewhere(host, state, owned):
+    clause = f"compute was given {owned} with {whole} whole cores, although {told} were to be had"
+    if pool is not None:
+        clause += f", by {where}"
+        doubt = unconfigured(kubelet)
+    else:
+        clause += f": its own, or free by the shared pool {state.default} of the same {where}"
+        doubt = unconfigured(kubelet) or _since(snapshot) or _elsewhere(host, state, owned)
+    if doubt:
         raise Unobserved(f"{clause}; but {doubt}")
     seen.wrong(clause)
 

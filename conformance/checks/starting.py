@@ -8,6 +8,7 @@ promise (room, images, quotas, a node that went, somebody who evicted or deleted
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
@@ -47,7 +48,10 @@ _FAILURES = re.compile(
 """What says that it was tried and failed, while a phase does not say so yet."""
 _BY_THE_CLOCK = re.compile(r"\bcontext deadline exceeded\b")
 """What virt-handler says of a launcher that it did not wait for, as on a node that starves. The
-launcher's own answer is lost then: seen of 1.8.4."""
+launcher's own answer is lost then, and in the end an event alone tells of it: seen of 1.8.4."""
+_KILLED = re.compile(r"container \S+ ended with (?:137|143)\b")
+"""How a launcher ends that was given up: by SIGTERM, and by SIGKILL when it takes too long."""
+_BEGAN = re.compile(r"VirtualMachineInstance \S+ Started\b")
 
 _OUT_OF_RANGE = re.compile(r"\bpanic: runtime error: (?:slice bounds|index) out of range")
 _NO_AFFINITY = "cannot set CPU affinity"
@@ -80,13 +84,21 @@ def outlook(snapshot: Snapshot) -> Outlook:
         return Outlook(False, f"{words}: {excuse} ({why})")
     pod = snapshot.pod
     ended = phase in ("Failed", "Succeeded") or (pod is not None and pod.phase == "Failed")
-    said = any(map(_FAILURES.search, (now, *snapshot.events)))
-    if ended and not said and _BY_THE_CLOCK.search(now):
+    told = (now, *snapshot.events)
+    said = any(map(_FAILURES.search, (_KILLED.sub("", each) for each in told)))
+    unmet = (now, *_since_it_started(snapshot.events))
+    if ended and not said and any(map(_BY_THE_CLOCK.search, unmet)):
         return Outlook(False, f"{words}: virt-handler gave its launcher up by the clock ({why})")
     if ended or _FAILURES.search(now):
         return Outlook(True, f"{words} instead of {RUNS}: {why}")
     moved = f"; what moved last: {snapshot.moved}" if snapshot.moved else ""
     return Outlook(False, f"{words}, still starting ({why}{moved})")
+
+
+def _since_it_started(events: Sequence[str]) -> Sequence[str]:
+    """Events after which the VMI has not come to run: what they tell was not overcome."""
+    began = [n for n, each in enumerate(events) if _BEGAN.match(each)]
+    return events[began[-1] :] if began else events
 
 
 def _excuse(snapshot: Snapshot, phase: str, now: str) -> str | None:

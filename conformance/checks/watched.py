@@ -159,15 +159,75 @@ def threads_stayed(
         return
     for window in saw_life(snapshot, seen):
         tracks = followed(window.watch, container, vcpus.values())
+        _saw_waiting(tracks, vcpus, window, seen)
         for vcpu, thread in sorted(vcpus.items()):
-            own = thread.affinity
-            found = excursions(tracks[thread.tid].allowed, own.__eq__, window)
+            own, track = thread.affinity, tracks[thread.tid]
+            found = excursions(track.allowed, own.__eq__, window)
+            # Where it ran tells of moments between two looks: it goes on saying so until the
+            # thread runs again, and no kernel lets one run outside of its affinity.
+            ran = excursions(_as_sets(track.ran), own.issuperset, window)
             for each in found[:_MOST]:
                 seen.wrong(
                     f"vCPU {vcpu} may run on {own} alone, and its thread {thread.name!r} "
                     f"({thread.tid}) was seen allowed on {each.value} at {each} "
                     f"({_of(window, found)})",
                     final=True,
+                )
+            for each in ran[: 0 if found else _MOST]:
+                seen.wrong(
+                    f"vCPU {vcpu} may run on {own} alone, and its thread {thread.name!r} "
+                    f"({thread.tid}) was seen to have run on {each.value}, told at "
+                    f"{_clock(each.at)} ({_of(window, ran)})",
+                    final=True,
+                )
+
+
+def _as_sets(track: Sequence[Seen[int]]) -> list[Seen[CpuSet]]:
+    return [Seen(s.at, None if s.value is None else CpuSet({s.value})) for s in track]
+
+
+def _saw_waiting(
+    tracks: Mapping[int, WatchedThread],
+    vcpus: Mapping[int, Thread],
+    window: Window,
+    seen: Comparison,
+) -> None:
+    """Notes how long vCPUs waited for pCPUs of their own; nobody promises them none of it."""
+    waited = []
+    for vcpu, thread in sorted(vcpus.items()):
+        rise = _rise(tracks[thread.tid].waited_ms, window)
+        if rise is not None:
+            waited.append(f"{rise / 1000:.1f} s by vCPU {vcpu}")
+    if waited:
+        told = f"{', '.join(waited)} in {window.until - window.since:.1f} s"
+        seen.saw("time that a pCPU was waited for", told, window.watch.source)
+
+
+def _rise(track: Sequence[Seen[int]], window: Window) -> int | None:
+    """By how much a counter is known to have grown within a window; None where it was not read."""
+    values = [
+        each.value
+        for each in track
+        if each.value is not None and window.since <= each.at <= window.until
+    ]
+    return values[-1] - values[0] if values else None
+
+
+def throttled_meanwhile(snapshot: Snapshot, seen: Comparison) -> None:
+    """Objects to a cgroup of vCPUs that a quota held back, whatever its quota is now."""
+    container = _compute(snapshot)
+    if container is None:
+        return
+    for window in windows(snapshot):
+        for group in window.watch.cgroups:
+            rise = _rise(group.throttled, window) if _inside(group.path, container) else 0
+            if rise:
+                first = next(e.at for e in group.throttled if e.at >= window.since)
+                seen.wrong(
+                    f"a quota has held back {CGROUPS}{group.path} {rise} times after "
+                    f"{_clock(first)} ({window.looks}, {window.watch.source})",
+                    final=True,
+                    known=True,
                 )
 
 
@@ -199,6 +259,32 @@ def _stayed_away(
                     f"({_of(window, found)})",
                     final=True,
                 )
+
+
+def saw_first_cpuset(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
+    """Notes what compute's cpuset was when its cgroup was first seen.
+
+    A program that reads it when it starts takes that for its CPUs (kubernetes#138731).
+    """
+    container = _compute(snapshot)
+    if container is None or snapshot.life is None:
+        return
+    what = "cpuset of compute in the first look that saw it"
+    for watch in snapshot.life.watches:
+        tracks = [each.cpus for each in watch.cgroups if each.path == container.cgroup]
+        for first, *later in tracks[:1]:
+            if first.at <= watch.began or first.value is None:
+                break
+            seen.saw(what, f"{first.value} at {_clock(first.at)}", watch.source)
+            if first.value != own:
+                after = _first(later, own)
+                lasted = "" if after is None else f" for {after - first.at:.1f} s"
+                seen.note(
+                    f"the cpuset of compute was {first.value}{lasted} before it was {own}: what "
+                    "reads its CPUs when it starts has seen others"
+                )
+            return
+    seen.saw(what, "not watched from its beginning", snapshot.life.watches[0].source)
 
 
 def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
@@ -246,6 +332,24 @@ def _nobody_was_given(uid: str, own: CpuSet, window: Window, seen: Comparison) -
                     f"({window.watch.source})",
                     final=True,
                 )
+
+
+def pool_before(snapshot: Snapshot, uid: str, container: str) -> tuple[CpuSet, str] | None:
+    """What was free when the kubelet gave a container its CPUs, and where that was seen.
+
+    None where nobody saw it being given. The pool is that of the look before; CPUs that were
+    not in it any more in the next look, and that the container did not get, may have gone to
+    somebody else first.
+    """
+    for watch in snapshot.life.watches if snapshot.life else ():
+        for before, after in pairwise(watch.checkpoints):
+            if before.value is None or after.value is None:
+                continue
+            given = after.value.entries.get((uid, container))
+            if given and (uid, container) not in before.value.entries:
+                free = before.value.default & (after.value.default | given)
+                return free, f"{watch.source} at {_clock(before.at)}"
+    return None
 
 
 def _during(track: Sequence[Seen[Given]], window: Window) -> Iterator[Seen[Given]]:

@@ -187,24 +187,6 @@ def _in_use(
     return {key: cpus for key, cpus in state.entries.items() if key not in over}
 
 
-def claimed(pod: Pod) -> str | None:
-    """Why the checkpoint need not be the witness of a pod's CPUs; None where it is."""
-    if not pod.claims:
-        return None
-    return (
-        f"pod {pod.name} has resourceClaims ({', '.join(pod.claims)}): a driver of DRA may have "
-        "given it CPUs, and the kubelet's checkpoint does not say which"
-    )
-
-
-def untold(snapshot: Snapshot) -> str | None:
-    """Why compute may have exclusive CPUs of which the checkpoint says nothing; None if not."""
-    state = checkpoint(snapshot)
-    if state.unknown and not state.given:
-        return f"{state.path} has keys that are not known: {', '.join(state.unknown)}"
-    return claimed(launcher(snapshot))
-
-
 def below_kubepods(cgroup: str) -> bool:
     """Whether a cgroup is kubepods or in it: what the kubelet makes for pods."""
     return "kubepods" in cgroup

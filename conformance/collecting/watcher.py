@@ -65,10 +65,9 @@ class Watcher:
 
     def _talk(self) -> None:
         beat, rounds = Beat(sampler.TICK_SECONDS), 0
-        every = round(sampler.TALK_SECONDS / sampler.TICK_SECONDS)
         while not self._stopped.is_set():
             for node in self._nodes:
-                if node.asked or rounds % every == 0:
+                if rounds % round(node.talk_seconds / sampler.TICK_SECONDS) == 0:
                     node.say()
             rounds += 1
             beat.wait()
@@ -80,7 +79,8 @@ class _Node:
     ) -> None:
         self.name = name
         self.written = 0
-        self.asked = False
+        self.talk_seconds = sampler.TALK_SECONDS
+        self._asked = False
         self._shell = shell
         self._checkpoint = f"{kubelet_root}/{KUBELET[0]}"
         self._path = evidence / file_of(name)
@@ -146,9 +146,16 @@ class _Node:
             sampling.close()
         for line in sampling.lines():
             if line.startswith("n ") and line[2:6].isdecimal():
-                sampling.say(f"t{min(max(int(line[2:6]), 10), 100) / 100:.2f}")
+                pause = min(max(int(line[2:6]), 10), 100) / 100
+                if self._asked:
+                    self.talk_seconds = pause
+                else:
+                    sampling.say(f"t{pause:.2f}")
+            elif line.startswith("w "):
+                self._asked = line.endswith(f" {_ASKED}")
+                self.talk_seconds = sampler.TICK_SECONDS if self._asked else sampler.TALK_SECONDS
+                yield line
             elif not line.startswith("= "):
-                self.asked = line.endswith(f" {_ASKED}") if line.startswith("w ") else self.asked
                 yield line
             else:
                 # A shell that waited no longer may have read half a word.

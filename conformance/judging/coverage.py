@@ -140,11 +140,16 @@ def _lack(terms: Terms, requirement: Requirement) -> Lack | None:
     if own := _excuse(terms, requirement.needs):
         return own
     if told := _told_in(terms, requirement):
-        lacks = [_excuse(terms, SCENARIOS[scenario].needs) for scenario in told]
+        lacks = (_excuse(terms, SCENARIOS[scenario].needs) for scenario in told)
     else:
-        found = [terms.lacks(terms.expect(case.manifest)) for case in _cases(terms, requirement)]
-        lacks = [lack if lack is not None and lack.excuses else None for lack in found]
-    return lacks[0] if lacks and None not in lacks else None
+        lacks = (terms.lacks(terms.expect(case.manifest)) for case in _cases(terms, requirement))
+    first = None
+    for lack in lacks:
+        # One way is enough, and most are open: nothing more is worked out then.
+        if lack is None or not lack.excuses:
+            return None
+        first = first or lack
+    return first
 
 
 def _excuse(terms: Terms, needs: Collection[str]) -> Lack | None:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.matrix.fields import unknown_fields
+from conformance.model.vocabulary import CURRENT, holds
 
 
-def unjudged(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def unjudged(manifest: Mapping[str, Any], profile: str) -> tuple[str, ...]:
     """One remark for everything that is asked for and not judged, such as ``realtime``.
 
     Args:
         manifest: of a VMI that the schema can hold.
+        profile: of whose requirements one may be about it.
     """
     domain = _of(_of(manifest, "spec"), "domain")
     cpu, memory = _of(domain, "cpu"), _of(domain, "memory")
@@ -25,10 +27,12 @@ def unjudged(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     most = cpu.get("maxSockets")
     sockets = cpu.get("sockets") if isinstance(cpu.get("sockets"), int) else None
+    mapped, today = "guestMappingPassthrough" in _of(cpu, "numa"), holds(profile, (CURRENT,))
     asked = {
-        f"realtime{f' with the mask {mask}' if mask else ''}": isinstance(realtime, Mapping),
-        "the memory of its NUMA nodes": "guestMappingPassthrough" in _of(cpu, "numa"),
-        "huge pages": isinstance(memory.get("hugepages"), Mapping),
+        f"realtime{f' with the mask {mask}' if mask else ''}": not today
+        and isinstance(realtime, Mapping),
+        "the memory of its NUMA nodes": mapped and not today,
+        "huge pages": isinstance(memory.get("hugepages"), Mapping) and not (mapped and today),
         f"hotplug of CPUs up to {most} sockets": isinstance(most, int) and most > (sockets or 1),
         f"hotplug of memory up to {memory.get('maxGuest')}": memory.get("maxGuest") is not None,
         f"CPU features ({', '.join(features)})": bool(features),

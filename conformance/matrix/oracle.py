@@ -87,7 +87,7 @@ def expect(
         found,
         unsupported=unsupported or found.unsupported,
         doubts={**found.doubts, **doubts},
-        notes=(*found.notes, *asked.unjudged(manifest)),
+        notes=(*found.notes, *asked.unjudged(manifest, profile)),
     )
 
 

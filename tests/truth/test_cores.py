@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from conformance.checks.registry import registered
 from conformance.checks.turned_away import turned_away
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import RawSnapshot
 from conformance.model.topology import Topology
+from conformance.model.watch import Given, Life, Seen, Watch
 from conformance.parsing import assemble, guest
 from conformance.parsing.domain import domain
 from conformance.parsing.topology import topology
@@ -228,3 +230,24 @@ def test_a_pair_of_guest_siblings_may_share_a_core_of_four_threads() -> None:
     assert judged("SMT-SIBLINGS", on(FOURS), near).verdict is KEPT
     apart = given("4-8", ("4", "8"), "5", "0-3,9-11")
     assert judged("SMT-SIBLINGS", on(FOURS), apart).verdict is BROKEN
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict"),
+    [
+        ("0-5,8-11", BROKEN),
+        ("0-5,8-9,11", BROKEN),
+        ("0-2,4,8", NONE),
+        # Core 8-9 was free, and somebody else had it before compute was given its CPUs.
+        ("0-2,4,8-9", NONE),
+    ],
+)
+def test_c19_what_was_free_just_before_decides(before: str, verdict: Any) -> None:
+    """Everybody who crowded the node has left by now without a trace."""
+    state = Given(CpuSet.parse("0-1,3,5,10-11"), {(good.UID, "compute"): CpuSet.parse("2,4,8")})
+    looks = (Seen(1.0, Given(CpuSet.parse(before), {})), Seen(2.0, state))
+    life = Life((Watch("watch/node-1.log", 0.0, 9.0, checkpoints=looks),), 9.0)
+    snapshot = replace(assemble(APART(good.running())), life=life)
+    finding = registered()["SMT-SIBLINGS"].judge(snapshot, good.EXPECTATION)
+    assert finding.verdict is verdict
+    assert (", by watch/node-1.log at " in finding.message) is (verdict is BROKEN)

@@ -15,10 +15,12 @@ from conformance.judging.words import summary
 from conformance.matrix.cases import Case
 from conformance.matrix.documents import MatrixFileError
 from conformance.matrix.files import user_file
+from conformance.matrix.matrices import matrix
 from conformance.matrix.oracle import expect
 from conformance.model.evidence import Rejection, Snapshot
 from conformance.model.expectation import Expectation
 from conformance.model.setting import Setting
+from conformance.model.vocabulary import CURRENT, V1
 from reports.document import Verdict
 from tests.truth.recordings import Recording
 from tests.truth.user_manifests import PREFERENCE, TYPE, VM, VMI, only, read
@@ -577,6 +579,14 @@ def test_m09_what_no_requirement_is_about_is_told(old: str, new: str, what: str)
         "CPU features (", ""
     )
     assert what in summary(expected)["notes"]
+
+
+def test_m09_what_a_profile_has_a_requirement_about_is_no_remark() -> None:
+    case = next(each for each in matrix("standard", CURRENT) if each.id == "realtime")
+    remarks = "; ".join(expect(case.manifest, V1).notes)
+    for what in ("realtime with the mask", "the memory of its NUMA nodes", "huge pages"):
+        assert f"asked for, not judged: {what}" in remarks
+    assert "not judged" not in "; ".join(expect(case.manifest, CURRENT).notes)
 
 
 def test_m09_twin_what_is_judged_is_no_remark() -> None:

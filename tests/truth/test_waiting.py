@@ -209,9 +209,8 @@ def by_the_clock(*events: str) -> Callable[[Shot], None]:
         ]
         for message in events:
             about = {"kind": "VirtualMachineInstance", "name": CASE}
-            shot.data["events"].append(
-                {"involvedObject": about, "reason": "SyncFailed", "message": message}
-            )
+            event = {"involvedObject": about, "reason": "SyncFailed", "message": message}
+            shot.data["events"].append({**event, "lastTimestamp": "2027-01-01T00:00:00Z"})
 
     return edit
 
@@ -232,6 +231,34 @@ def test_a_launcher_whose_answer_nobody_waited_for_is_not_observed(
     recording: Recording, said: tuple[str, ...], verdict: Verdict
 ) -> None:
     change(recording, by_the_clock(*said), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "verdict"),
+    [
+        (0, (UNANSWERED,), Verdict.NOT_OBSERVED),
+        (137, (UNANSWERED,), Verdict.NOT_OBSERVED),
+        (143, (UNANSWERED,), Verdict.NOT_OBSERVED),
+        (137, (), Verdict.FAIL),
+        (2, (UNANSWERED,), Verdict.FAIL),
+        (137, (UNANSWERED, ANSWERED), Verdict.FAIL),
+    ],
+)
+def test_events_alone_may_tell_that_nobody_waited(
+    recording: Recording, code: int, said: tuple[str, ...], verdict: Verdict
+) -> None:
+    """The condition has gone with the launcher, which was told to end, or was killed."""
+
+    def edit(shot: Shot) -> None:
+        if code:
+            ended("compute", code, "Error")(shot)
+        by_the_clock(*said)(shot)
+        shot.data["vmi"]["status"]["conditions"] = [
+            {"type": "Ready", "status": "False", "reason": "PodTerminating"}
+        ]
+
+    change(recording, edit, CASE)
     assert findings(recording)["RUN-STARTED"][0] is verdict
 
 

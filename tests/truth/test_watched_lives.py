@@ -99,6 +99,49 @@ def test_a_vcpu_that_leaves_its_pcpu_for_a_moment_is_broken(tmp_path: Path) -> N
     ) in findings["PIN-THREADS"].message
 
 
+def test_a_vcpu_that_ran_elsewhere_between_two_looks_is_broken(tmp_path: Path) -> None:
+    """Its affinity was never seen to be another one."""
+    findings = judged(tmp_path, (100, "s @ 155 3"), (700, "s @ 155 9"), (800, "s @ 155 3"))
+    assert failed(findings) == {"PIN-THREADS"}
+    assert (
+        "vCPU 1 may run on 3 alone, and its thread 'CPU 1/KVM' (155) was seen to have run on 9, "
+        "told at 10:00:07.00"
+    ) in findings["PIN-THREADS"].message
+
+
+def test_a_vcpu_that_a_quota_holds_back_is_broken(tmp_path: Path) -> None:
+    """Its quota was gone again at every look."""
+    findings = judged(tmp_path, (100, "q @ 1 2"), (700, "q @ 1 7"))
+    assert failed(findings) == {"CPU-QUOTA"}
+    assert "5 times after 10:00:01.00" in findings["CPU-QUOTA"].message
+
+
+def test_how_long_vcpus_waited_is_told(tmp_path: Path) -> None:
+    findings = judged(tmp_path, (100, "d @ 154 10"), (700, "d @ 154 310"), (700, "d @ 155 20"))
+    assert failed(findings) == undecided(findings) == set()
+    (waited,) = [e for e in findings["PIN-THREADS"].compared if e.what.startswith("time that")]
+    assert waited.value == "0.3 s by vCPU 0, 0.0 s by vCPU 1 in 20.0 s"
+
+
+def test_a_cpuset_that_came_after_the_first_process_is_noted(tmp_path: Path) -> None:
+    """Whoever asks how many CPUs there are when it starts is told another number."""
+    own, others = f"C 1 {MOUNT}{good.ROOT}", "c @ 1 2-4"
+    rest = [(at, text) for at, text in START if text not in {own, others}]
+    seen = {0: "c @ 3 0-1", 100: "c @ 1 0-11", 330: others}
+    start = [(0, own), *rest, *seen.items()]
+    start = sorted(start, key=lambda line: line[0])
+    exclusive = judged(tmp_path, start=start)["CPU-EXCLUSIVE"]
+    assert exclusive.verdict is report.Verdict.PASS
+    (note,) = exclusive.notes
+    assert note.startswith("the cpuset of compute was 0-11 for 2.3 s before it was 2-4")
+    (plain,) = [
+        each
+        for each in judged(tmp_path / "plain")["CPU-EXCLUSIVE"].compared
+        if "first look" in each.what
+    ]
+    assert plain.value == "not watched from its beginning"
+
+
 def test_a_second_owner_for_a_second_is_broken(tmp_path: Path) -> None:
     wide = f"c @ 3 {good.POOL},2"
     findings = judged(tmp_path, (700, wide), (800, f"c @ 3 {good.POOL}"))
@@ -134,6 +177,9 @@ def test_an_entry_of_somebody_else_is_broken(tmp_path: Path) -> None:
 
 
 HARMLESS: dict[str, tuple[Line, ...]] = {
+    "a vCPU that has not run since it was pinned": ((0, "s @ 155 4"), (300, "s @ 155 3")),
+    "a throttled start": ((0, "q @ 1 7"), (700, "q @ 2 0")),
+    "another guest is held back": ((100, "q @ 4 1"), (700, "q @ 4 7")),
     "the pool changes elsewhere": ((700, "c @ 3 0-1,5-11"), (800, f"c @ 3 {good.POOL}")),
     "everything after the end was asked for": (
         (LAST + 10, "c @ 3 0-11"),
@@ -201,6 +247,16 @@ def test_a_kubelet_that_is_late_with_a_former_pool_is_not_accused(tmp_path: Path
 def test_what_was_not_watched_or_not_understood_changes_nothing(text: str, tmp_path: Path) -> None:
     findings = judged(tmp_path, text=text)
     assert failed(findings) == undecided(findings) == set()
+
+
+def test_what_a_killed_run_had_watched_counts(tmp_path: Path) -> None:
+    """It never came to say how much that was."""
+    evidence = Evidence(tmp_path)
+    write(tmp_path, log((700, "a @ 155 9"), (730, "a @ 155 3"))[:-20])
+    bundle.write_run(tmp_path, {**run(), "watch": {good.NODE: 0}})
+    found = evidence.judged()
+    assert "PIN-THREADS" in failed({each.requirement: each for each in found.findings})
+    assert found.problems == ()
 
 
 def test_a_file_that_is_gone_or_shorter_is_a_problem(tmp_path: Path) -> None:

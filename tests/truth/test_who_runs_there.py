@@ -293,6 +293,27 @@ def test_cpus_that_a_driver_gives_are_not_in_the_checkpoint() -> None:
     assert judged("CPU-EXCLUSIVE", none, pod_objects(dra), wide).verdict is BROKEN
 
 
+def policy(name: str) -> Any:
+    def plugin(pods: list[Any]) -> None:
+        pods[1]["spec"]["containers"][0]["name"] = name
+        pods[1]["status"]["containerStatuses"][0]["name"] = name
+
+    return pod_objects(plugin)
+
+
+@pytest.mark.parametrize("name", ["nri-resource-policy-balloons", "dracpu"])
+def test_cpus_that_a_plugin_of_the_runtime_gives_are_not_in_the_checkpoint(name: str) -> None:
+    """Whoever shares pCPUs with compute is seen all the same."""
+    elsewhere = checkpoint(lambda state: state["entries"].update({good.UID: {"compute": "9-11"}}))
+    assert judged("CPU-EXCLUSIVE", elsewhere).verdict is BROKEN
+    assert judged("CPU-EXCLUSIVE", elsewhere, policy(name)).verdict is UNSEEN
+    assert judged("CPU-EXCLUSIVE", policy(name)).verdict is KEPT
+    wide = cpuset(good.HANDLER_CGROUP, ALL)
+    assert judged("CPU-EXCLUSIVE", elsewhere, policy(name), wide).verdict is BROKEN
+    assert judged("CPU-POOL", wide).verdict is BROKEN
+    assert judged("CPU-POOL", wide, policy(name)).verdict is UNSEEN
+
+
 def static_pod(pods: list[Any]) -> None:
     pods[1]["metadata"] |= {
         "uid": GONE,

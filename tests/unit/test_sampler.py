@@ -139,6 +139,7 @@ def test_it_tells_what_changes_and_ends_with_its_input(node: Node, vcpu: Thread)
     node.end()
     assert node.process.wait(30) == 0
     assert node.lines[-1].startswith("l ")
+    assert "-" not in node.lines[-1]
 
 
 def test_a_line_is_said_once(node: Node) -> None:
@@ -149,6 +150,20 @@ def test_a_line_is_said_once(node: Node) -> None:
         node.wait(" word", "=")
         time.sleep(0.02)
     assert sum(line.startswith("c ") for line in node.lines) == 1
+
+
+def test_it_goes_on_at_another_pace(node: Node) -> None:
+    """A shell that cannot wait for a while must not try to."""
+    node.cgroup(f"{POD}/one", "0-3")
+    node.start()
+    node.wait(" 0-3", "c")
+    node.sampling.say("t0.20")
+    for number in range(20):
+        node.sampling.say(f"after{number}")
+        node.wait(f" after{number}", "=")
+        time.sleep(0.01)
+    node.cgroup(f"{POD}/one", "0-2")
+    node.wait(" 0-2", "c")
 
 
 def test_names_of_cgroups_are_no_globs() -> None:
