@@ -237,8 +237,12 @@ def vhost_beside_a_vcpu(scene: Scene) -> Scene:
 def _helper(scene: Scene, name: str) -> Scene:
     """A helper of QEMU, which is called so, runs on the pCPU of a vCPU."""
     _isolated(scene)
-    thread = scene.thread("kvm-")
-    return scene.rename(thread, name).affinity(thread, _first(scene))
+    qemu = scene.thread("CPU 0/").pid
+    for each in scene.compute.threads:
+        own = each.pid == qemu != each.tid
+        if own and not each.name.startswith(("CPU ", "IO iothread")):
+            return scene.rename(each, name).affinity(each, _first(scene))
+    raise NothingToSpoilError("a helper among the threads of QEMU")
 
 
 @spoils("EMU-ISOLATED", alone=True)
