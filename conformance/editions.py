@@ -87,15 +87,18 @@ FEATURES = {
 
 
 def labels(release: Release | None, profile: str = V1) -> tuple[Labels, ...]:
-    """The rows that may hold for a release: one for a known one, every one for an unknown one."""
+    """The rows that may hold for a release: one for a known one, every one for an unknown one.
+
+    A build of the main branch may do as any release does since its tag.
+    """
     if profile == V1ALPHA2:
         return (V1ALPHA2_LABELS,)
     if release is None:
         return LABELS
     rows = [row for row in LABELS if row.since <= release.minor_release]
-    if release.before and release.patch == 0 and rows[-1].since == release.minor_release:
-        return tuple(rows[-2:])
-    return (rows[-1],)
+    early = release.before and release.patch == 0 and rows[-1].since == release.minor_release
+    first = max(0, len(rows) - (2 if early else 1))
+    return LABELS[first:] if release.onwards else tuple(rows[first:])
 
 
 def lacking(
@@ -107,12 +110,12 @@ def lacking(
     """
     for name in features:
         feature = FEATURES[name]
-        if release is not None and release.minor_release < feature.since:
+        if release is not None and release.surely_before(feature.since):
             since = ".".join(map(str, feature.since))
             return f"KubeVirt {release} does not have {feature.what}, which came with {since}"
         gated = feature.gate and (
             feature.gate_until is None
-            or (release is not None and release.minor_release < feature.gate_until)
+            or (release is not None and release.surely_before(feature.gate_until))
         )
         if gated and gates is not None and feature.gate not in gates:
             return (

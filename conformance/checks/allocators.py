@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.checks.witnesses import checkpoint, launcher, title
-from conformance.model.evidence import Pod, Snapshot
+from conformance.model.evidence import Checkpoint, Pod, Snapshot, Unlisted
 
 
 def claimed(pod: Pod) -> str | None:
@@ -32,11 +32,17 @@ kubernetes-sigs/dra-driver-cpu."""
 
 def allocator(snapshot: Snapshot) -> str | None:
     """Why the kubelet need not be the one who gives CPUs on the node; None where it is."""
+    return snapshot.around.once(_allocator)
+
+
+def _allocator(
+    pods: tuple[Pod, ...], _state: Checkpoint | None, _unlisted: tuple[Unlisted, ...]
+) -> str | None:
     return next(
         (
             f"{title(pod, each)} gives CPUs on this node too, and the kubelet's checkpoint does "
             "not say which"
-            for pod in snapshot.pods
+            for pod in pods
             for each in pod.containers
             if each.name.startswith(_ALLOCATORS) and (each.running or each.threads)
         ),

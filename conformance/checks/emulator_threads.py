@@ -38,7 +38,7 @@ def emulator_has_its_own_pcpu(
     """The emulator's pCPUs are as many as asked and its alone; its threads stay there."""
     by_threads = unasked(snapshot, expectation)
     said = pins(snapshot, expectation)
-    emulator, vcpus = said.emulator_pin, exclusive_pins(said.vcpu_pins)
+    emulator, vcpus = said.emulator_pin, exclusive_pins(said, snapshot)
     allowed = saw_cpuset(snapshot, seen)
     source = said.source
     seen.saw("emulator", emulator, source if by_threads else f"emulatorpin, {source}")

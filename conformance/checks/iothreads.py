@@ -138,7 +138,7 @@ def iothreads_join_the_emulator(
 ) -> str:
     """IOThreads are on the emulator's pCPUs, away from those of vCPUs."""
     said = pins(snapshot, expectation)
-    emulator, vcpus = said.emulator_pin, exclusive_pins(said.vcpu_pins)
+    emulator, vcpus = said.emulator_pin, exclusive_pins(said, snapshot)
     seen.saw("emulator", emulator, f"emulatorpin, {said.source}")
     seen.saw("vCPUs", vcpus, f"vcpupin, {said.source}")
     number = _judge(snapshot, expectation, emulator, "the emulator's", seen)

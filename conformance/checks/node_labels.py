@@ -6,7 +6,8 @@ known, what every release would call wrong is wrong, and what one would call rig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import Loop, admitted_vmi, check, dedicated_vmi
@@ -116,34 +117,43 @@ def launcher_selects_the_label(
     if pod.node != found.name:
         seen.missing(f"pod {pod.name} is on {pod.node or 'no node'}, and {found.name} was read")
 
-    def objections(row: Labels) -> list[str]:
-        selected, label = pod.required_labels.get(row.selected), found.labels.get(row.selected)
-        clauses = []
-        if selected != "true":
-            clauses.append(
-                f"launcher pod {pod.name} selects {row.selected}={selected or '(nothing)'} instead "
-                "of true"
-            )
-        if label != "true":
-            clauses.append(
-                f"launcher pod {pod.name} runs on node {found.name} with label "
-                f"{row.selected}={label or '(none)'} instead of true"
-            )
-        return clauses
+    def selection(row: Labels) -> list[str]:
+        selected = pod.required_labels.get(row.selected)
+        if selected == "true":
+            return []
+        what = f"{row.selected}={selected or '(nothing)'}"
+        return [f"launcher pod {pod.name} selects {what} instead of true"]
 
+    def place(row: Labels) -> list[str]:
+        label = found.labels.get(row.selected)
+        if label == "true":
+            return []
+        where = f"node {found.name} with label {row.selected}={label or '(none)'}"
+        return [f"launcher pod {pod.name} runs on {where} instead of true"]
+
+    def objections(row: Labels) -> list[str]:
+        return selection(row) + place(row)
+
+    # Who selected the label met it when it was scheduled.
+    doubt = expectation.doubts.get("scheduled")
+    since = [clause for row in expectation.labels if not selection(row) for clause in place(row)]
+    doubts = dict.fromkeys(since, doubt) if doubt else {}
     if expectation.any_release and not all(map(objections, expectation.labels)):
         seen.note(f"launcher pod {pod.name} is of an older release, and selects as that one does")
     else:
-        by_release(expectation.labels, objections, seen)
+        by_release(expectation.labels, objections, seen, doubts)
     return f"launcher pod {pod.name} selects the label and runs on {found.name}, which has it"
 
 
 def by_release(
-    rows: tuple[Labels, ...], objections: Callable[[Labels], list[str]], seen: Comparison
+    rows: tuple[Labels, ...],
+    objections: Callable[[Labels], list[str]],
+    seen: Comparison,
+    doubts: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Objects to what is wrong by every row that may hold; what some allow is not decided.
 
-    Raises Unobserved without a row: nothing says then what is right.
+    An objection may be in doubt. Raises Unobserved without a row: nothing says then what is right.
     """
     if not rows:
         raise Unobserved("nothing says which labels this cluster's release has")
@@ -156,7 +166,7 @@ def by_release(
             )
         return
     for clause in min(wrong, key=len):
-        seen.wrong(clause)
+        seen.wrong(clause, doubt=doubts.get(clause))
 
 
 def _keys(expectation: Expectation) -> tuple[str, ...]:

@@ -28,9 +28,10 @@ def owner_has_no_quota(snapshot: Snapshot, _: Expectation, seen: Comparison) -> 
     for each in container.limited:
         source = f"{CGROUPS}{each.cgroup}/cpu.max"
         if each.cpu_max is None:
-            # Older evidence has it of containers alone.
-            if source in snapshot.unreadable:
-                seen.missing(f"{source} was not read: {snapshot.unreadable[source]}")
+            # Where a cgroup has one, each around it has one too, but for the root of all.
+            if source in snapshot.unreadable or below_kubepods(each.cgroup):
+                why = snapshot.unreadable.get(source, "it is not in the evidence")
+                seen.missing(f"{source} was not read: {why}")
             continue
         if not each.cpu_max:
             seen.missing(f"{source} was read as empty")

@@ -53,6 +53,13 @@ _KILLED = re.compile(r"container \S+ ended with (?:137|143)\b")
 """How a launcher ends that was given up: by SIGTERM, and by SIGKILL when it takes too long."""
 _BEGAN = re.compile(r"VirtualMachineInstance \S+ Started\b")
 
+_KUBEVIRTS = re.compile(
+    r"compute|guest-console-log|container-disk-binary|volume.+|hook-sidecar-\d+|virtiofs-.+"
+)
+"""Containers that KubeVirt gives a launcher pod (kubevirt pkg/virt-controller/services, and
+pkg/container-disk). Whatever else is in one was put there by somebody's webhook: a service mesh, an
+agent."""
+
 _OUT_OF_RANGE = re.compile(r"\bpanic: runtime error: (?:slice bounds|index) out of range")
 _NO_AFFINITY = "cannot set CPU affinity"
 
@@ -80,7 +87,7 @@ def outlook(snapshot: Snapshot) -> Outlook:
     why = "; ".join([*state, *snapshot.events[-3:]]) or "no reason is given"
     now = "; ".join(state)
     words = f"{kind} {snapshot.subject or 'of an unknown name'} is {phase or 'without a phase'}"
-    if excuse := _excuse(snapshot, phase, now):
+    if excuse := _excuse(snapshot, phase, now) or _foreign_failure(snapshot):
         return Outlook(False, f"{words}: {excuse} ({why})")
     pod = snapshot.pod
     ended = phase in ("Failed", "Succeeded") or (pod is not None and pod.phase == "Failed")
@@ -115,6 +122,19 @@ def _excuse(snapshot: Snapshot, phase: str, now: str) -> str | None:
     if phase == "Succeeded" and found is not None and RUNS in found.reached:
         return "it ran, and its guest has ended"
     return None
+
+
+def _foreign_failure(snapshot: Snapshot) -> str | None:
+    """What somebody else's container in the launcher pod did, where nothing else has failed."""
+    found, pod = snapshot.vmi, snapshot.pod
+    if found is None or pod is None:
+        return None
+    failed = [each for each in pod.containers if _FAILURES.search(each.trouble)]
+    if any(_KUBEVIRTS.fullmatch(each.name) for each in failed):
+        return None
+    if any(map(_FAILURES.search, (*_conditions(snapshot), *snapshot.events))):
+        return None
+    return f"{failed[0].trouble}, and that is none of KubeVirt's containers" if failed else None
 
 
 def waits_for_room(snapshot: Snapshot) -> bool:
@@ -172,13 +192,18 @@ def expected_to_run(snapshot: Snapshot, seen: Comparison, *, known: bool = False
     seen.wrong(found.why, known=known)
 
 
+def _conditions(snapshot: Snapshot) -> list[str]:
+    """What the VMI says of itself."""
+    found = snapshot.vmi
+    if found is None:
+        return []
+    reasons = [f"{name} {text}" for name, text in found.conditions.items() if "False" in text]
+    return reasons + ([found.reason] if found.reason else [])
+
+
 def _state(snapshot: Snapshot) -> list[str]:
     """What VMI and pod say of themselves."""
-    found, pod = snapshot.vmi, snapshot.pod
-    reasons = []
-    if found is not None:
-        reasons += [f"{name} {text}" for name, text in found.conditions.items() if "False" in text]
-        reasons += [found.reason] if found.reason else []
+    pod, reasons = snapshot.pod, _conditions(snapshot)
     if pod is not None and pod.reason:
         reasons.append(f"pod {pod.name} is {pod.phase}: {pod.reason}")
     return reasons

@@ -27,18 +27,27 @@ def _strangers(
     pods: tuple[Pod, ...], _state: Checkpoint | None, unlisted: tuple[Unlisted, ...]
 ) -> tuple[Unlisted, ...]:
     others = [each for each in unlisted if not _plumbing(each)]
-    sandboxes = _sandboxes(pods, others) if others else set()
+    held = {each.pod_uid for each in unlisted if _plumbing(each) and _names(each) & _IDLE}
+    sandboxes = _sandboxes(pods, others, held) if others else set()
     return tuple(each for each in others if each.cgroup not in sandboxes)
 
 
+def _names(each: Unlisted) -> set[str]:
+    return {thread.name for thread in each.processes}
+
+
 def _plumbing(each: Unlisted) -> bool:
-    names = {thread.name for thread in each.processes}
+    names = _names(each)
     alone = len(each.processes) == len(each.threads)
     return bool(names) and names <= _PLUMBING and (alone or not names & _IDLE)
 
 
-def _sandboxes(pods: tuple[Pod, ...], others: list[Unlisted]) -> set[str]:
-    """Cgroups of sandboxes that run another program: the same in most pods, once in each."""
+def _sandboxes(pods: tuple[Pod, ...], others: list[Unlisted], held: set[str]) -> set[str]:
+    """Cgroups of sandboxes that run another program: the same in most pods, once in each.
+
+    A pod has one sandbox, the first of all that runs there. Of those that are held by an idle
+    program already nobody else is one, and whom the kubelet gave a cpuset was a container.
+    """
     running = {
         uid
         for pod in pods
@@ -46,17 +55,36 @@ def _sandboxes(pods: tuple[Pod, ...], others: list[Unlisted]) -> set[str]:
         for uid in (pod.uid, pod.static_uid)
         if uid
     }
-    by_pod: dict[tuple[str, str], list[Unlisted]] = defaultdict(list)
+    by_pod: dict[str, list[Unlisted]] = defaultdict(list)
     for each in others:
-        if each.container_id and each.processes:
-            by_pod[each.pod_uid, each.processes[0].name].append(each)
-    common = Counter(name for uid, name in by_pod if uid in running)
+        if each.container_id and each.processes and not each.configured:
+            by_pod[each.pod_uid].append(each)
+    common = Counter(
+        name for uid, found in by_pod.items() if uid in running for name in set(map(_first, found))
+    )
     usual = {name for name, times in common.items() if times > 1 and 2 * times > _pods(pods)}
+    candidates = [
+        sorted((each for each in found if _first(each) in usual), key=_began)
+        for uid, found in by_pod.items()
+        if uid not in held
+    ]
+    oldest = Counter(_first(found[0]) for found in candidates if found)
+    program = max(oldest, key=lambda name: oldest[name], default=None)
     return {
-        min(found, key=lambda each: (bool(each.configured), each.processes[0].pid)).cgroup
-        for (_uid, name), found in by_pod.items()
-        if name in usual
+        next(each.cgroup for each in found if _first(each) == program)
+        for found in candidates
+        if any(_first(each) == program for each in found)
     }
+
+
+def _first(each: Unlisted) -> str:
+    """The program of its first process."""
+    return each.processes[0].name
+
+
+def _began(each: Unlisted) -> int:
+    """Ids of processes grow, but for where they begin anew: most pods of a node tell."""
+    return each.processes[0].pid
 
 
 def _pods(pods: tuple[Pod, ...]) -> int:

@@ -87,6 +87,14 @@ def live_pins_are_those_of_the_xml(
     pool = bool(expectation.supplemental_iothreads and expectation.isolate_emulator)
     swept = answers.emulator_pin if pool else None
     _same("IOThread", xml.iothread_pins, answers.iothread_pins, answers.source, seen, swept=swept)
+    cpuset = compute(snapshot).cpuset
+    if xml.emulator_pin is None and cpuset is not None and answers.emulator_pin < cpuset:
+        # Without a pin libvirt says every CPU.
+        seen.saw("emulator by XML", "no pin", "domain XML <emulatorpin>")
+        seen.wrong(
+            f"the emulator is pinned to {answers.emulator_pin} ({answers.source}), but the "
+            "domain XML says nothing"
+        )
     if xml.emulator_pin is not None:
         seen.saw("emulator by XML", xml.emulator_pin, "domain XML <emulatorpin>")
         seen.saw("emulator, live", answers.emulator_pin, answers.source)

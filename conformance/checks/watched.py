@@ -292,12 +292,6 @@ def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     pod, container = snapshot.pod, _compute(snapshot)
     if pod is None or container is None or container.cgroup is None:
         return
-    names = {
-        each.cgroup: title(other, each)
-        for other in snapshot.pods
-        for each in other.containers
-        if each.cgroup
-    }
     for window in saw_life(snapshot, seen):
         for group in window.watch.cgroups:
             if group.path == container.cgroup:
@@ -307,7 +301,7 @@ def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
                 continue
             else:
                 found = excursions(group.cpus, own.isdisjoint, window)
-                what = f"the cpuset of {names.get(group.path, 'a cgroup of a pod')}"
+                what = "the cpuset of " + (_whose(snapshot, group.path) if found else "")
             for each in found[:_MOST]:
                 doubt = _late(window, each) if group.path != container.cgroup else None
                 seen.wrong(
@@ -318,6 +312,18 @@ def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
                     doubt=doubt,
                 )
         _nobody_was_given(pod.uid, own, window, seen)
+
+
+def _whose(snapshot: Snapshot, cgroup: str) -> str:
+    return next(
+        (
+            title(pod, each)
+            for pod in snapshot.pods
+            for each in pod.containers
+            if each.cgroup == cgroup
+        ),
+        "a cgroup of a pod",
+    )
 
 
 def _nobody_was_given(uid: str, own: CpuSet, window: Window, seen: Comparison) -> None:

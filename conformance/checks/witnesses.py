@@ -277,9 +277,16 @@ def guest(snapshot: Snapshot) -> Guest:
     return snapshot.guest
 
 
-def exclusive_pins(pins: Mapping[int, CpuSet]) -> CpuSet:
-    """All CPUs to which vCPUs or IOThreads are pinned."""
-    return CpuSet.union_of(pins.values())
+def exclusive_pins(pins: LivePins, snapshot: Snapshot) -> CpuSet:
+    """All CPUs to which vCPUs are pinned that the domain has.
+
+    libvirt has a pin of each vCPU that may be plugged in, which runs nowhere yet: every CPU
+    (virDomainGetVcpuPinInfo).
+    """
+    xml = snapshot.domain
+    return CpuSet.union_of(
+        cpus for vcpu, cpus in pins.vcpu_pins.items() if xml is None or vcpu in xml.enabled
+    )
 
 
 def thread_source(thread: Thread) -> str:

@@ -184,8 +184,8 @@ def _enough(span: Sequence[Snapshot]) -> timedelta:
 def _newest(last: Snapshot) -> datetime | None:
     """When a container was last given exclusive CPUs on the node, at the latest.
 
-    The kubelet gives them when it admits the pod, or when a container starts anew; of an owner
-    that is not listed, it may have been just now.
+    The kubelet gives them when it admits the pod, or when a container starts anew; to an owner
+    that is not listed, or whose resources are being changed in place, it may have been just now.
     """
     state = last.node.checkpoint if last.node else None
     if state is None:
@@ -197,7 +197,8 @@ def _newest(last: Snapshot) -> datetime | None:
         if owners:
             known = [moment(pod.admitted), *(moment(each.started) for each in owners)]
             times += [each for each in known if each is not None]
-            unknown.discard(pod.uid)
+            if not pod.resizing:
+                unknown.discard(pod.uid)
     if unknown:
         times.append(_there(last))
     return max(times, default=None)

@@ -128,6 +128,7 @@ class Terms:
         found = expect(manifest, self.profile, then)
         outdated = OUTDATED_LAUNCHER in _labels(manifest)
         doubts = {key: why for key, why in found.doubts.items() if key != "emulator"}
+        doubts["scheduled"] = "a label counts when a pod is scheduled, and may have changed since"
         if changed:
             doubts["sidecars"] = changed
         return replace(
@@ -256,7 +257,7 @@ def _created(manifest: Mapping[str, Any]) -> str | None:
 
 def _until(rows: Iterable[Labels], release: Release | None) -> tuple[Labels, ...]:
     """Those of releases up to one."""
-    return tuple(row for row in rows if release is None or row.since <= release.minor_release)
+    return tuple(row for row in rows if release is None or not release.surely_before(row.since))
 
 
 def terms_of(run: Mapping[str, Any]) -> Terms:

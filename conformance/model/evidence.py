@@ -212,6 +212,7 @@ class Container:
         id: container id without its scheme, None before it has one.
         running: whether the API says that it runs.
         started, ended: when it did by the API, as it writes times; None without.
+        trouble: what it waits for, or how it failed, in words; empty for one that is well.
         cgroup: the cgroup v2 path below the mount point that holds its processes; None when it
             was not found.
         cpuset: ``cpuset.cpus.effective`` of that cgroup; configured: ``cpuset.cpus``.
@@ -236,6 +237,7 @@ class Container:
     restarts: int = 0
     started: str | None = None
     ended: str | None = None
+    trouble: str = ""
     cgroup: str | None = None
     cpuset: CpuSet | None = None
     configured: CpuSet | None = None

@@ -204,6 +204,9 @@ def _pods(raw: RawSnapshot, own: Pod | None, on_node: _OnNode, layers: Layers) -
         layers.not_observed.setdefault(layer, why)
     if own is None or any(pod.uid == own.uid for pod in on_node.pods):
         return on_node.pods
+    if own.node is not None and own.phase == "Running":
+        why = f"the list of the node's pods lacks {own.name} itself, which runs there"
+        layers.not_observed.setdefault("pods", why)
     return (*on_node.pods, _complete(own, on_node.residents, layers))
 
 

@@ -89,7 +89,8 @@ def static_uid(metadata: Json) -> str | None:
 def _affinity_labels(spec: Json) -> Mapping[str, str]:
     """Labels that a required node affinity asks for in each of its terms, which are alternatives.
 
-    Source: kubernetes core/v1, NodeSelectorTerm: expressions of a term are ANDed, terms ORed.
+    Source: kubernetes core/v1, NodeSelectorTerm: expressions of a term are ANDed, terms ORed, and
+    an empty term matches no node.
     """
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
@@ -100,6 +101,7 @@ def _affinity_labels(spec: Json) -> Mapping[str, str]:
             if each.get("operator") == "In" and len(each.get("values") or ()) == 1
         }
         for term in required.get("nodeSelectorTerms") or ()
+        if term.get("matchExpressions") or term.get("matchFields")
     ]
     if not terms:
         return {}
@@ -117,16 +119,21 @@ def _pod_reason(status: Mapping[str, Any]) -> str | None:
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             parts += [condition.get("reason", ""), condition.get("message", "")]
     for kind in ("initContainerStatuses", "containerStatuses"):
-        for state in status.get(kind) or ():
-            waiting = (state.get("state") or {}).get("waiting")
-            ended = (state.get("state") or {}).get("terminated")
-            if waiting and waiting.get("reason") not in {None, "PodInitializing"}:
-                former = (state.get("lastState") or {}).get("terminated")
-                after = f" after it {_ended(former)}" if former else ""
-                parts.append(f"container {state['name']} waits: {waiting['reason']}{after}")
-            elif ended and ended.get("exitCode"):
-                parts.append(f"container {state['name']} {_ended(ended)}")
+        parts += [_trouble(state) for state in status.get(kind) or ()]
     return ": ".join(part for part in parts if part) or None
+
+
+def _trouble(state: Json) -> str:
+    """What a container waits for, or how it failed; empty for one that is well."""
+    waiting = (state.get("state") or {}).get("waiting")
+    ended = (state.get("state") or {}).get("terminated")
+    if waiting and waiting.get("reason") not in {None, "PodInitializing"}:
+        former = (state.get("lastState") or {}).get("terminated")
+        after = f" after it {_ended(former)}" if former else ""
+        return f"container {state['name']} waits: {waiting['reason']}{after}"
+    if ended and ended.get("exitCode"):
+        return f"container {state['name']} {_ended(ended)}"
+    return ""
 
 
 def _ended(state: Json) -> str:
@@ -154,6 +161,7 @@ def _container(item: Json, role: str, state: Json, source: str) -> Container:
         restarts=state.get("restartCount", 0),
         started=(current.get("running") or {}).get("startedAt"),
         ended=(current.get("terminated") or {}).get("finishedAt"),
+        trouble=_trouble(state),
     )
 
 

@@ -133,7 +133,10 @@ class KnownDivergence:
         if release is None:
             return None
         began = self.since is None or self.since <= release
-        return began and (self.until is None or release < self.until)
+        over = self.until is not None and self.until <= release
+        if release.onwards and not over and (not began or self.until is not None):
+            return None
+        return began and not over
 
     def concerns(self, profile: str, rules: Collection[str]) -> bool:
         """Whether it explains a case of a profile that breaks these rules of refusal.

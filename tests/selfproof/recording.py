@@ -322,6 +322,8 @@ def node_files() -> dict[str, str]:
         CHECKPOINT: json.dumps(state),
         CONFIGZ: json.dumps(config),
         f"{CGROUPS}/kubepods.slice/cpuset.cpus.effective": "0-11\n",
+        f"{CGROUPS}/kubepods.slice/cpu.max": "max 100000\n",
+        f"{CGROUPS}{POD_SLICE}/cpu.max": "max 100000\n",
     }
     launcher_tids = [100, 101, 120, 121, 150, 151, 152, 153, 156]
     groups = {

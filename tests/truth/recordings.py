@@ -12,7 +12,7 @@ from typing import Any
 from conformance.collecting.bundle import read
 from conformance.judging.report import judge
 from reports.document import Document, Verdict
-from tests.exhibits import unpacked
+from tests.exhibits import unpacked, without_quotas_of_pods
 from tests.selfproof.recording import RECORDED_SETTING
 
 Json = dict[str, Any]
@@ -22,11 +22,13 @@ _OF_CONTAINER = re.compile(r"(/sys/fs/cgroup/kubepods/(?:[a-z]+/)?pod[^/]+/[0-9a
 class Recording:
     """Six cases of a real KubeVirt (disk, isolate-io, limits-2, ...), in a directory.
 
-    It gets the setting of its cluster, which its version of the format did not record yet.
+    It gets what its version of the format did not record yet: the setting of its cluster, and
+    that no pod had a quota.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = unpacked("kubevirt-1.9", directory)
+        without_quotas_of_pods(self.directory)
         self.use(RECORDED_SETTING)
 
     @property

@@ -20,7 +20,7 @@ from conformance.model.evidence import RawSnapshot
 from conformance.model.finding import Finding, Verdict
 from conformance.parsing import assemble
 from conformance.parsing.setting import setting
-from tests.exhibits import unpacked
+from tests.exhibits import unpacked, without_quotas_of_pods
 from tests.selfproof.recording import RECORDED_SETTING
 
 UNASKED = {"libvirt": "it was not asked", "guest-console": "nobody else's is opened"}
@@ -37,7 +37,9 @@ def recorded(
 ) -> tuple[str, list[RawSnapshot]]:
     name, release = request.param
     directory = tmp_path_factory.mktemp("recorded")
-    snapshots = read(unpacked(name, directory)).snapshots
+    evidence = unpacked(name, directory)
+    without_quotas_of_pods(evidence)
+    snapshots = read(evidence).snapshots
     taken: dict[str, RawSnapshot] = {}
     for case in snapshots:
         for _file, raw in snapshots[case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from conformance.auditing.states import State, dedicated, found
 from conformance.judging.terms import Terms
 from conformance.model.release import Release
+from tests.selfproof import recording as good
+from tests.selfproof.mutations import set_path
 from tests.selfproof.recording import SETTING
+from tests.truth.changes import BROKEN, UNSEEN, judged, pod_objects
 
 Json = dict[str, Any]
 
@@ -124,7 +128,7 @@ def test_sidecars_of_before_the_last_change_of_the_cr_are_in_doubt() -> None:
     changed = terms(changed=datetime(2026, 6, 1, tzinfo=UTC))
     assert "after it was created" in changed.expect(old).doubts["sidecars"]
     old["metadata"]["creationTimestamp"] = "2026-07-01T00:00:00Z"
-    assert not changed.expect(old).doubts
+    assert "sidecars" not in changed.expect(old).doubts
 
 
 def test_an_outdated_launcher_may_select_as_its_own_release_did() -> None:
@@ -137,6 +141,19 @@ def test_an_outdated_launcher_may_select_as_its_own_release_did() -> None:
     assert expectation.any_release
     assert {row.selected for row in expectation.labels} == {"cpumanager", "kubevirt.io/cpumanager"}
     assert Release.parse("v1.9.0") is not None
+
+
+def test_a_label_that_has_gone_since_a_launcher_was_scheduled_is_no_fault_of_its_own() -> None:
+    """A selector is obeyed once; NODE-LABEL is who judges the label of today."""
+    found = replace(good.EXPECTATION, doubts=terms(kubevirt="v1.9.0").expect(vmi()).doubts)
+    unlabelled = set_path("node", "metadata", "labels", value={"kubernetes.io/hostname": "node-1"})
+    select = judged("NODE-SELECT", unlabelled, expectation=found)
+    assert select.verdict is UNSEEN
+    assert "may have changed since" in select.message
+    assert judged("NODE-SELECT", unlabelled).verdict is BROKEN
+    assert judged("NODE-LABEL", unlabelled, expectation=found).verdict is BROKEN
+    anywhere = pod_objects(lambda pods: pods[0]["spec"].update(nodeSelector={}))
+    assert judged("NODE-SELECT", unlabelled, anywhere, expectation=found).verdict is BROKEN
 
 
 def test_what_a_cluster_could_not_have_today_a_vmi_has_all_the_same() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,10 @@ from conformance.model.release import Release
 from conformance.parsing.setting import setting
 from reports.document import Verdict
 from tests.selfproof.mutations import set_path
-from tests.truth.changes import BROKEN, UNSEEN, judged
+from tests.truth.changes import BROKEN, KEPT, UNSEEN, judged, pod_objects
 from tests.truth.recordings import Recording
 
+Json = dict[str, Any]
 BOTH = '"cpumanager": "true", '
 NEW = '"kubevirt.io/cpumanager": "true"'
 EVEN_PARITY = "alpha.kubevirt.io/EmulatorThreadCompleteToEvenParity"
@@ -52,6 +54,34 @@ def test_c04_twin_a_release_of_two_labels_that_writes_one_is_broken(
     only_the_old_label(recording)
     recording.kubevirt(release)
     assert recording.failed() >= LABELS
+
+
+@pytest.mark.parametrize("release", ["v4.19.3", "v4.99.0-0.1752", "sha256:6f3b", "v1.8.0-beta.0"])
+def test_c04_the_numbers_of_a_vendor_say_nothing_of_labels(
+    recording: Recording, release: str
+) -> None:
+    """OpenShift Virtualization 4.19 is of KubeVirt 1.5, and writes the old label alone."""
+    only_the_old_label(recording)
+    recording.kubevirt(release)
+    assert not LABELS & recording.failed()
+    assert recording.by_verdict(Verdict.NOT_OBSERVED) >= LABELS
+
+
+@pytest.mark.parametrize("release", ["v1.9.0-beta.0-845-gdeadbeef", "v1.9.0-alpha.0.12+gabcdef0"])
+def test_c03_a_build_of_the_main_branch_may_be_of_any_later_release(
+    recording: Recording, release: str
+) -> None:
+    only_the_new_label(recording)
+    recording.kubevirt(release)
+    assert not LABELS & recording.failed()
+    assert recording.rewrite((NEW, NEW.replace("true", "false")))
+    assert "NODE-LABEL" in recording.failed()
+
+
+def test_a_build_of_the_main_branch_may_have_what_came_later() -> None:
+    build, branch = Release.parse("v1.4.0-beta.0-99-gabc"), Release.parse("v1.4.0-rc.1-3-gabc")
+    assert editions.lacking(("supplemental-pool",), build, None) is None
+    assert editions.lacking(("supplemental-pool",), branch, None) is not None
 
 
 @pytest.mark.parametrize("release", ["v1.10.0", "v1.11.2", "v2.0.0", "v1.10.0-alpha.0"])
@@ -155,7 +185,9 @@ def test_releases_have_an_order(earlier: str, later: str) -> None:
     assert one < other or (one == other and "-12-" in later)
 
 
-@pytest.mark.parametrize("text", ["", "devel", "v0.0.0-master+$Format:%h$", "latest", "1", "v1.x"])
+@pytest.mark.parametrize(
+    "text", ["", "devel", "v0.0.0-master+$Format:%h$", "latest", "1", "v1.x", "v4.19.3"]
+)
 def test_what_tells_no_release_is_none(text: str) -> None:
     assert Release.parse(text) is None
 
@@ -190,3 +222,33 @@ def test_a_node_object_without_any_label_tells_nothing_of_the_cpu_manager() -> N
     assert judged("NODE-LABEL", bare).verdict is UNSEEN
     others = set_path("node", "metadata", "labels", value={"kubernetes.io/hostname": "node-1"})
     assert judged("NODE-LABEL", others).verdict is BROKEN
+
+
+ASKS: Json = {
+    "matchExpressions": [{"key": "kubevirt.io/cpumanager", "operator": "In", "values": ["true"]}]
+}
+LINUX: Json = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["l"]}]}
+NAMED: Json = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}
+
+
+@pytest.mark.parametrize(
+    ("terms", "verdict"),
+    [
+        ([ASKS], KEPT),
+        ([ASKS, {}], KEPT),
+        ([{"matchExpressions": []}, ASKS], KEPT),
+        ([ASKS, LINUX], BROKEN),
+        ([ASKS, NAMED], BROKEN),
+        ([{}], BROKEN),
+    ],
+)
+def test_an_affinity_promises_what_each_of_its_terms_asks_for(
+    terms: list[Json], verdict: object
+) -> None:
+    """Terms are alternatives, and an empty one matches no node."""
+
+    def select(pods: list[Any]) -> None:
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+        pods[0]["spec"] |= {"nodeSelector": {}, "affinity": {"nodeAffinity": required}}
+
+    assert judged("NODE-SELECT", pod_objects(select)).verdict is verdict

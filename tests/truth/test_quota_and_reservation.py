@@ -78,6 +78,21 @@ def test_c08_a_quota_that_could_not_be_read_leaves_it_open() -> None:
     assert judged("CPU-QUOTA", unreadable(path)).verdict is UNSEEN
 
 
+@pytest.mark.parametrize("path", ABOVE)
+def test_c08_a_quota_that_was_never_read_leaves_it_open(path: str) -> None:
+    """As evidence of former versions, which has those of containers alone."""
+
+    def lacking(raw: RawSnapshot) -> RawSnapshot:
+        limits = f"{good.CGROUPS}{path}/cpu.max"
+        return replace(raw, files={k: v for k, v in raw.files.items() if k != limits})
+
+    finding = judged("CPU-QUOTA", lacking)
+    assert finding.verdict is UNSEEN
+    assert f"{path}/cpu.max was not read" in finding.message
+    broken = judged("CPU-QUOTA", lacking, limit(good.ROOT, "300000 100000"))
+    assert final(broken).verdict is BROKEN
+
+
 def test_an_invalid_partition_is_told() -> None:
     text = "isolated invalid (Cpu list in cpuset.cpus not exclusive)\n"
     path = f"{good.CGROUPS}{good.ROOT}/cpuset.cpus.partition"

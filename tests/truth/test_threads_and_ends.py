@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +42,41 @@ def test_a_vcpu_of_an_unknown_accelerator_is_not_judged(requirement: str, accele
 def test_a_qemu_without_named_threads_has_not_none(requirement: str) -> None:
     assert judged(requirement, called("KVM", "qemu-system-x86")).verdict is UNSEEN
     assert judged(requirement, called("TCG", "ALL CPUs")).verdict is UNSEEN
+
+
+def domain(**changes: Any) -> Any:
+    """libvirt answers something else."""
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        assert raw.domain is not None
+        return replace(raw, domain=replace(raw.domain, **changes))
+
+    return change
+
+
+def test_a_pin_of_a_vcpu_that_the_domain_has_not_takes_nothing_from_others() -> None:
+    """libvirt knows a pin of each vCPU that may be plugged in, by default every CPU."""
+    found = good.running().domain
+    assert found is not None
+    pluggable = domain(vcpu_pins={**found.vcpu_pins, "2": "0-11", "3": "0-11"})
+    shared = domain(vcpu_pins={**found.vcpu_pins, "1": "4"})
+    for requirement in ("EMU-ISOLATED", "IOT-ISOLATED", "PIN-LIVE"):
+        assert judged(requirement, pluggable).verdict is KEPT, requirement
+        assert judged(requirement, shared).verdict is BROKEN, requirement
+
+
+def test_an_emulator_that_is_pinned_and_has_no_pin_in_the_domain_is_told() -> None:
+    """Where neither has one, libvirt says every CPU; that it is not isolated is another promise."""
+    found = good.running().domain
+    assert found is not None
+    unpinned = re.sub(r"<emulatorpin [^>]*/>", "", found.xml)
+    assert unpinned != found.xml
+    finding = judged("PIN-LIVE", domain(xml=unpinned))
+    assert finding.verdict is BROKEN
+    assert "the emulator is pinned to 4" in finding.message
+    everywhere = domain(xml=unpinned, emulator_pin="0-11")
+    assert judged("PIN-LIVE", everywhere).verdict is KEPT
+    assert judged("EMU-ISOLATED", everywhere).verdict is BROKEN
 
 
 def test_a_known_vcpu_that_leaves_its_pcpu_is_seen_all_the_same() -> None:

@@ -165,6 +165,56 @@ def test_what_others_end_is_not_observed(recording: Recording, reason: str, mess
     assert message in words
 
 
+def beside(name: str, state: Any, kind: str = "initContainers") -> Callable[[Shot], None]:
+    """A launcher into which a webhook has put one more container, which is in a state."""
+
+    def edit(shot: Shot) -> None:
+        for pod in shot.own:
+            pod["spec"].setdefault(kind, []).append({"name": name, "image": "i", "resources": {}})
+            states = pod["status"].setdefault(f"{kind.removesuffix('s')}Statuses", [])
+            states.append({"name": name, "restartCount": 3, **state})
+
+    return edit
+
+
+CRASHES = {
+    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}},
+}
+ENDED = {"state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+
+
+@pytest.mark.parametrize(
+    ("coming", "other"),
+    [
+        (starting, beside("istio-init", CRASHES)),
+        (phase("Failed"), beside("vault-agent-init", ENDED)),
+        (starting, beside("istio-proxy", ENDED, "containers")),
+    ],
+    ids=["service-mesh", "agent", "proxy"],
+)
+def test_a_container_of_somebody_else_that_fails_is_not_observed(
+    recording: Recording, coming: Callable[[Shot], None], other: Callable[[Shot], None]
+) -> None:
+    change(recording, coming, CASE)
+    change(recording, other, CASE)
+    verdict, words = findings(recording)["RUN-STARTED"]
+    assert verdict is Verdict.NOT_OBSERVED
+    assert "none of KubeVirt's containers" in words
+
+
+def test_twin_one_of_kubevirts_own_beside_it_is_broken(recording: Recording) -> None:
+    change(recording, ended("compute", 1), CASE)
+    change(recording, beside("istio-init", CRASHES), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.FAIL
+
+
+def test_twin_a_sidecar_that_kubevirt_made_is_broken(recording: Recording) -> None:
+    change(recording, starting, CASE)
+    change(recording, beside("hook-sidecar-0", CRASHES, "containers"), CASE)
+    assert findings(recording)["RUN-STARTED"][0] is Verdict.FAIL
+
+
 def test_what_ran_out_of_memory_is_not_observed(recording: Recording) -> None:
     change(recording, ended("compute", 137, "OOMKilled"), CASE)
     verdict, words = findings(recording)["RUN-STARTED"]
@@ -443,6 +493,32 @@ def test_c16_twin_two_looks_show_what_one_cannot(
     shot.save(f"{CASE}.running.202611251409000000000.json")
     # The start is as it was; only the look is later.
     assert SETTLES & recording.failed() == (SETTLES if fails else set())
+
+
+def resized(condition: str) -> Callable[[Shot], None]:
+    """The kubelet has given compute one more CPU, and its cgroup has not got it."""
+
+    def edit(shot: Shot) -> None:
+        state = json.loads(shot.files[CHECKPOINT])
+        entry = state["entries"][shot.own[0]["metadata"]["uid"]]
+        entry["compute"] += ",10"
+        state["defaultCpuSet"] = state["defaultCpuSet"].replace("10-11", "11")
+        shot.files[CHECKPOINT] = json.dumps(state)
+        for pod in shot.own if condition else ():
+            pod["status"]["conditions"].append({"type": condition, "status": "True"})
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict"), [("PodResizeInProgress", Verdict.NOT_OBSERVED), ("", Verdict.FAIL)]
+)
+def test_a_resize_in_place_may_have_begun_just_now(
+    recording: Recording, condition: str, verdict: Verdict
+) -> None:
+    change(recording, resized(condition), CASE)
+    seen = findings(recording)
+    assert (seen["CPU-EXCLUSIVE"][0], seen["CPU-COUNT"][0]) == (verdict, verdict)
 
 
 def test_a_kubelet_that_is_away_moves_nobody(recording: Recording) -> None:

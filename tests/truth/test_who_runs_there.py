@@ -9,7 +9,7 @@ import pytest
 
 from conformance.model.evidence import RawSnapshot
 from tests.selfproof import recording as good
-from tests.selfproof.mutations import affinity, checkpoint, cpuset, members, without
+from tests.selfproof.mutations import Change, affinity, checkpoint, cpuset, members, without
 from tests.truth.changes import (
     BROKEN,
     ELSEWHERE,
@@ -101,6 +101,29 @@ def test_c07_sandboxes_that_run_another_program_are_the_same_in_most_pods() -> N
     assert "sh (50)" not in finding.message
 
 
+@pytest.mark.parametrize("sandbox", ["pause", "sh"])
+@pytest.mark.parametrize("configured", ["", ALL])
+def test_c07_old_instances_in_most_pods_are_no_sandboxes(sandbox: str, configured: str) -> None:
+    """A pod has one sandbox, its first container; a runtime may have lost one of each pod."""
+
+    def beside(cpus: str) -> list[Change]:
+        changes = []
+        for number, home in enumerate((good.POD_SLICE, good.OTHER_CGROUP.rpartition("/")[0])):
+            first = f"{home}/cri-containerd-{str(number) * 64}.scope"
+            changes += [cgroup(first, ALL, [50 + number], configured="")]
+            changes += [process(50 + number, sandbox, ALL)]
+            old = f"{home}/cri-containerd-{str(number + 2) * 64}.scope"
+            changes += [cgroup(old, cpus, [800 + number], configured=configured and cpus)]
+            changes += [process(800 + number, "envoy", cpus)]
+        return changes
+
+    finding = judged("CPU-EXCLUSIVE", *beside(ALL))
+    assert finding.verdict is BROKEN
+    assert "envoy (800)" in finding.message
+    assert f"{sandbox} (50)" not in finding.message
+    assert judged("CPU-EXCLUSIVE", *beside(good.POOL)).verdict is KEPT
+
+
 def test_c10_a_list_of_pods_that_was_not_read_leaves_it_open() -> None:
     def refused(raw: RawSnapshot) -> RawSnapshot:
         return replace(raw, pods=(), not_observed={"pods": "403 Forbidden"})
@@ -112,6 +135,24 @@ def test_c10_a_list_of_pods_that_was_not_read_leaves_it_open() -> None:
         wide = cpuset(good.HANDLER_CGROUP, ALL)
         assert judged(requirement, refused, wide).verdict is UNSEEN
         assert judged(requirement, wide).verdict is BROKEN
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_c10_a_list_that_lacks_the_launcher_itself_is_not_whole(kept: int) -> None:
+    """As of somebody who may see other namespaces alone, or from a cache that is behind."""
+
+    def short(raw: RawSnapshot) -> RawSnapshot:
+        return replace(raw, pods=raw.pods[1 : 1 + kept])
+
+    for requirement in ("CPU-EXCLUSIVE", "CPU-POOL"):
+        finding = judged(requirement, short)
+        assert finding.verdict is UNSEEN
+        assert "lacks virt-launcher" in finding.message
+    assert judged("CPU-EXCLUSIVE", short, checkpoint(overlap)).verdict is BROKEN
+
+
+def overlap(state: Any) -> None:
+    state["entries"][good.OTHER_UID]["compute"] = "4,6-7"
 
 
 def test_c10_one_pod_that_is_none_costs_completeness_and_not_the_run() -> None:

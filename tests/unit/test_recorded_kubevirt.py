@@ -17,7 +17,7 @@ import pytest
 from conformance.collecting.bundle import read
 from conformance.exits import Exit
 from conformance.judging.report import judge
-from tests.exhibits import unpacked
+from tests.exhibits import unpacked, without_quotas_of_pods
 from tests.selfproof import recording as good
 
 Spoil = Callable[[str], str]
@@ -29,7 +29,9 @@ def evidence(tmp_path: Path) -> Path:
 
 
 def with_setting(evidence: Path, kubevirt: str = "v1.9.0") -> Path:
-    """The recording with the setting of its cluster, which its version did not record yet."""
+    """The recording with what its version did not record yet: the setting of its cluster, and
+    that no pod had a quota."""
+    without_quotas_of_pods(evidence)
     run = json.loads((evidence / "run.json").read_text())
     setting = json.loads(json.dumps(good.RECORDED_SETTING))
     setting["kubevirt"]["status"]["observedKubeVirtVersion"] = kubevirt
@@ -43,7 +45,7 @@ def test_without_its_setting_nothing_is_broken_and_the_labels_are_not_decided(
     document = judge(read(evidence))
     assert document.conclusion.exit_code == Exit.INCONCLUSIVE
     unseen = {each.requirement for each in document.findings if each.verdict == "not-observed"}
-    assert unseen == {"NODE-SELECT"}
+    assert unseen == {"NODE-SELECT", "CPU-QUOTA"}
     assert not failed(evidence)
 
 
