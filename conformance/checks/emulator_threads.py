@@ -67,7 +67,7 @@ def emulator_has_its_own_pcpu(
         if not thread.affinity <= emulator:
             seen.wrong(
                 f"{called(thread)} may run on {thread.affinity}, outside of the emulator's "
-                f"{emulator}{_beside(thread, said)} ({thread_source(thread)})"
+                f"{emulator}{_beside(thread, said, snapshot)} ({thread_source(thread)})"
             )
     emulator_stayed_away(snapshot, vcpus, seen)
     return f"{len(found.emulator)} threads of QEMU stay on {emulator}, away from vCPUs on {vcpus}"
@@ -149,12 +149,13 @@ def only_vcpus_stay_in_the_root(
     return f"only {len(found.vcpus)} vCPU threads are in the root, {HOUSEKEEPING} has {cpus}"
 
 
-def _beside(thread: Thread, said: LivePins) -> str:
+def _beside(thread: Thread, said: LivePins, snapshot: Snapshot) -> str:
     """Whose pCPUs a thread may run on, in words."""
+    xml = snapshot.domain
     found = [
         f"pCPU {thread.affinity & cpus} of vCPU {vcpu}"
         for vcpu, cpus in sorted(said.vcpu_pins.items())
-        if thread.affinity & cpus
+        if thread.affinity & cpus and (xml is None or vcpu in xml.enabled)
     ]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f" and on {', '.join(found[:_NAMED])}{more}" if found else ""
