@@ -77,7 +77,7 @@ RIGHTS = (
         _KUBEVIRT_IO,
         "virtualmachines",
         ("create", "delete", "get", "list", "patch"),
-        "change the sockets of a VM in the scenario hotplug",
+        "judge VirtualMachines, and change the sockets of one in the scenario hotplug",
         needed=False,
     ),
     Right(
@@ -136,7 +136,6 @@ _TYPES = ("virtualmachineinstancetypes", "virtualmachinepreferences")
 _OF_CLUSTER = ("virtualmachineclusterinstancetypes", "virtualmachineclusterpreferences")
 _INSTANCETYPE = "instancetype.kubevirt.io"
 FILES = (
-    Right("kubevirt.io", "virtualmachines", _MADE, "judge VirtualMachines"),
     Right("kubevirt.io", "virtualmachineinstancereplicasets", _MADE, "judge replica sets"),
     Right("pool.kubevirt.io", "virtualmachinepools", _MADE, "judge pools"),
     *(
