@@ -281,3 +281,40 @@ def follow_ends() -> str:
     """Prints a line for each container that ends, until stdin ends."""
     # Opened for both, so that it never ends for want of a writer.
     return f"cat <>{EVENTS} & read -r _; kill $!"
+
+
+def affine_pit(cgroup: str) -> str:
+    """Lets ``kvm-pit/N`` run where vCPU 0 of the QEMU in a container may; N is QEMU's inner id.
+
+    Another container's QEMU may have the same: one that is bound already is that one's.
+    """
+    return f"""\
+vcpu= inner= pit=
+for list in {CGROUPS}{cgroup}/cgroup.threads {CGROUPS}{cgroup}/*/cgroup.threads; do
+    [ -e "$list" ] || continue
+    while read -r thread; do
+        read -r name 2>/dev/null </proc/$thread/comm || continue
+        [ "$name" != 'CPU 0/KVM' ] || vcpu=$thread
+    done <"$list"
+done
+[ -n "$vcpu" ] || exit 0
+while read -r key value; do
+    case $key in
+    Tgid:) qemu=$value ;;
+    Cpus_allowed_list:) cpus=$value ;;
+    esac
+done </proc/$vcpu/status
+while read -r key value; do
+    [ "$key" != NSpid: ] || inner=${{value##*[!0-9]}}
+done </proc/$qemu/status
+for comm in /proc/[0-9]*/comm; do
+    read -r name 2>/dev/null <"$comm" || continue
+    [ "$name" = "kvm-pit/$inner" ] || continue
+    while read -r key value; do
+        case $key$value in
+        Cpus_allowed_list:*[-,]*) pit=${{comm%/comm}} ;;
+        esac
+    done <"${{comm%/comm}}/status"
+done
+[ -z "$pit" ] || taskset --cpu-list --pid "$cpus" "${{pit#/proc/}}" >/dev/null
+"""

@@ -143,6 +143,11 @@ class QemuMachine:
             each = " && ".join(f"chrt --fifo --pid {priority} {thread}" for thread in threads)
             await self._do("schedule threads in real time", each)
 
+    async def affine_pit(self, id: str) -> None:
+        """As `Machine.affine_pit`."""
+        script = container_scripts.affine_pit(self._specs[id].cgroup)
+        await self._do("bind the timer of a guest", script)
+
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:
         """As `Machine.stop_container`."""
         launcher = self._launchers.pop(id, None)

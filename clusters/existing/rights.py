@@ -83,6 +83,13 @@ RIGHTS = (
         needed=False,
     ),
     Right(
+        _KUBEVIRT_IO,
+        "virtualmachines",
+        ("create", "delete", "get", "list", "patch"),
+        "judge VirtualMachines, and change the sockets of one in the scenario hotplug",
+        needed=False,
+    ),
+    Right(
         _CONSOLES,
         "virtualmachineinstances/console",
         ("get",),
@@ -92,6 +99,7 @@ RIGHTS = (
     *_CLAIMS,
 )
 
+_OWN = ("virtualmachineinstances", "virtualmachines", "events")
 KUBEVIRT = "kubevirt"
 """The namespace that virt-operator usually deploys to."""
 
@@ -137,7 +145,6 @@ _TYPES = ("virtualmachineinstancetypes", "virtualmachinepreferences")
 _OF_CLUSTER = ("virtualmachineclusterinstancetypes", "virtualmachineclusterpreferences")
 _INSTANCETYPE = "instancetype.kubevirt.io"
 FILES = (
-    Right("kubevirt.io", "virtualmachines", _MADE, "judge VirtualMachines"),
     Right("kubevirt.io", "virtualmachineinstancereplicasets", _MADE, "judge replica sets"),
     Right("pool.kubevirt.io", "virtualmachinepools", _MADE, "judge pools"),
     *(

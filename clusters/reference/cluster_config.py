@@ -58,10 +58,17 @@ class ClusterConfig:
     @property
     def hotplug_ratio(self) -> int:
         """How many times the sockets a guest can grow to; 1 when it cannot grow."""
-        if self.profile == V1ALPHA2 or self._configuration.get("vmRolloutStrategy") == "Stage":
+        if not self.updates_live:
             return 1
         live = self._configuration.get("liveUpdateConfiguration") or {}
         return int(live.get("maxHotplugRatio") or 4)
+
+    @property
+    def updates_live(self) -> bool:
+        """Whether changes of a VirtualMachine reach its VMI (IsVMRolloutStrategyLiveUpdate)."""
+        return self.profile != V1ALPHA2 and (
+            self._configuration.get("vmRolloutStrategy") != "Stage"
+        )
 
     @property
     def emulated_machines(self) -> list[str]:

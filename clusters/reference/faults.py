@@ -34,12 +34,14 @@ class Faults:
         vcpus_not_pinned: the domain has no vcpupin at all.
         emulator_not_isolated: no emulatorpin and no housekeeping cgroup.
         housekeeping_missing: threads stay in the container's own cgroup.
+        pit_not_affined: the timer of a guest may run anywhere.
         iothreads_on_vcpus: IOThreads are pinned to the vCPUs' pCPUs in spite of isolation.
         pool_on_vcpus: IOThreads of a supplemental pool are pinned to the vCPUs' pCPUs.
         iothreads_on_first_cpu: IOThreads that share the vCPUs' pCPUs are all on the first.
         disks_share_iothreads: disks with an IOThread of their own use the first one as well.
         hint_missing: the domain has no hint-dedicated.
         class_not_copied: a VMI's status has another class than its pod.
+        no_room_to_grow: the domain has no room for the sockets of maxSockets.
         guest_topology_flat: the guest sees sockets instead of cores and threads.
         numa_flat: the guest sees one NUMA node, wherever its vCPUs are pinned.
         cells_swapped: the memory of each NUMA cell is bound where that of the next one belongs.
@@ -59,6 +61,8 @@ class Faults:
         waiting_migration_unpins: a VMI loses its pins while its migration waits for room.
         instancetype_ignored: a VirtualMachine's VMI shares its CPUs, whatever its instance type.
         sidecar_gate_ignored: hook sidecars run whether their gate is on or off.
+        template_change_unchecked: whatever a VirtualMachine's template is changed to is stored.
+        plugged_in_name_only: a VMI says that it has the sockets that it is asked for.
     """
 
     admit_field: str = ""
@@ -80,12 +84,14 @@ class Faults:
     vcpus_not_pinned: bool = False
     emulator_not_isolated: bool = False
     housekeeping_missing: bool = False
+    pit_not_affined: bool = False
     iothreads_on_vcpus: bool = False
     pool_on_vcpus: bool = False
     iothreads_on_first_cpu: bool = False
     disks_share_iothreads: bool = False
     hint_missing: bool = False
     class_not_copied: bool = False
+    no_room_to_grow: bool = False
     guest_topology_flat: bool = False
     numa_flat: bool = False
     cells_swapped: bool = False
@@ -105,6 +111,8 @@ class Faults:
     waiting_migration_unpins: bool = False
     instancetype_ignored: bool = False
     sidecar_gate_ignored: bool = False
+    template_change_unchecked: bool = False
+    plugged_in_name_only: bool = False
 
 
 NONE = Faults()

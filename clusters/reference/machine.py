@@ -208,6 +208,13 @@ class Machine(Protocol):
         """Schedules threads of the node by SCHED_FIFO with a priority."""
         ...
 
+    async def affine_pit(self, id: str) -> None:
+        """Lets the timer of the guest in a LAUNCHER container (``kvm-pit/N``) run where vCPU 0 may.
+
+        Where KVM has none, nothing happens.
+        """
+        ...
+
     async def stop_container(self, id: str, *, grace_seconds: float) -> None:
         """SIGTERM, after the grace SIGKILL; removes container and cgroup. Idempotent."""
         ...

@@ -19,6 +19,7 @@ from clusters.reference.apiserver.resources import (
     ResourceType,
 )
 from clusters.reference.apiserver.store import Object, Store
+from clusters.reference.faults import Faults
 
 OWNERS = (VIRTUAL_MACHINE, REPLICA_SET, POOL)
 FINALIZER = "kubevirt.io/virtualMachineControllerFinalize"
@@ -38,14 +39,19 @@ AdmitVmi = Callable[[Object, Object | None], Object]
 class OwnersAdmission:
     """Validates VirtualMachines, replica sets and pools."""
 
-    def __init__(self, store: Store, admit_vmi: AdmitVmi) -> None:
+    def __init__(self, store: Store, admit_vmi: AdmitVmi, faults: Faults) -> None:
         self._store = store
         self._admit_vmi = admit_vmi
+        self._faults = faults
 
     def admit(self, type_: ResourceType, obj: Object, old: Object | None) -> Object:
         """The object to be stored. Raises InvalidError with every cause at once."""
         owner = copy.deepcopy(obj)
         if old is not None:
+            # Of replica sets and pools no change is asked for here.
+            if type_.kind == VIRTUAL_MACHINE.kind and owner["spec"] != old["spec"]:
+                unchecked = self._faults.template_change_unchecked
+                _refuse(type_, [] if unchecked else self._machine(owner))
             return owner
         finalizers = owner["metadata"].setdefault("finalizers", [])
         if FINALIZER not in finalizers:
@@ -63,10 +69,7 @@ class OwnersAdmission:
             causes += _selector(spec, machine)
         else:
             causes = self._machine(owner)
-        if causes:
-            told = ", ".join(cause.message for cause in causes)
-            webhook = _WEBHOOKS[type_.kind]
-            raise InvalidError(f'admission webhook "{webhook}" denied the request: {told}', causes)
+        _refuse(type_, causes)
         owner["status"] = {}
         return owner
 
@@ -104,6 +107,13 @@ class OwnersAdmission:
                 for cause in error.causes
             ]
         return []
+
+
+def _refuse(type_: ResourceType, causes: list[Cause]) -> None:
+    if causes:
+        told = ", ".join(cause.message for cause in causes)
+        webhook = _WEBHOOKS[type_.kind]
+        raise InvalidError(f'admission webhook "{webhook}" denied the request: {told}', causes)
 
 
 def _strategy(spec: Object, path: str) -> list[Cause]:

@@ -21,13 +21,16 @@ from clusters.reference.apiserver.resources import (
     ResourceType,
 )
 from clusters.reference.apiserver.store import Change, Object, Store
-from clusters.reference.conditions import set_condition
+from clusters.reference.cluster_config import ClusterConfig
+from clusters.reference.conditions import drop_condition, get_condition, set_condition
 from clusters.reference.faults import Faults
 from clusters.reference.owners_api import FINALIZER, OWNERS
 from clusters.reference.reconciling import Health, Tasks, WorkQueue, follow
-from clusters.reference.vmi import FINAL
+from clusters.reference.virt_controller import HOT_CHANGE
+from clusters.reference.vmi import FINAL, cpu_of
 
 COMPONENT = "virtualmachine-controller"
+RESTART_REQUIRED = "RestartRequired"
 
 Key = tuple[str, str, str]
 Admit = Callable[[ResourceType, Object, Object | None], Object]
@@ -36,9 +39,12 @@ Admit = Callable[[ResourceType, Object, Object | None], Object]
 class OwnersController:
     """Reconciles every owner with what it makes."""
 
-    def __init__(self, store: Store, admit: Admit, faults: Faults, health: Health) -> None:
+    def __init__(
+        self, store: Store, admit: Admit, config: ClusterConfig, faults: Faults, health: Health
+    ) -> None:
         self._store = store
         self._admit = admit
+        self._config = config
         self._faults = faults
         self._tasks = Tasks(health)
         self._queue: WorkQueue[Key] = WorkQueue("owners", self._reconcile, health)
@@ -89,8 +95,42 @@ class OwnersController:
             (vmi,) = made
             if vmi["status"].get("phase") in again or strategy == "Halted":
                 self._delete(vmi)
+            elif "deletionTimestamp" not in vmi["metadata"]:
+                self._change_sockets(machine, vmi)
         elif strategy in ("Always", "RerunOnFailure", "Once"):
             self._start(machine)
+
+    def _change_sockets(self, machine: Object, vmi: Object) -> None:
+        """More sockets are passed on; of what takes a restart a condition tells.
+
+        handleCPUChangeRequest and syncRestartRequired of 1.8. What else a template is changed to,
+        and CPUs by resources, are not looked at.
+        """
+        asked = cpu_of({"spec": machine["spec"]["template"].get("spec") or {}}).get("sockets")
+        now, most = (int(cpu_of(vmi).get(name) or 0) for name in ("sockets", "maxSockets"))
+        asked, why = int(asked or now), ""
+        changing = get_condition(vmi["status"], HOT_CHANGE)
+        if asked == now:
+            pass
+        elif not self._config.updates_live:
+            why = "a non-live-updatable field was changed in the template spec"
+        elif changing and changing["status"] == "True":
+            return  # upstream: an error, "another CPU hotplug is in progress"
+        elif asked > most:
+            why = "CPU sockets updated in template spec to a value higher than what's available"
+        elif asked < now:
+            why = "Reduction of CPU socket count requires a restart"
+        else:
+            self._change(vmi, lambda stored: cpu_of(stored).update(sockets=asked))
+
+        def tell(stored: Object) -> None:
+            status = stored.setdefault("status", {})
+            if why:
+                set_condition(status, RESTART_REQUIRED, "True", message=why)
+            elif get_condition(status, RESTART_REQUIRED):
+                drop_condition(status, RESTART_REQUIRED)
+
+        self._change(machine, tell)
 
     def _start(self, machine: Object) -> None:
         template = machine["spec"]["template"]

@@ -110,7 +110,7 @@ class Stack:
         self.workloads = Workloads(settings.images)
         self._machines = machines
         self._vmi_admission = VmiAdmission(self.config, faults)
-        self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit)
+        self._owners_admission = OwnersAdmission(self.store, self._vmi_admission.admit, faults)
         self._migration_admission = MigrationAdmission(self.store)
         peers: dict[str, Migrating] = {}
         self.kubelets = {
@@ -147,7 +147,7 @@ class Stack:
             JobController(self.store, self.admit, self.workloads, self.health),
             Scheduler(self.store, faults, self.health),
             VirtController(self.store, self.config, faults, self.health),
-            OwnersController(self.store, self.admit, faults, self.health),
+            OwnersController(self.store, self.admit, self.config, faults, self.health),
             MigrationController(self.store, self.config, faults, self.health, self._unpin),
         )
 

@@ -9,8 +9,9 @@ that failed stays until its VMI goes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
-from clusters.reference import events, pod_resources
+from clusters.reference import events, pod_resources, vmi
 from clusters.reference.apiserver.resources import POD, VMI
 from clusters.reference.apiserver.store import Change, Object, Store
 from clusters.reference.cluster_config import ClusterConfig
@@ -30,6 +31,8 @@ from clusters.reference.vmi import FINAL
 from clusters.reference.vmi_status import set_phase
 
 COMPONENT = "virtualmachine-controller"
+HOT_CHANGE = "HotVCPUChange"
+"""Condition of a VMI that is to have another number of vCPUs than its guest has."""
 NODE_NAME_LABEL = "kubevirt.io/nodeName"
 GRACE_AFTER_DOMAIN = 1
 """Seconds for the containers of a launcher pod whose domain has ended: nothing to save."""
@@ -141,6 +144,8 @@ class VirtController:
                 status["nodeName"] = node
                 stored["metadata"].setdefault("labels", {})[NODE_NAME_LABEL] = node
                 set_phase(stored, "Scheduled")
+            if status["phase"] == "Running":
+                _sync_cpus(stored, in_name_only=self._faults.plugged_in_name_only)
 
         before = instance["status"].get("phase")
         after = self._change(instance, change)["status"].get("phase")
@@ -213,6 +218,21 @@ def current(instance: Object, pods: Sequence[Object]) -> Object | None:
 def labels_of(pod: Object) -> Object:
     """The labels of a pod; none of one without any."""
     return pod["metadata"].get("labels") or {}
+
+
+def _sync_cpus(instance: Object, *, in_name_only: bool) -> None:
+    """vCPUs that are asked for and are not there yet are told (requireCPUHotplug).
+
+    Upstream, a VirtualMachineInstanceMigration brings them, where the KubeVirt CR has it made for
+    that (workloadUpdateMethods). Nothing migrates here: the condition stays.
+    """
+    current = instance["status"].get("currentCPUTopology") or {}
+    counts = [int(current.get(name) or 1) for name in ("sockets", "cores", "threads")]
+    if current and vmi.cpu_of(instance).get("maxSockets") and prod(counts) != vmi.vcpus(instance):
+        if in_name_only:
+            current["sockets"] = vmi.cpu_of(instance)["sockets"]
+        else:
+            set_condition(instance["status"], HOT_CHANGE, "True")
 
 
 def _copy_ready(status: Object, pod: Object | None) -> None:

@@ -216,6 +216,8 @@ class VirtHandler:
             await launcher.start(instance)
             if launcher.emulator_cpus:
                 await self._keep_house(launcher)
+            if vmi.is_dedicated(instance) and not self._faults.pit_not_affined:
+                await self._machine.affine_pit(launcher.container_id)
             if vmi.realtime(instance) and not self._faults.realtime_forgotten:
                 await self._schedule_in_real_time(instance, launcher)
         except (PinningError, NodeError, ValueError) as error:

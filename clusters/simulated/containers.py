@@ -16,12 +16,12 @@ PROCESSES = {
     Program.NODE_TOOLS: ("virt-handler",),
 }
 """What runs in a container of each program."""
-EMULATOR_THREADS = ("call_rcu", "IO mon_iothread", "kvm-nx-lpage-recovery", "vhost-net")
+EMULATOR_THREADS = ("call_rcu", "IO mon_iothread", "kvm-nx-lpage-recovery")
 
 
 @dataclass
 class Domain:
-    """A QEMU process with its threads by their roles."""
+    """A QEMU process with its threads by their roles, and the kernel's thread of its timer."""
 
     process: Process
     xml: str
@@ -29,6 +29,7 @@ class Domain:
     iothreads: dict[int, Thread]
     emulator: list[Thread]
     console: str
+    pit: Process
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
 

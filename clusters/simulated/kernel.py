@@ -30,6 +30,8 @@ CGROUP_ROOT = "/sys/fs/cgroup"
 _THREADED = frozenset({"cpuset", "cpu", "pids"})
 _WILDCARDS = frozenset("*?[")
 _COMM_LENGTH = 15
+KTHREADD = 2
+"""The parent of kernel threads."""
 
 
 class Kernel:
@@ -48,6 +50,7 @@ class Kernel:
         for path, text in hardware_files(self.hardware, hostname):
             self.write_plain(path, text)
         self.spawn("init", self.root)
+        self.spawn("kthreadd", self.root, parent=0)
         for directory in ("/proc", CGROUP_ROOT):
             self.make_directory(directory)
 

@@ -32,7 +32,7 @@ from clusters.simulated.containers import (
     exit_code,
 )
 from clusters.simulated.guest import console_text, enabled_vcpus, numa_maps
-from clusters.simulated.kernel import CGROUP_ROOT, Kernel
+from clusters.simulated.kernel import CGROUP_ROOT, KTHREADD, Kernel
 from clusters.simulated.kernel_objects import KernelError
 from clusters.simulated.node_tools import (
     BulkSession,
@@ -245,11 +245,15 @@ class SimulatedMachine:
             for n in range(1, int(tree.findtext("iothreads") or 0) + 1)
         }
         emulator = [process.threads[0]]
-        emulator += [self.kernel.add_thread(process, comm) for comm in EMULATOR_THREADS]
-        domain = Domain(process, xml, vcpus, iothreads, emulator, console_text(tree))
+        names = (*EMULATOR_THREADS, f"vhost-{process.pid}")
+        emulator += [self.kernel.add_thread(process, comm) for comm in names]
+        # The kernel's own, in no cgroup of the guest.
+        pit = self.kernel.spawn(f"kvm-pit/{process.pid}", self.kernel.root, parent=KTHREADD)
+        domain = Domain(process, xml, vcpus, iothreads, emulator, console_text(tree), pit)
         try:
             self._pin(domain, tree)
         except KernelError as error:
+            self.kernel.exit(pit.pid)
             self.kernel.exit(process.pid)
             raise NodeError(f"cannot set CPU affinity on process: {error.strerror}") from error
         process.numa_maps = numa_maps(tree)
@@ -258,6 +262,13 @@ class SimulatedMachine:
     async def receive_domain(self, id: str, xml: str) -> None:
         """As `Machine.receive_domain`: asked for it, the guest says its report again."""
         await self.create_domain(id, xml)
+
+    async def affine_pit(self, id: str) -> None:
+        """As `Machine.affine_pit`."""
+        await self._turn()
+        for domain in self._container(id).domains.values():
+            if 0 in domain.vcpus:
+                self.kernel.set_affinity(domain.pit.threads[0], domain.vcpus[0].allowed)
 
     async def domain_view(self, id: str, domain: str) -> LibvirtView:
         """As `Machine.domain_view`."""
@@ -359,6 +370,7 @@ class SimulatedMachine:
     def _end_domain(self, container: Container, name: str, reason: str) -> None:
         domain = container.domains.pop(name)
         self.kernel.exit(domain.process.pid)
+        self.kernel.exit(domain.pit.pid)
         domain.reason = container.ended_domains[name] = reason
         domain.ended.set()
 

@@ -8,6 +8,7 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     exclusivity,
     guest_topology,
     hints,
+    hotplug,
     identification,
     iothreads,
     lifecycle,
@@ -26,5 +27,6 @@ from conformance.checks import (  # noqa: F401 - imported for their registration
     sidecars,
     smt,
     starting,
+    timers,
     vcpu_pinning,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, isolated
-from conformance.checks.threads import Threads, pins, refuse_swept, threads, unasked
+from conformance.checks.threads import Threads, called, pins, refuse_swept, threads, unasked
 from conformance.checks.vcpu_pinning import unknown_vcpus
 from conformance.checks.watched import emulator_stayed_away
 from conformance.checks.witnesses import (
@@ -16,11 +16,13 @@ from conformance.checks.witnesses import (
     thread_source,
     unread,
 )
-from conformance.model.evidence import Snapshot
+from conformance.model.evidence import LivePins, Snapshot, Thread
 from conformance.model.expectation import Expectation
 from conformance.model.vocabulary import RUNNING
 
 HOUSEKEEPING = "housekeeping"
+_NAMED = 4
+"""vCPUs that are named of one thread, at the most."""
 
 
 @check(
@@ -63,12 +65,9 @@ def emulator_has_its_own_pcpu(
     for thread in found.emulator:
         seen.saw(f"thread {thread.name}", thread.affinity, thread_source(thread))
         if not thread.affinity <= emulator:
-            shared = thread.affinity & vcpus
             seen.wrong(
-                f"thread {thread.name!r} of QEMU may run on {thread.affinity}, outside of the "
-                f"emulator's {emulator}"
-                + (f" and on pCPU {shared} of vCPUs" if shared else "")
-                + f" ({thread_source(thread)})"
+                f"{called(thread)} may run on {thread.affinity}, outside of the emulator's "
+                f"{emulator}{_beside(thread, said, snapshot)} ({thread_source(thread)})"
             )
     emulator_stayed_away(snapshot, vcpus, seen)
     return f"{len(found.emulator)} threads of QEMU stay on {emulator}, away from vCPUs on {vcpus}"
@@ -138,7 +137,7 @@ def only_vcpus_stay_in_the_root(
         f"{root}/cgroup.threads",
     )
     if stayed and found.vcpus:
-        names = ", ".join(f"{thread.name!r} ({thread.tid})" for thread in stayed[:5])
+        names = ", ".join(called(thread) for thread in stayed[:5])
         seen.wrong(
             f"{len(stayed)} threads that are no vCPUs sit in the root of compute's cgroup, such "
             f"as {names} ({root}/cgroup.threads)"
@@ -148,6 +147,18 @@ def only_vcpus_stay_in_the_root(
     if swept:
         seen.wrong(f"the threads of vCPUs {swept} were moved out of the root ({root})")
     return f"only {len(found.vcpus)} vCPU threads are in the root, {HOUSEKEEPING} has {cpus}"
+
+
+def _beside(thread: Thread, said: LivePins, snapshot: Snapshot) -> str:
+    """Whose pCPUs a thread may run on, in words."""
+    xml = snapshot.domain
+    found = [
+        f"pCPU {thread.affinity & cpus} of vCPU {vcpu}"
+        for vcpu, cpus in sorted(said.vcpu_pins.items())
+        if thread.affinity & cpus and (xml is None or vcpu in xml.enabled)
+    ]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f" and on {', '.join(found[:_NAMED])}{more}" if found else ""
 
 
 def _note_observers(found: Threads, seen: Comparison) -> None:

@@ -17,16 +17,45 @@ from conformance.model.evidence import Container, LivePins, Snapshot, Thread
 from conformance.model.expectation import Expectation
 from conformance.model.vocabulary import LIBVIRT
 
+PIT = "kvm-pit/"
+"""How the timer of a guest is called: the number of its QEMU in the PID namespace follows."""
 _VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
 _OTHER_VCPU = re.compile(r"(CPU \d+|ALL CPUs)/")
 _IOTHREAD = re.compile(r"IO iothread(\d+)")
 _KERNEL_HELPERS = ("vhost-", "kvm-")
-"""Kernel threads that work for a QEMU; before Linux 6.4 they are processes of their own."""
+"""Kernel threads that work for a QEMU and join its cgroups; before Linux 6.4 (vhost) and 6.13 they
+are processes of their own."""
 _LAUNCHER = re.compile(
     r"virt-launcher|virt(qemu|log|lock|storage|secret|nodedev|proxy|iofs)d|libvirtd|"
     r"qemu-(system|kvm)|swtpm|passt"
 )
 """Processes that belong in a compute container, by the beginning of their names."""
+_ROLES = tuple(
+    (re.compile(names), role)
+    for names, role in (
+        (r"vhost-\d+", "vhost worker"),
+        (r"kvm-nx-", "huge page recovery of KVM"),
+        (r"kvm-pit/", "timer of KVM"),
+        (r"live_migration|multifd|mig/|return path|postcopy|colo", "migration of QEMU"),
+        (r"iou-(wrk|sqp)-", "io_uring worker of QEMU"),
+        (r"worker|thread-pool", "thread pool of QEMU"),
+        (r"IO mon_iothread", "monitor of QEMU"),
+        (r"IO iothread", "IOThread"),
+        (r"call_rcu", "RCU of QEMU"),
+        (r"vnc_worker|SPICE", "graphics of QEMU"),
+        (r"qemu-(system|kvm)", "QEMU itself"),
+        (r"vm-conformance-|vm-", "what libvirt watches QEMU with"),
+        (r"virt-launcher", "launcher"),
+        (r"virt(qemu|log|lock|storage|secret|nodedev|proxy)d|libvirtd", "libvirt"),
+        (r"(prio-)?rpc-|gmain|pool-spawner", "libvirt"),
+        (r"virtiofsd", "file system of the guest"),
+        (r"swtpm", "TPM of the guest"),
+        (r"passt", "network of the guest"),
+    )
+)
+"""What a thread in a compute container is, by the beginning of its name (linux
+drivers/vhost/vhost.c, arch/x86/kvm/mmu/mmu.c, io_uring/io-wq.c; qemu migration/ and
+util/thread-pool.c; libvirt src/rpc and src/qemu)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +84,12 @@ class Threads:
     emulated: bool
 
 
+def called(thread: Thread) -> str:
+    """How a thread is called in a finding: its name, what it is where that is known, its id."""
+    role = next((role for names, role in _ROLES if names.match(thread.name)), "")
+    return f"{thread.name} ({role}{', ' if role else ''}{thread.tid})"
+
+
 def threads(snapshot: Snapshot) -> Threads:
     """The real threads of the compute container."""
     require_running(snapshot)
@@ -75,6 +110,8 @@ def sorted_threads(container: Container | None) -> Threads:
     qemus = {thread.pid for thread in (*vcpus.values(), *unknown)}
     iothreads = {int(m[1]): t for t in found if t.pid in qemus and (m := _IOTHREAD.match(t.name))}
     known = {t.tid for t in (*vcpus.values(), *iothreads.values(), *unknown)}
+    # The kernel's own, which virt-handler pins beside vCPU 0.
+    known |= {t.tid for t in found if t.name.startswith(PIT)}
     rest = [thread for thread in found if thread.tid not in known]
     emulator = [t for t in rest if t.pid in qemus or t.name.startswith(_KERNEL_HELPERS)]
     helpers = {thread.tid for thread in emulator}

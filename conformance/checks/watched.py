@@ -267,7 +267,7 @@ def saw_first_cpuset(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
     A program that reads it when it starts takes that for its CPUs (kubernetes#138731).
     """
     container = _compute(snapshot)
-    if container is None or snapshot.life is None:
+    if container is None or snapshot.life is None or not snapshot.life.watches:
         return
     what = "cpuset of compute in the first look that saw it"
     for watch in snapshot.life.watches:

@@ -44,6 +44,7 @@ _PODS = ("*pod*", "*/*pod*")
 _DEPTHS = tuple("/*" * depth for depth in range(1, 9))
 _INIT = "1"
 _VCPU = "Name:\tCPU "
+_COMM = "/comm"
 
 
 class NodeReader:
@@ -89,7 +90,8 @@ class NodeReader:
         """Checkpoint, configuration, cgroups, and the status of every thread in them.
 
         Of processes outside of pods those are kept that may run elsewhere than the node's
-        first process, and that one, which shows that they were looked at.
+        first process, and that one, which shows that they were looked at; of kernel threads,
+        the timers of guests.
 
         Returns:
             Texts by path, and reasons by path for what could not be read. Of a thread's
@@ -129,8 +131,9 @@ class NodeReader:
                 *self._outside({p: path for p, path in absolute.items() if p not in inside}),
             ]
         )
+        read = {**second.files, **self._timers(second.files)}
         unreadable |= second.unreadable
-        files |= {path: _kept(path, text) for path, text in second.files.items()}
+        files |= {p: _kept(p, text) for p, text in read.items() if not p.endswith(_COMM)}
         self._only_pinned(files, first.files)
         return files, unreadable
 
@@ -210,19 +213,32 @@ class NodeReader:
     def _outside(self, where: Mapping[str, str]) -> Iterator[str]:
         """Main threads of processes that are in no pod, unless there are too many of them.
 
-        Under systemd nothing but kernel threads stays in the root of all cgroups.
+        Under systemd nothing but kernel threads stays in the root of all cgroups. Of too many of
+        those the names are read, once.
         """
         others = [pid for pid in where if pid not in self._kernel_threads]
         if len(others) > HOST_PROCESSES:
-            others = [pid for pid in others if pid == _INIT or where[pid] != "/"]
+            inner = [pid for pid in others if pid == _INIT or where[pid] != "/"]
+            yield from (f"/proc/{pid}{_COMM}" for pid in set(others).difference(inner))
+            others = inner
         if len(others) <= HOST_PROCESSES:
             yield from (f"/proc/{pid}/status" for pid in others)
+
+    def _timers(self, files: Mapping[str, str]) -> Mapping[str, str]:
+        """The status of each timer of a guest among kernel threads whose names were read."""
+        names = {path.split("/")[2]: text for path, text in files.items() if path.endswith(_COMM)}
+        timers = [pid for pid, name in names.items() if name.startswith(proc.PIT)]
+        self._kernel_threads |= names.keys() - set(timers)
+        return self._shell.read([f"/proc/{pid}/status" for pid in timers]).files if timers else {}
 
     def _only_pinned(self, files: dict[str, str], places: Mapping[str, str]) -> None:
         """Drops processes outside of pods that may run where the first one may."""
         usual = proc.affinity(files.get(f"/proc/{_INIT}/status", ""))
         for path in [path for path in files if _is_main_status(path)]:
             pid = path.split("/")[2]
+            if proc.is_pit(files[path]):
+                files[f"/proc/{pid}/cgroup"] = places.get(f"/proc/{pid}/cgroup", "")
+                continue
             if proc.is_kernel_thread(files[path]):
                 self._kernel_threads.add(pid)
             elif pid == _INIT or proc.affinity(files[path]) != usual:

@@ -70,7 +70,7 @@ def conclude(
     open_ = _open(of(Standing.ERROR), of(Standing.NOT_OBSERVED), problems)
 
     def conclusion(outcome: Outcome, code: Exit, *sentences: str) -> Conclusion:
-        sentences = (*sentences, _expired(waivers))
+        sentences = (*sentences, _optional(covered), _expired(waivers))
         reason = " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences if text)
         known = len(of(Standing.KNOWN_DIVERGENCE))
         return Conclusion(outcome, reason, code, len(kept), known, applying)
@@ -116,7 +116,9 @@ def conclude(
     found = conclusion(
         Outcome.CONFORMANT_AS_ASKED,
         Exit.CONFORMANT,
-        "nothing that was asked was broken or left open",
+        "nothing mandatory that was asked was broken or left open"
+        if _optional(covered)
+        else "nothing that was asked was broken or left open",
         waived,
         known,
         unasked,
@@ -129,6 +131,16 @@ def conclude(
             reason=f"--insist asks for the whole. {found.reason}",
         )
     return found
+
+
+def _optional(covered: Sequence[Covered]) -> str:
+    """What was broken and decides nothing."""
+    broken = [
+        each.requirement.id
+        for each in covered
+        if each.standing is Standing.BROKEN and not each.requirement.mandatory
+    ]
+    return f"broken, and not mandatory: {', '.join(broken)}" if broken else ""
 
 
 def _open(errors: Sequence[str], unseen: Sequence[str], problems: Sequence[Problem]) -> str:

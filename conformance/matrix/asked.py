@@ -33,7 +33,9 @@ def unjudged(manifest: Mapping[str, Any], profile: str) -> tuple[str, ...]:
         and isinstance(realtime, Mapping),
         "the memory of its NUMA nodes": mapped and not today,
         "huge pages": isinstance(memory.get("hugepages"), Mapping) and not (mapped and today),
-        f"hotplug of CPUs up to {most} sockets": isinstance(most, int) and most > (sockets or 1),
+        f"hotplug of CPUs up to {most} sockets": not today
+        and isinstance(most, int)
+        and most > (sockets or 1),
         f"hotplug of memory up to {memory.get('maxGuest')}": memory.get("maxGuest") is not None,
         f"CPU features ({', '.join(features)})": bool(features),
         "launch security": bool(_of(domain, "launchSecurity")),

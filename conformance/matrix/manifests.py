@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.matrix import kinds
 from conformance.model.vocabulary import API_VERSIONS, EVEN_PARITY, HOOK_SIDECARS, V1
 
 SMALL_MEMORY = "96Mi"
@@ -130,6 +131,18 @@ def vmi(
         "kind": "VirtualMachineInstance",
         "metadata": metadata,
         "spec": spec,
+    }
+
+
+def vm(name: str, wish: Wish, *, profile: str = V1, images: Images | None = None) -> dict[str, Any]:
+    """A VirtualMachine that runs, and makes the VMI of the same name and wish."""
+    made = vmi(name, wish, profile=profile, images=images)
+    kept = {key: value for key, value in made["metadata"].items() if key != "name"}
+    return {
+        "apiVersion": made["apiVersion"],
+        "kind": kinds.VM,
+        "metadata": {"name": name},
+        "spec": {"runStrategy": "Always", "template": {"metadata": kept, "spec": made["spec"]}},
     }
 
 

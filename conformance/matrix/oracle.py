@@ -141,6 +141,7 @@ def _admitted(vmi: Placement, profile: str, setting: Setting) -> Expectation:
     return Expectation(
         dedicated=vmi.dedicated,
         vcpus=vcpus,
+        max_vcpus=(vmi.max_sockets or 0) * cores * threads or None,
         sockets=sockets,
         cores=cores,
         threads=threads,

@@ -71,6 +71,15 @@ SCENARIOS: Mapping[str, Scenario] = {
             left_out="it starts and deletes VMIs in turn until the nodes are crowded",
         ),
         Scenario(
+            "hotplug",
+            "More sockets of a running VM take effect, or it is told why not",
+            "A VirtualMachine with one socket of at the most two runs. Three are asked for, then "
+            "two; the VMI is looked at when its CPUs have changed, or a condition says that they "
+            "will not.",
+            profiles=(CURRENT,),
+            left_out="a VM boots, and may migrate",
+        ),
+        Scenario(
             "container-restart",
             "A container that is killed comes back with its CPUs",
             "A pod with exclusive CPUs runs; its container is killed and restarted.",

@@ -28,6 +28,11 @@ EXAMPLES: tuple[tuple[str, str, Wish], ...] = (
         Wish(limits_cpu=2, iothreads_policy="auto", dedicated_iothread=True, more_disks=3),
     ),
     (
+        "room-to-plug",
+        "room for one more socket of two cores",
+        Wish(sockets=1, cores=2, max_sockets=2),
+    ),
+    (
         "realtime",
         "four vCPUs of which all but one are scheduled in real time",
         _realtime(realtime_mask="0-3,^1"),

@@ -93,6 +93,7 @@ class RawSnapshot:
             ``deleted``; empty in the evidence of former versions, which kept the last look alone.
         clock: time by the node's own clock when its files were read, in ISO 8601: containers were
             started by that one. Empty where it is not known, as in the evidence of former versions.
+        owner: the VirtualMachine that made the VMI, in scenarios that change one.
         lost: why the recording of this moment cannot be read; it says nothing then.
     """
 
@@ -120,6 +121,7 @@ class RawSnapshot:
     given_back: tuple[str, ...] = ()
     gone: str = ""
     clock: str = ""
+    owner: Json | None = None
     lost: str | None = None
 
     @cached_property
@@ -411,6 +413,8 @@ class Node:
         capacity_cpu_milli: all of its CPUs, of which it keeps what is not allocatable.
         host: main threads of processes outside of pods that may run elsewhere than the node's
             first process; None when nobody looked.
+        timers: kernel threads ``kvm-pit/N``, each the timer of the guest whose QEMU is N in its PID
+            namespace; None when nobody looked.
         heartbeat: when virt-handler last decided on its labels, by the annotation
             ``kubevirt.io/heartbeat``, which it writes with them in one patch (kubevirt
             pkg/virt-handler/heartbeat).
@@ -429,6 +433,7 @@ class Node:
     kubelet_version: str = ""
     capacity_cpu_milli: int | None = None
     host: tuple[Thread, ...] | None = None
+    timers: tuple[Thread, ...] | None = None
     heartbeat: datetime | None = None
     ready: str | None = None
     ready_since: datetime | None = None
@@ -457,10 +462,11 @@ class Domain:
 
     Attributes:
         type: ``kvm`` or ``qemu``.
+        maximum: vCPUs that the domain may have, ``<vcpu>``.
         enabled: ids of the enabled vCPUs: those that ``<vcpus>`` calls enabled, without it
             as many as ``<vcpu current=>`` or ``<vcpu>`` says. With CPU hotplug the domain
             has more vCPUs than are enabled.
-        vcpu_pins: CPUs by vCPU, from ``<vcpupin>``.
+        vcpu_pins: CPUs by enabled vCPU, from ``<vcpupin>``.
         source: how the XML was read.
         emulator_pin: from ``<emulatorpin>``, None without one.
         iothreads: ids of the domain's IOThreads.
@@ -486,13 +492,14 @@ class Domain:
     architecture: str | None = None
     kvm: Mapping[str, str] | None = None
     disk_iothreads: Mapping[str, frozenset[int]] | None = None
+    maximum: int | None = None
     numa_memory: Mapping[int, int] = field(default_factory=dict)
     memory_nodes: Mapping[int, CpuSet] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LivePins:
-    """What the running libvirt answers: pins by vCPU, of the emulator, by IOThread."""
+    """What the running libvirt answers: pins by enabled vCPU, of the emulator, by IOThread."""
 
     vcpu_pins: Mapping[int, CpuSet]
     emulator_pin: CpuSet
@@ -572,6 +579,8 @@ class Vmi:
         even_parity: whether it has the annotation that completes its CPUs to an even number.
         qos_class: of its launcher pod, as its own status has it; None where it has none.
         migration: its last one; None where its status tells of none.
+        sockets: that its spec asks for; current_sockets: of ``.status.currentCPUTopology``, which
+            the guest has. None where they are not given.
     """
 
     namespace: str
@@ -586,6 +595,8 @@ class Vmi:
     qos_class: str | None = None
     even_parity: bool = False
     migration: Migration | None = None
+    sockets: int | None = None
+    current_sockets: int | None = None
 
 
 Around = Shared[tuple[Pod, ...], Checkpoint | None, tuple[Unlisted, ...]]
@@ -607,6 +618,8 @@ class Snapshot:
         unreadable: reason by path of a node file that is there and could not be read.
         moved: what of the workload moved last, and when, in words; empty where nothing says so.
         life: what a watcher saw while it ran; None where nothing was watched, or not yet.
+        owner_conditions: ``STATUS REASON: MESSAGE`` by condition type of the VirtualMachine that
+            made the VMI; None where it was not read.
     """
 
     case: str
@@ -636,6 +649,7 @@ class Snapshot:
     clock: str = ""
     moved: str = ""
     life: Life | None = None
+    owner_conditions: Mapping[str, str] | None = None
 
     @cached_property
     def around(self) -> Around:

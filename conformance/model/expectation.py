@@ -44,6 +44,7 @@ class Expectation:
         refusal: why it must be refused; None when it must be admitted.
         dedicated: whether it asks for dedicated CPUs.
         vcpus: enabled vCPUs of the guest.
+        max_vcpus: vCPUs that it can be given while it runs; None where it does not say.
         sockets, cores, threads: topology that the guest must see.
         isolate_emulator: whether the emulator threads have a pCPU of their own.
         emulator_cpus: number of pCPUs of the emulator thread when it is isolated (1, or 2
@@ -103,6 +104,7 @@ class Expectation:
     unasked: frozenset[str] = frozenset()
     any_release: bool = False
     notes: tuple[str, ...] = ()
+    max_vcpus: int | None = None
 
     @property
     def admitted(self) -> bool:

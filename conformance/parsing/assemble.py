@@ -35,7 +35,7 @@ from conformance.parsing.topology import topology
 
 _LAYERS = (
     *("vmi", "pod", "pods", "node", "topology", "kubelet", "checkpoint", "cgroups", "threads"),
-    *("domain", "live", "guest", "rejection", "files", "events", "memory", "realtime"),
+    *("domain", "live", "guest", "rejection", "files", "events", "memory", "realtime", "owner"),
 )
 CHECKPOINT = "cpu_manager_state"
 """Name of the kubelet's checkpoint, below its root."""
@@ -105,6 +105,9 @@ def _assemble(raw: RawSnapshot) -> Snapshot:
         gone=raw.gone,
         clock=raw.clock,
         moved="" if _runs(raw) else last_movement(raw),
+        owner_conditions=layers.read(
+            "owner", lambda: None if raw.owner is None else kubernetes.conditions(raw.owner)
+        ),
     ).sharing(on_node.around)
 
 
@@ -143,7 +146,7 @@ class _OnNode:
         not_observed: reason by layer for what of them could not be parsed.
         checkpoints, configurations: paths of the kubelet's files; of its running
             configuration where the API shows it.
-        host: see `Node.host`.
+        host, timers: see `Node`.
     """
 
     residents: Residents
@@ -157,6 +160,7 @@ class _OnNode:
     checkpoints: tuple[str, ...]
     configurations: tuple[str, ...]
     host: tuple[Thread, ...] | None
+    timers: tuple[Thread, ...] | None
 
 
 def _on_node(objects: tuple[Json, ...], files: Mapping[str, str]) -> _OnNode:
@@ -191,6 +195,7 @@ def _on_node(objects: tuple[Json, ...], files: Mapping[str, str]) -> _OnNode:
         checkpoints,
         tuple(configurations),
         layers.read("host", residents.host),
+        layers.read("host", residents.timers),
     )
 
 
@@ -241,6 +246,7 @@ def _node(raw: RawSnapshot, on_node: _OnNode, layers: Layers) -> Node | None:
         kubelet_version=node.kubelet_version,
         capacity_cpu_milli=node.capacity_cpu_milli,
         host=on_node.host,
+        timers=on_node.timers,
         heartbeat=node.heartbeat,
         ready=node.ready,
         ready_since=node.ready_since,

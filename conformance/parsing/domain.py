@@ -46,11 +46,17 @@ def domain(xml: str, source: str) -> Domain:
     if root.tag != "domain" or not root.get("type"):
         raise ParseError("<domain type=...>", xml, source)
     emulator = next(_all(root, "cputune", "emulatorpin"), None)
+    enabled = _enabled(root, source)
     return Domain(
         type=root.get("type", ""),
         name=(root.findtext("name") or "").strip(),
-        enabled=_enabled(root, source),
-        vcpu_pins=_pins(root, "vcpupin", "vcpu", source),
+        maximum=_maximum(root, source),
+        enabled=enabled,
+        vcpu_pins={
+            vcpu: cpus
+            for vcpu, cpus in _pins(root, "vcpupin", "vcpu", source).items()
+            if vcpu in enabled
+        },
         emulator_pin=None if emulator is None else _cpuset(emulator, source),
         iothreads=_iothreads(root, source),
         iothread_pins=_pins(root, "iothreadpin", "iothread", source),
@@ -75,6 +81,11 @@ def _all(parent: ET.Element, name: str, *below: str) -> Iterator[ET.Element]:
             yield from _all(each, *below)
         else:
             yield each
+
+
+def _maximum(root: ET.Element, source: str) -> int | None:
+    text = root.findtext("vcpu")
+    return None if text is None else _count(text.strip(), "vCPUs", source)
 
 
 def _enabled(root: ET.Element, source: str) -> CpuSet:

@@ -211,22 +211,22 @@ def vmi(obj: Json) -> Vmi:
     """Reads a VirtualMachineInstance. Raises ParseError."""
     source = f"VMI {_name(obj)}"
     meta, status = _part(obj, "metadata"), obj.get("status") or {}
+    domain = (obj.get("spec") or {}).get("domain") or {}
     return Vmi(
         namespace=_text(meta, "namespace", source),
         name=_text(meta, "name", source),
         uid=_text(meta, "uid", source),
         phase=status.get("phase", ""),
         node=status.get("nodeName"),
-        conditions={
-            condition.get("type", ""): _condition(condition)
-            for condition in status.get("conditions") or ()
-        },
+        conditions=conditions(obj),
         deleting="deletionTimestamp" in meta,
         reason=": ".join(str(status[key]) for key in ("reason", "message") if status.get(key)),
         reached=_reached(status),
         qos_class=status.get("qosClass"),
         even_parity=EVEN_PARITY in (meta.get("annotations") or {}),
         migration=_migration(status.get("migrationState") or {}),
+        sockets=_number(domain.get("cpu") or {}, "sockets"),
+        current_sockets=_number(status.get("currentCPUTopology") or {}, "sockets"),
     )
 
 
@@ -242,6 +242,14 @@ def _migration(state: Json) -> Migration | None:
     completed, failed = state.get("completed") is True, state.get("failed") is True
     ended = moment(state.get("endTimestamp"))
     return Migration(uid, source, target, pod, completed, failed, reason, ended)
+
+
+def conditions(obj: Json) -> dict[str, str]:
+    """``STATUS REASON: MESSAGE`` by type, of the conditions in the status of an object."""
+    return {
+        condition.get("type", ""): _condition(condition)
+        for condition in (obj.get("status") or {}).get("conditions") or ()
+    }
 
 
 def _reached(status: Json) -> dict[str, datetime | None]:
@@ -322,6 +330,11 @@ def _part(obj: Json, key: str) -> Json:
     if not isinstance(value, dict):
         raise ParseError(f"an object with {key}", str(dict(obj)), _name(obj))
     return value
+
+
+def _number(obj: Json, key: str) -> int | None:
+    value = obj.get(key)
+    return value if type(value) is int else None
 
 
 def _text(obj: Json, key: str, source: str) -> str:

@@ -17,6 +17,11 @@ _PRIORITY, _POLICY = 37, 38
 """Places of the fields 40 and 41 among those after the name, which may hold anything."""
 RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 """How long threads in real time may run, of each period; -1 is without end."""
+KTHREADD = 2
+"""The parent of kernel threads, on any node."""
+PIT = "kvm-pit/"
+"""How the kernel thread is called that is the timer (i8254) of a guest; the number after it is that
+of its QEMU, as that counts itself (linux arch/x86/kvm/i8254.c, kvm_create_pit)."""
 _HUGE = "huge"
 _PAGE_SIZE = re.compile(r"kernelpagesize_kB=([0-9]{1,9})")
 _ON_NODE = re.compile(r"N([0-9]{1,4})=([0-9]{1,15})")
@@ -55,6 +60,12 @@ def is_kernel_thread(text: str) -> bool:
     lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     numbers = (lines.get("Tgid", "").strip(), lines.get("PPid", "").strip())
     return numbers == ("2", "0") or numbers[1] == "2"
+
+
+def is_pit(text: str) -> bool:
+    """Whether a status file is of the kernel thread that is the timer of a guest."""
+    name = next((line[5:].strip() for line in text.splitlines() if line.startswith("Name:")), "")
+    return name.startswith(PIT) and is_kernel_thread(text)
 
 
 def status(text: str, source: str) -> Status:

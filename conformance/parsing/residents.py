@@ -105,6 +105,15 @@ class Residents:
 
         Raises ParseError.
         """
+        found = self._outside()
+        return found and tuple(each for each in found if not _is_timer(each))
+
+    def timers(self) -> tuple[Thread, ...] | None:
+        """Kernel threads that are timers of guests; None where nobody looked. Raises ParseError."""
+        found = self._outside()
+        return found and tuple(each for each in found if _is_timer(each))
+
+    def _outside(self) -> tuple[Thread, ...] | None:
         recorded = [
             path for path in self._files if path.startswith("/proc/") and path.count("/") == 3
         ]
@@ -215,6 +224,11 @@ def _of(status: proc.Status, cgroup: str) -> Thread:
         parent=status.parent,
         inner_pid=status.inner_pid,
     )
+
+
+def _is_timer(thread: Thread) -> bool:
+    """Whether it is the timer of a guest: a thread of the kernel's own, by its parent."""
+    return thread.name.startswith(proc.PIT) and thread.parent == proc.KTHREADD
 
 
 def _throttled(files: Mapping[str, str]) -> int | None:

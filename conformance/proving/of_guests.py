@@ -24,6 +24,8 @@ def _repinned(scene: Scene, places: dict[int, int]) -> Scene:
     for vcpu, cpu in places.items():
         scene = scene.pinned(vcpu, str(cpu)).live_vcpu(vcpu, str(cpu))
         scene = scene.affinity(scene.vcpus[vcpu], {cpu})
+    for timer in scene.timers if 0 in places else ():
+        scene = scene.bound(timer, {places[0]})
     return scene
 
 

@@ -234,6 +234,47 @@ def vhost_beside_a_vcpu(scene: Scene) -> Scene:
     return scene.affinity(found[0], _first(scene))
 
 
+def _helper(scene: Scene, name: str) -> Scene:
+    """A helper of QEMU, which is called so, runs on the pCPU of a vCPU."""
+    _isolated(scene)
+    qemu = scene.thread("CPU 0/").pid
+    for each in scene.compute.threads:
+        own = each.pid == qemu != each.tid
+        if own and not each.name.startswith(("CPU ", "IO iothread")):
+            return scene.rename(each, name).affinity(each, _first(scene))
+    raise NothingToSpoilError("a helper among the threads of QEMU")
+
+
+@spoils("EMU-ISOLATED", alone=True)
+def migration_beside_a_vcpu(scene: Scene) -> Scene:
+    """A thread that sends the guest's memory in a migration runs on the pCPU of a vCPU."""
+    return _helper(scene, "multifdsend_0")
+
+
+@spoils("EMU-ISOLATED", alone=True)
+def io_uring_beside_a_vcpu(scene: Scene) -> Scene:
+    """A worker of io_uring runs on the pCPU of a vCPU."""
+    return _helper(scene, "iou-wrk-150")
+
+
+def _timer(scene: Scene) -> Thread:
+    if not scene.timers:
+        raise NothingToSpoilError("the timer of the guest")
+    return scene.timers[0]
+
+
+@spoils("EMU-PIT", alone=True)
+def timer_runs_anywhere(scene: Scene) -> Scene:
+    """The timer of the guest may run on every CPU of the node."""
+    return scene.bound(_timer(scene), scene.host.online)
+
+
+@spoils("EMU-PIT", alone=True)
+def timer_beside_another_vcpu(scene: Scene) -> Scene:
+    """The timer of the guest runs on the pCPU of its second vCPU."""
+    return scene.bound(_timer(scene), scene.vcpus[1].affinity)
+
+
 @spoils("EMU-ISOLATED", "PIN-LIVE", "EMU-HOUSEKEEPING", "IOT-ISOLATED", bug="kubevirt#10839")
 def emulator_has_two(scene: Scene) -> Scene:
     """The emulator is pinned to its own pCPU and that of a vCPU, by libvirt, XML and cgroup."""

@@ -83,6 +83,13 @@ broken_by(
     bug="kubevirt#8233",
 )
 broken_by(
+    "pit_not_affined",
+    "EMU-PIT",
+    does="virt-handler binds no timer of a guest.",
+    run="[isolate]",
+    profile=CURRENT,
+)
+broken_by(
     "iothreads_on_vcpus",
     *("IOT-ISOLATED", "PIN-LIVE"),
     does="IOThreads are pinned to the pCPUs of vCPUs although the emulator is isolated.",

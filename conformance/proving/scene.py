@@ -102,6 +102,12 @@ class Scene:
         return found
 
     @property
+    def timers(self) -> list[Thread]:
+        """Kernel threads that are timers of guests, beside vCPU 0."""
+        first = self.thread("CPU 0/").affinity
+        return [each for each in self._node.timers or () if each.affinity == first]
+
+    @property
     def iothread(self) -> Thread:
         """The thread of an IOThread of the domain."""
         found = self._named(_IOTHREAD)
@@ -161,6 +167,12 @@ class Scene:
         """A cgroup has other CPUs."""
         text = f"{CpuSet(cpus)}\n"
         return self.group(cgroup, "cpuset.cpus.effective", text).group(cgroup, "cpuset.cpus", text)
+
+    def bound(self, process: Thread, cpus: Iterable[int]) -> Scene:
+        """A process outside of every pod, or a kernel thread, may run elsewhere."""
+        path, text = self.text(f"/proc/{process.pid}/status")
+        line = f"Cpus_allowed_list:\t{CpuSet(cpus)}"
+        return self.file(path, re.sub(r"Cpus_allowed_list:.*", line, text))
 
     def affinity(self, thread: Thread, cpus: Iterable[int]) -> Scene:
         """A thread may run elsewhere."""
@@ -246,6 +258,8 @@ class Scene:
             scene = scene.cpuset(f"{compute.cgroup}/{child}", put(cpus))
         for thread in compute.threads:
             scene = scene.affinity(thread, put(thread.affinity))
+        for timer in self.timers:
+            scene = scene.bound(timer, put(timer.affinity))
         domain = self.raw.domain
         if domain is None:
             return scene

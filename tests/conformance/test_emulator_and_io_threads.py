@@ -19,6 +19,12 @@ def test_housekeeping_cgroup_holds_all_but_the_vcpus(judged: Judged) -> None:
     judged.must_be_kept()
 
 
+@requirement("EMU-PIT")
+def test_timer_of_the_guest_runs_beside_vcpu_0(judged: Judged) -> None:
+    """The kernel thread kvm-pit of the guest runs where vCPU 0 does, and nowhere else."""
+    judged.must_be_kept()
+
+
 @requirement("IOT-WITHIN")
 def test_iothreads_stay_on_the_pcpus_of_the_vmi(judged: Judged) -> None:
     """Every IOThread runs on pCPUs that the VMI owns."""

@@ -45,3 +45,9 @@ def test_memory_lies_on_huge_pages_where_the_vcpus_run(judged: Judged) -> None:
 def test_vcpus_of_the_mask_are_scheduled_in_real_time(judged: Judged) -> None:
     """vCPUs of the mask run under SCHED_FIFO with priority 1, and no other vCPU does."""
     judged.must_be_kept()
+
+
+@requirement("PLUG-BOOT")
+def test_guest_boots_with_its_sockets_and_room_for_more(judged: Judged) -> None:
+    """The domain allows the vCPUs of maxSockets, and enables those of the VMI's sockets."""
+    judged.must_be_kept()

@@ -42,6 +42,7 @@ SHARED = Base(
     good.running,
     replace(_UNISOLATED, iothreads_policy="shared", own_iothreads=("root",)),
 )
+GROWABLE = Base(good.running, replace(good.EXPECTATION, max_vcpus=8))
 NEAR = Base(lambda: good.under("single-numa-node"), good.EXPECTATION)
 MIRRORED = Base(
     good.running,
@@ -178,6 +179,31 @@ def libvirt(**changes: Any) -> Change:
         return replace(raw, domain=replace(raw.domain, **changes))
 
     return change
+
+
+def timer(cpus: str, pid: int = good.PIT) -> Change:
+    """Lets the timer of a guest run elsewhere, or adds another one of the same name."""
+    path = f"/proc/{good.PIT}/status"
+
+    def change(raw: RawSnapshot) -> RawSnapshot:
+        text = raw.files[path].replace("Cpus_allowed_list:\t2\n", f"Cpus_allowed_list:\t{cpus}\n")
+        text = text.replace(f"\t{good.PIT}\n", f"\t{pid}\n")
+        return replace(raw, files={**raw.files, f"/proc/{pid}/status": text})
+
+    return change
+
+
+def another_of_that_number(raw: RawSnapshot) -> RawSnapshot:
+    """The other dedicated VMI of the node has a QEMU of the same number, and an unbound timer."""
+    added = {}
+    for tid, name in ((301, "qemu-system-x86"), (302, "CPU 0/KVM")):
+        inner = 80 if tid == 301 else 81
+        added[good.status_path(301, tid)] = (
+            f"Name:\t{name}\nTgid:\t301\nPid:\t{tid}\nPPid:\t300\n"
+            f"NSpid:\t{tid}\t{inner}\nCpus_allowed_list:\t6\n"
+        )
+    raw = members({good.OTHER_CGROUP: (300, 301, 302)})(raw)
+    return timer("0-11", 161)(replace(raw, files={**raw.files, **added}))
 
 
 def edit_xml(old: str, new: str) -> Change:
@@ -545,6 +571,42 @@ PROOFS: Mapping[str, Proof] = {
             ),
         ),
     ),
+    "EMU-PIT": Proof(
+        breaks=(
+            Mutation(
+                "anywhere",
+                timer("0-11"),
+                ("kvm-pit/80 (timer of KVM, 160) may run on 0-11", "where vCPU 0 does, 2"),
+            ),
+            Mutation("beside vCPU 1", timer("3"), ("may run on 3",)),
+        ),
+        blinds=(
+            Mutation("nobody looked", without("/proc/1/"), ("were not looked at",)),
+            Mutation(
+                "of one of two guests",
+                another_of_that_number,
+                ("2 kernel threads are called kvm-pit/80, of 2 guests",),
+            ),
+        ),
+    ),
+    "PLUG-BOOT": Proof(
+        breaks=(
+            Mutation(
+                "no room",
+                edit_xml("current='2'>8</vcpu>", "current='2'>4</vcpu>"),
+                ("may have 4 vCPUs", "instead of the 8 of maxSockets"),
+                base=GROWABLE,
+            ),
+            Mutation(
+                "one vCPU is off",
+                edit_xml("<vcpu id='1' enabled='yes'", "<vcpu id='1' enabled='no'"),
+                ("has 1 vCPUs enabled (0", "instead of the 2 of its sockets"),
+                also=frozenset({"PIN-XML"}),
+                base=GROWABLE,
+            ),
+        ),
+        blinds=(Mutation("no libvirt", NO_LIBVIRT, ("the socket did not answer",), base=GROWABLE),),
+    ),
     "IOT-POOL": Proof(
         breaks=(
             Mutation(
@@ -839,7 +901,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "a thread of QEMU beside a vCPU",
                 affinity(150, 151, "3"),
-                ("'call_rcu' of QEMU may run on 3", "on pCPU 3 of vCPUs"),
+                ("call_rcu (RCU of QEMU, 151) may run on 3", "on pCPU 3 of vCPU 1"),
             ),
             Mutation(
                 "two pCPUs",
@@ -861,7 +923,7 @@ PROOFS: Mapping[str, Proof] = {
             Mutation(
                 "virtqemud stayed",
                 members({good.ROOT: (120, *_VCPUS), good.HOUSEKEEPING: (100, 101, *_OTHERS[3:])}),
-                ("1 threads that are no vCPUs sit in the root", "'virtqemud' (120)"),
+                ("1 threads that are no vCPUs sit in the root", "virtqemud (libvirt, 120)"),
             ),
             Mutation(
                 "no housekeeping",

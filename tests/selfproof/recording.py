@@ -22,6 +22,8 @@ UID = "0a1b2c3d-1111-4222-8333-444455556666"
 OTHER_UID = "9f8e7d6c-aaaa-4bbb-8ccc-ddddeeeeffff"
 HANDLER_UID = "77777777-1234-4234-8234-123412341234"
 NUMA_MAPS = "/proc/150/numa_maps"
+PIT = 160
+"""The kernel thread that is the timer of the guest."""
 RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 CHECKPOINT = "/var/lib/kubelet/cpu_manager_state"
 CONFIGZ = f"/api/v1/nodes/{NODE}/proxy/configz"
@@ -121,7 +123,7 @@ def running() -> RawSnapshot:
         node=node(),
         pods=(pod, other_pod(), handler_pod()),
         hardware=hardware(),
-        files={**node_files(), **guest_files()},
+        files={**node_files(), **host_files(), **guest_files()},
         domain=domain(),
         console=f"[    0.1] booting\r\n{guest_line(guest())}\r\n[    9.1] late message\r\n",
     )
@@ -364,6 +366,21 @@ def node_files() -> dict[str, str]:
             f"NSpid:\t{tid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
         )
     files[RT_RUNTIME] = "-1\n"
+    return files
+
+
+def host_files() -> dict[str, str]:
+    """The node's first process, which shows that it was looked at, and the timer of the guest."""
+    files = {}
+    for pid, name, cpus, parent, cgroup in (
+        (1, "systemd", "0-11", 0, "/init.scope"),
+        (PIT, "kvm-pit/80", "2", 2, "/"),
+    ):
+        files[f"/proc/{pid}/status"] = (
+            f"Name:\t{name}\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t{parent}\nNSpid:\t{pid}\n"
+            f"Cpus_allowed_list:\t{cpus}\n"
+        )
+        files[f"/proc/{pid}/cgroup"] = f"0::{cgroup}\n"
     return files
 
 

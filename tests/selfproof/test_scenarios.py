@@ -44,6 +44,8 @@ SWITCHES = (
     ("MIG-EXCLUSIVE", "migration", "overlapping_sets"),
     ("MIG-RELEASED", "migration", "entry_leaked"),
     ("MIG-KEPT", "migration-no-room", "waiting_migration_unpins"),
+    ("PLUG-MAX", "hotplug", "template_change_unchecked"),
+    ("PLUG-LIVE", "hotplug", "plugged_in_name_only"),
 )
 """What is switched off in the reference stack, by requirement and scenario."""
 OLD = frozenset({"NODE-MANUAL"})

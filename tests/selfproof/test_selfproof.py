@@ -14,6 +14,7 @@ from conformance.model.finding import Finding, Verdict
 from conformance.parsing import assemble
 from tests.selfproof.mutations import (
     DELETED,
+    GROWABLE,
     MIRRORED,
     POOLED,
     PROOFS,
@@ -30,6 +31,7 @@ CAPABLE = dict.fromkeys(("hugepages", "realtime"), (True, "by construction"))
 TERMS = Terms("current", CAPABLE, setting=SETTING)
 GOOD = {"running": RUNNING, "deleted": DELETED, "refused": REFUSED, "mirrored": MIRRORED} | {
     "pooled": POOLED,
+    "growable": GROWABLE,
     "shared": SHARED,
 }
 

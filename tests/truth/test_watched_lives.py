@@ -7,12 +7,17 @@ asked for at 10:00:20. Times of the lines are hundredths of a second since 10:00
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from conformance.checks.registry import registered
 from conformance.collecting import bundle
+from conformance.model.finding import Verdict
+from conformance.model.watch import Life
+from conformance.parsing.assemble import assemble
 from reports import document as report
 from tests.selfproof import recording as good
 from tests.truth.evidence import Evidence, run
@@ -209,6 +214,12 @@ HARMLESS: dict[str, tuple[Line, ...]] = {
 def test_what_is_right_is_left_alone(lines: tuple[Line, ...], tmp_path: Path) -> None:
     findings = judged(tmp_path, *lines)
     assert failed(findings) == undecided(findings) == set()
+
+
+def test_a_node_of_which_no_look_came_is_one_that_was_not_watched() -> None:
+    snapshot = replace(assemble(good.running()), life=Life((), 0.0))
+    finding = registered()["CPU-EXCLUSIVE"].judge(snapshot, good.EXPECTATION)
+    assert finding.verdict is Verdict.PASS, finding.message
 
 
 def test_a_start_accuses_nobody(tmp_path: Path) -> None:

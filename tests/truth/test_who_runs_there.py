@@ -279,7 +279,8 @@ def test_c22_a_process_of_the_node_on_exclusive_cpus_is_told_and_breaks_nothing(
 
 
 def test_c22_nobody_looked_is_not_nobody_there() -> None:
-    compared = {each.what: each.value for each in judged("CPU-EXCLUSIVE").compared}
+    finding = judged("CPU-EXCLUSIVE", without("/proc/1/"))
+    compared = {each.what: each.value for each in finding.compared}
     assert compared["processes of the node itself"] == "not looked at"
 
 
@@ -308,7 +309,8 @@ def test_c15_an_exec_with_children_is_not_the_launchers() -> None:
 def test_c15_a_process_of_the_launcher_that_stayed_is(name: str, parent: int) -> None:
     finding = judged("EMU-HOUSEKEEPING", *in_root((800, name, parent, 90)))
     assert finding.verdict is BROKEN
-    assert f"'{name}' (800)" in finding.message
+    assert f"such as {name} (" in finding.message
+    assert "800)" in finding.message
 
 
 def test_c15_a_thread_of_qemu_that_stayed_is() -> None:

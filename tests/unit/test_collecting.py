@@ -140,6 +140,29 @@ def test_of_processes_outside_of_pods_those_are_kept_that_are_pinned() -> None:
     assert [each.name for each in host.host] == ["stress"]
 
 
+def test_of_kernel_threads_the_timers_of_guests_are_kept_whenever_they_are_looked_at() -> None:
+    shell = RecordedNode()
+    shell.status("901", "kvm-pit/80", "0-11", parent=2, place="/")
+    shell.status("902", "ksoftirqd/3", "3", parent=2, place="/")
+    shell.status("903", "kvm-pit/80", "3", place="/user.slice")  # somebody's joke
+    reader = NodeReader(shell, "/var/lib/kubelet")
+    for _look in range(2):
+        files, _ = reader.files()
+        node = assemble(replace(good.running(), files=as_recorded(files) | files)).node
+        assert node is not None
+        assert [each.pid for each in node.timers or ()] == [901]
+    many = RecordedNode()
+    many.texts |= {"/proc/5001/comm": "kvm-pit/80\n", "/proc/5002/comm": "kworker/0:1\n"}
+    for number in range(5000, 6000):
+        many.status(str(number), "kworker/0:1", "3", parent=2, place="/")
+    many.status("5001", "kvm-pit/80", "2", parent=2, place="/")
+    reader = NodeReader(many, "/var/lib/kubelet")
+    for _look in range(2):
+        files, _ = reader.files()
+        assert "/proc/5001/status" in files
+        assert not any(path.endswith("/comm") for path in files)
+
+
 def test_of_too_many_processes_outside_of_pods_none_is_read() -> None:
     shell = RecordedNode()
     for number in range(1000, 2000):

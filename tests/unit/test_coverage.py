@@ -309,3 +309,24 @@ def test_whatever_smoke_leaves_out_says_why() -> None:
         "container-restart",
         "kubelet-restart",
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (Verdict.FAIL, "Nothing mandatory that was asked was broken or left open."),
+        (Verdict.NOT_OBSERVED, "Nothing that was asked was broken or left open."),
+    ],
+)
+def test_what_is_not_mandatory_decides_nothing_and_is_told(verdict: Verdict, words: str) -> None:
+    terms = replace(TERMS, profile="current")
+    ids = [each.id for each in terms.requirements()]
+    findings = [
+        Finding(each, verdict if each == "EMU-PIT" else Verdict.PASS, "it is so")
+        for each in ids
+        if each != "NODE-GATE"
+    ]
+    found = concluded(findings, terms=terms)
+    assert found.exit_code == Exit.CONFORMANT
+    assert words in found.reason
+    assert ("Broken, and not mandatory: EMU-PIT." in found.reason) is (verdict is Verdict.FAIL)

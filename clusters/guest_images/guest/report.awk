@@ -51,9 +51,24 @@ function report(    root, all, here, node, nodes, node_of, list, online, cpu, cp
     fflush()
 }
 
+# A CPU that was plugged in is off until somebody switches it on.
+function switch_on(    root, all, cpu, path) {
+    root = "/sys/devices/system/cpu"
+    spread(first_line(root "/present"), all)
+    for (cpu in all) {
+        path = root "/cpu" cpu "/online"
+        if (first_line(path) != "0") continue
+        print 1 > path
+        close(path)
+    }
+}
+
 BEGIN {
     report()
-    while ((getline ignored < "/dev/console") > 0) report()
+    while ((getline ignored < "/dev/console") > 0) {
+        switch_on()
+        report()
+    }
     # Without a console there is nobody to report to; the machine stays up all the same.
     while (1) system("/bin/busybox sleep 1000000000")
 }

@@ -115,6 +115,8 @@ def _topology(instance: Object, faults: Faults) -> tuple[int, int, int]:
     """(sockets with room to grow, cores, threads)."""
     sockets, cores, threads = vmi.topology(instance)
     most = max(sockets, int(vmi.cpu_of(instance).get("maxSockets") or 0))
+    if faults.no_room_to_grow:
+        most = sockets
     if faults.guest_topology_flat:
         return most * cores * threads, 1, 1
     return most, cores, threads

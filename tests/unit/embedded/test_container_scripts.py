@@ -174,3 +174,29 @@ def test_an_image_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
         subprocess.run(script, input=tar, capture_output=True, check=True)
         assert [each.name for each in place.parent.iterdir()] == ["abc"]
     assert (place / "tool").read_text() == "content"
+
+
+def test_the_timer_of_a_guest_is_bound_to_the_cpus_of_its_vcpu_0(tmp_path: Path) -> None:
+    proc, groups = tmp_path / "proc", tmp_path / "cgroup"
+    told = "Name:\t{name}\nTgid:\t150\nNSpid:\t{pid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
+    for pid, name, inner, cpus in (
+        (150, "qemu-system-x86", 80, "2-4"),
+        (154, "CPU 0/KVM", 84, "2"),
+        (160, "kvm-pit/80", 160, "0-11"),
+        (161, "kvm-pit/80", 161, "7"),
+        (162, "kvm-pit/8", 162, "0-11"),
+    ):
+        (proc / str(pid)).mkdir(parents=True)
+        (proc / str(pid) / "comm").write_text(f"{name}\n")
+        text = told.format(name=name, pid=pid, inner=inner, cpus=cpus)
+        (proc / str(pid) / "status").write_text(text)
+    members = groups / CGROUP.lstrip("/") / "cgroup.threads"
+    members.parent.mkdir(parents=True)
+    members.write_text("150\n154\n199\n")
+    script = container_scripts.affine_pit(CGROUP).replace(">/dev/null\n", "\n")
+    for old, new in (("/proc/", f"{proc}/"), (container_scripts.CGROUPS, str(groups))):
+        script = script.replace(old, new)
+    bound = sh(f'taskset() {{ echo "$*"; }}\n{script}')
+    assert (bound.returncode, bound.stdout) == (0, "--cpu-list --pid 2 160\n")
+    members.write_text("150\n")
+    assert sh(script).returncode == 0, "no vCPU, no timer"

@@ -149,3 +149,85 @@ def test_what_is_inconsistent_is_refused_by_its_path(spec: Object, field: str) -
         assert [cause.field for cause in refused.value.causes] == [field]
 
     on_cluster(test)
+
+
+def growing(sockets: int) -> Object:
+    """A VirtualMachine with a number of sockets, of at the most two."""
+    cpu = {"sockets": sockets, "maxSockets": 2, "dedicatedCpuPlacement": True}
+    return machine(template={"spec": manifest(cpu=cpu)["spec"]})
+
+
+async def ask(cluster: SimulatedCluster, sockets: int) -> None:
+    """Changes the template, as an API server would."""
+    old = cluster.store.get(VIRTUAL_MACHINE, "vm", "default")
+    new = {**old, "spec": growing(sockets)["spec"]}
+    cluster.store.update(VIRTUAL_MACHINE, cluster.stack.admit(VIRTUAL_MACHINE, new, old))
+
+
+def conditions(obj: Object) -> dict[str, str]:
+    found = obj.get("status", {}).get("conditions", ())
+    return {each["type"]: each.get("message") or each["status"] for each in found}
+
+
+def test_more_sockets_are_passed_on_and_stay_a_condition() -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        cluster.create(VIRTUAL_MACHINE, growing(1))
+        await cluster.until_phase("Running")
+        before = cluster.checkpoint().entries
+        with pytest.raises(InvalidError) as refused:
+            await ask(cluster, 3)
+        (cause,) = refused.value.causes
+        assert cause.field == "spec.template.spec.domain.cpu.sockets"
+        await ask(cluster, 2)
+        vmi = await cluster.until(VMI, "vm", lambda vmi: "HotVCPUChange" in conditions(vmi))
+        assert vmi["spec"]["domain"]["cpu"]["sockets"] == 2
+        assert vmi["status"]["currentCPUTopology"]["sockets"] == 1
+        assert "RestartRequired" not in conditions(
+            cluster.store.get(VIRTUAL_MACHINE, "vm", "default")
+        )
+        assert cluster.checkpoint().entries == before
+
+    on_cluster(test)
+
+
+def test_fewer_sockets_take_a_restart_until_they_are_as_before() -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        cluster.create(VIRTUAL_MACHINE, growing(2))
+        await cluster.until_phase("Running")
+        await ask(cluster, 1)
+        vm = await cluster.until(
+            VIRTUAL_MACHINE, "vm", lambda vm: "RestartRequired" in conditions(vm)
+        )
+        assert "Reduction of CPU socket count" in conditions(vm)["RestartRequired"]
+        assert cluster.store.get(VMI, "vm", "default")["spec"]["domain"]["cpu"]["sockets"] == 2
+        await ask(cluster, 2)
+        await cluster.until(
+            VIRTUAL_MACHINE, "vm", lambda vm: "RestartRequired" not in conditions(vm)
+        )
+
+    on_cluster(test)
+
+
+def test_a_fault_gives_it_its_sockets_in_name_only() -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        cluster.create(VIRTUAL_MACHINE, growing(1))
+        await cluster.until_phase("Running")
+        await ask(cluster, 2)
+        vmi = await cluster.until(
+            VMI, "vm", lambda vmi: vmi["status"]["currentCPUTopology"]["sockets"] == 2
+        )
+        assert "HotVCPUChange" not in conditions(vmi)
+        ((_key, cpus),) = cluster.checkpoint().entries.items()
+        assert len(cpus) == 1
+
+    on_cluster(test, faults=Faults(plugged_in_name_only=True))
+
+
+def test_a_fault_takes_any_change_of_a_template() -> None:
+    async def test(cluster: SimulatedCluster) -> None:
+        cluster.create(VIRTUAL_MACHINE, growing(1))
+        await cluster.until_phase("Running")
+        await ask(cluster, 3)
+        await cluster.until(VIRTUAL_MACHINE, "vm", lambda vm: "RestartRequired" in conditions(vm))
+
+    on_cluster(test, faults=Faults(template_change_unchecked=True))
