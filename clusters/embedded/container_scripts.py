@@ -316,5 +316,5 @@ for comm in /proc/[0-9]*/comm; do
         esac
     done <"${{comm%/comm}}/status"
 done
-[ -z "$pit" ] || taskset --cpu-list --pid "$cpus" "${{pit#/proc/}}" >/dev/null
+[ -z "$pit" ] || taskset -p -c "$cpus" "${{pit#/proc/}}" >/dev/null || [ ! -e "$pit" ]
 """

@@ -2,7 +2,8 @@
 
 virt-handler lets it run where vCPU 0 does, isolated emulator or not (kubevirt
 pkg/hypervisor/kvm/runtime.go, affinePitThread). It finds it by N, the number that QEMU has in its
-own PID namespace, which QEMUs of several launchers may have at once.
+own PID namespace, which QEMUs of several launchers may have at once. It does so before a VMI is
+Running, as one is that comes by a migration.
 """
 
 from __future__ import annotations
@@ -58,11 +59,15 @@ def timer_runs_beside_vcpu_0(
             "which of them is whose is not known"
         )
     (timer,) = own
+    moved = snapshot.vmi.migration if snapshot.vmi else None
+    came = moved is not None and moved.succeeded
     # Of a vCPU that was moved since, other requirements speak.
     if timer.affinity not in {vcpu.affinity, *_pins(snapshot)}:
         seen.wrong(
             f"{called(timer)} may run on {timer.affinity} (/proc/{timer.pid}/status) instead of "
             f"where vCPU 0 does, {vcpu.affinity} ({thread_source(vcpu)})"
+            + (f", since it migrated from node {moved.source}" if moved and came else ""),
+            known=came,
         )
     return f"{called(timer)} runs where vCPU 0 does, on {vcpu.affinity}"
 

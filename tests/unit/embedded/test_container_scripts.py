@@ -193,10 +193,10 @@ def test_the_timer_of_a_guest_is_bound_to_the_cpus_of_its_vcpu_0(tmp_path: Path)
     members = groups / CGROUP.lstrip("/") / "cgroup.threads"
     members.parent.mkdir(parents=True)
     members.write_text("150\n154\n199\n")
-    script = container_scripts.affine_pit(CGROUP).replace(">/dev/null\n", "\n")
+    script = container_scripts.affine_pit(CGROUP).replace(" >/dev/null", "")
     for old, new in (("/proc/", f"{proc}/"), (container_scripts.CGROUPS, str(groups))):
         script = script.replace(old, new)
     bound = sh(f'taskset() {{ echo "$*"; }}\n{script}')
-    assert (bound.returncode, bound.stdout) == (0, "--cpu-list --pid 2 160\n")
+    assert (bound.returncode, bound.stdout) == (0, "-p -c 2 160\n")
     members.write_text("150\n")
     assert sh(script).returncode == 0, "no vCPU, no timer"
