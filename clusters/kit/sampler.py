@@ -20,7 +20,7 @@ Output, a line each; T is the node's uptime in hundredths of a second:
 ``a T TID CPUS``        where it may run; ``-`` when it has gone
 ``s T TID CPU``         the CPU on which a vCPU's thread ran last
 ``d T TID MS``          how long it has waited for a CPU in its life
-``q T K TIMES``         how often a quota has throttled cgroup K
+``q T K TIMES``         how often a quota has throttled cgroup K, of a vCPU or above it
 ``k T TEXT``            the checkpoint
 ``n PAUSE``             hundredths of a second that it would like between two looks: it is told
                         so by a word such as ``t0.5``, or by words as seldom where it is asked
@@ -137,6 +137,18 @@ function forget(k, t) {
     delete id[path[k]]; delete path[k]; delete cpus[k]; delete old[k]; delete host[k]
     delete throttled[k]
 }
+function hosts(k,  d) {
+    host[k] = 1; d = path[k]
+    while (sub(/\/[^\/]*$/, "", d) && index(d, "kubepods")) {
+        if (d in id) host[id[d]] = 1
+        else if (!(d in above)) { above[d] = ++last; tell("C " last " " substr(d, length(R) + 1)) }
+    }
+}
+function held(d, k, t,  text) {
+    text = after(slurp(d "/cpu.stat"), "\nnr_throttled ")
+    if (text != "" && text != throttled[k]) { throttled[k] = text; tell("q " t " " k " " text) }
+    return !missing
+}
 function discover(t, line,  found, d, k, i, n, a, tid, here, text) {
     split("", found); split("", here)
     n = split(line, a, /[ \n]/)
@@ -154,7 +166,12 @@ function discover(t, line,  found, d, k, i, n, a, tid, here, text) {
         for (i = 1; i <= n; i++) if (a[i] != "") here[a[i]] = k
     }
     for (tid in name) if (!(tid in here)) {
-        if (tid in kin) leave(tid, t)
+        if (tid in kin) {
+            # It may have been moved to where nobody follows, and come back.
+            text = slurp("/proc/" tid "/status")
+            if (!missing && after(text, "\nTgid:\t") == group[tid]) continue
+            leave(tid, t)
+        }
         delete name[tid]; delete group[tid]
     }
     for (tid in here) if (!(tid in name)) {
@@ -164,10 +181,10 @@ function discover(t, line,  found, d, k, i, n, a, tid, here, text) {
         group[tid] = after(text, "\nTgid:\t")
         if (name[tid] ~ /^(CPU [0-9]+|ALL CPUs)\//) qemu[group[tid]] = 1
     }
-    for (tid in name) if ((group[tid] in qemu) && kin[tid] != here[tid]) {
+    for (tid in here) if ((group[tid] in qemu) && kin[tid] != here[tid]) {
         kin[tid] = k = here[tid]
         tell("T " tid " " k " " name[tid])
-        if (name[tid] ~ /^CPU [0-9]+\//) { vcpu[tid] = 1; host[k] = 1 }
+        if (name[tid] ~ /^CPU [0-9]+\//) { vcpu[tid] = 1; hosts(k) }
     }
     for (tid in kin) if (kin[tid] == "") delete kin[tid]
     for (i in qemu) if (!(i in name)) delete qemu[i]
@@ -201,15 +218,13 @@ function look(t,  k, tid, text, value) {
     if (before && t - before > gap) gap = t - before
     before = t
 }
-function dwell(t,  tid, k, f, text) {
+function dwell(t,  tid, k, f) {
     for (tid in vcpu) {
         fields(slurp("/proc/" tid "/stat"), f)
         if (!missing && f[37] != ran[tid]) { ran[tid] = f[37]; tell("s " t " " tid " " f[37]) }
     }
-    for (k in host) {
-        text = after(slurp(path[k] "/cpu.stat"), "\nnr_throttled ")
-        if (text != "" && text != throttled[k]) { throttled[k] = text; tell("q " t " " k " " text) }
-    }
+    for (k in host) held(path[k], k, t)
+    for (k in above) if (!held(k, above[k], t)) { delete throttled[above[k]]; delete above[k] }
 }
 function settle(t,  tid, f, ms) {
     for (tid in vcpu) {

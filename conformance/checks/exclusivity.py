@@ -7,6 +7,7 @@ from conformance.checks.comparison import Comparison
 from conformance.checks.registry import Loop, check, dedicated
 from conformance.checks.strangers import called, strangers
 from conformance.checks.watched import nobody_came, saw_first_cpuset
+from conformance.checks.watched_checkpoint import checkpoint_stayed
 from conformance.checks.witnesses import (
     CGROUPS,
     checkpoint,
@@ -122,6 +123,7 @@ def nobody_else_may_run_there(snapshot: Snapshot, _: Expectation, seen: Comparis
     number = _no_other_container(snapshot, own, seen) + _nobody_unlisted(snapshot, own, seen)
     saw_first_cpuset(snapshot, own, seen)
     nobody_came(snapshot, own, seen)
+    checkpoint_stayed(snapshot, own, seen)
     for why in incomplete(snapshot):
         seen.missing(f"somebody else may run there who was not seen: {why}")
     return f"{own} is in the checkpoint and the cpuset of compute and of none of {number} others"

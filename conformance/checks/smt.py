@@ -7,7 +7,7 @@ from datetime import datetime
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import check, dedicated_vmi
 from conformance.checks.reservation import reserved_number, unconfigured
-from conformance.checks.watched import pool_before
+from conformance.checks.watched_checkpoint import pool_before
 from conformance.checks.witnesses import (
     checkpoint,
     compute,

@@ -15,16 +15,16 @@ from itertools import pairwise
 
 from conformance.checks.comparison import Comparison
 from conformance.checks.threads import sorted_threads
-from conformance.checks.witnesses import CGROUPS, title
+from conformance.checks.witnesses import CGROUPS, below_kubepods, title
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Snapshot, Thread
-from conformance.model.watch import Given, Seen, Watch, WatchedThread
+from conformance.model.watch import Seen, Watch, WatchedThread
 
 LATE_SECONDS = 15.0
 """In which a kubelet may still write what was the shared pool before: it reads the pool, and
 writes it container by container (pkg/kubelet/cm/cpumanager/cpu_manager.go, reconcileState)."""
 _IOTHREAD = "IO iothread"
-_MOST = 3
+MOST = 3
 """Excursions of one thing that a finding names."""
 
 
@@ -44,7 +44,7 @@ class Excursion:
 
     def __str__(self) -> str:
         lasted = f"for {self.until - self.at:.1f} s" if self.over else "from then on"
-        return f"{_clock(self.at)} {lasted}"
+        return f"{clock(self.at)} {lasted}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def windows(snapshot: Snapshot) -> Iterator[Window]:
     with the first of these threads. Of a plain pod they begin when its cgroup first had the
     cpuset that it has now, and end with the last look at it.
     """
-    life, container = snapshot.life, _compute(snapshot)
+    life, container = snapshot.life, compute_of(snapshot)
     if life is None or container is None or container.cgroup is None:
         return
     vcpus = snapshot.inside.once(sorted_threads).vcpus
@@ -90,7 +90,7 @@ def windows(snapshot: Snapshot) -> Iterator[Window]:
                 yield Window(watch, max(known), until)
 
 
-def _compute(snapshot: Snapshot) -> Container | None:
+def compute_of(snapshot: Snapshot) -> Container | None:
     """The container whose life counts; None while its resources are being changed."""
     pod = snapshot.pod
     return None if pod is None or pod.resizing else pod.compute
@@ -143,7 +143,7 @@ def saw_life(snapshot: Snapshot, seen: Comparison) -> list[Window]:
     """Notes how long and how often was looked, and returns the windows that count."""
     found = list(windows(snapshot))
     for window in found:
-        span = f"{window.until - window.since:.1f} s from {_clock(window.since)}"
+        span = f"{window.until - window.since:.1f} s from {clock(window.since)}"
         seen.saw("watched", f"{span}, {window.looks}", window.watch.source)
     return found
 
@@ -154,7 +154,7 @@ def threads_stayed(
     seen: Comparison,
 ) -> None:
     """Objects to vCPU threads that could run elsewhere once they had been pinned."""
-    container = _compute(snapshot)
+    container = compute_of(snapshot)
     if container is None:
         return
     for window in saw_life(snapshot, seen):
@@ -166,18 +166,18 @@ def threads_stayed(
             # Where it ran tells of moments between two looks: it goes on saying so until the
             # thread runs again, and no kernel lets one run outside of its affinity.
             ran = excursions(_as_sets(track.ran), own.issuperset, window)
-            for each in found[:_MOST]:
+            for each in found[:MOST]:
                 seen.wrong(
                     f"vCPU {vcpu} may run on {own} alone, and its thread {thread.name!r} "
                     f"({thread.tid}) was seen allowed on {each.value} at {each} "
-                    f"({_of(window, found)})",
+                    f"({of_how_many(window, found)})",
                     final=True,
                 )
-            for each in ran[: 0 if found else _MOST]:
+            for each in ran[: 0 if found else MOST]:
                 seen.wrong(
                     f"vCPU {vcpu} may run on {own} alone, and its thread {thread.name!r} "
                     f"({thread.tid}) was seen to have run on {each.value}, told at "
-                    f"{_clock(each.at)} ({_of(window, ran)})",
+                    f"{clock(each.at)} ({of_how_many(window, ran)})",
                     final=True,
                 )
 
@@ -214,18 +214,22 @@ def _rise(track: Sequence[Seen[int]], window: Window) -> int | None:
 
 
 def throttled_meanwhile(snapshot: Snapshot, seen: Comparison) -> None:
-    """Objects to a cgroup of vCPUs that a quota held back, whatever its quota is now."""
-    container = _compute(snapshot)
+    """Objects to a cgroup of vCPUs, or above, that a quota held back, whatever its quota is now."""
+    container = compute_of(snapshot)
     if container is None:
         return
     for window in windows(snapshot):
         for group in window.watch.cgroups:
-            rise = _rise(group.throttled, window) if _inside(group.path, container) else 0
+            above = below_kubepods(group.path) and f"{container.cgroup}/".startswith(
+                f"{group.path}/"
+            )
+            meant = above or _inside(group.path, container)
+            rise = _rise(group.throttled, window) if meant else 0
             if rise:
                 first = next(e.at for e in group.throttled if e.at >= window.since)
                 seen.wrong(
                     f"a quota has held back {CGROUPS}{group.path} {rise} times after "
-                    f"{_clock(first)} ({window.looks}, {window.watch.source})",
+                    f"{clock(first)} ({window.looks}, {window.watch.source})",
                     final=True,
                     known=True,
                 )
@@ -244,7 +248,7 @@ def iothreads_stayed_away(snapshot: Snapshot, pcpus: CpuSet, seen: Comparison) -
 def _stayed_away(
     snapshot: Snapshot, pcpus: CpuSet, seen: Comparison, meant: Callable[[str], bool]
 ) -> None:
-    container = _compute(snapshot)
+    container = compute_of(snapshot)
     if container is None:
         return
     for window in saw_life(snapshot, seen):
@@ -252,11 +256,11 @@ def _stayed_away(
             if not meant(track.name) or not _inside(track.cgroup, container):
                 continue
             found = excursions(track.allowed, pcpus.isdisjoint, window)
-            for each in found[:_MOST]:
+            for each in found[:MOST]:
                 seen.wrong(
                     f"thread {track.name!r} ({track.tid}) of QEMU was seen allowed on "
                     f"{each.value}, with pCPU {each.value & pcpus} of vCPUs, at {each} "
-                    f"({_of(window, found)})",
+                    f"({of_how_many(window, found)})",
                     final=True,
                 )
 
@@ -266,16 +270,18 @@ def saw_first_cpuset(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
 
     A program that reads it when it starts takes that for its CPUs (kubernetes#138731).
     """
-    container = _compute(snapshot)
+    container = compute_of(snapshot)
     if container is None or snapshot.life is None or not snapshot.life.watches:
         return
     what = "cpuset of compute in the first look that saw it"
     for watch in snapshot.life.watches:
-        tracks = [each.cpus for each in watch.cgroups if each.path == container.cgroup]
+        tracks = [
+            each.cpus for each in watch.cgroups if each.path == container.cgroup and each.cpus
+        ]
         for first, *later in tracks[:1]:
             if first.at <= watch.began or first.value is None:
                 break
-            seen.saw(what, f"{first.value} at {_clock(first.at)}", watch.source)
+            seen.saw(what, f"{first.value} at {clock(first.at)}", watch.source)
             if first.value != own:
                 after = _first(later, own)
                 lasted = "" if after is None else f" for {after - first.at:.1f} s"
@@ -288,8 +294,8 @@ def saw_first_cpuset(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
 
 
 def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
-    """Objects to a cpuset or an entry of the checkpoint that took exclusive CPUs for a while."""
-    pod, container = snapshot.pod, _compute(snapshot)
+    """Objects to a cpuset that took exclusive CPUs for a while."""
+    pod, container = snapshot.pod, compute_of(snapshot)
     if pod is None or container is None or container.cgroup is None:
         return
     for window in saw_life(snapshot, seen):
@@ -302,16 +308,15 @@ def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
             else:
                 found = excursions(group.cpus, own.isdisjoint, window)
                 what = "the cpuset of " + (_whose(snapshot, group.path) if found else "")
-            for each in found[:_MOST]:
+            for each in found[:MOST]:
                 doubt = _late(window, each) if group.path != container.cgroup else None
                 seen.wrong(
                     f"{what} was seen to be {each.value}"
                     + (f", with pCPU {each.value & own} of compute," if each.value & own else "")
-                    + f" at {each} ({CGROUPS}{group.path}; {_of(window, found)})",
+                    + f" at {each} ({CGROUPS}{group.path}; {of_how_many(window, found)})",
                     final=True,
                     doubt=doubt,
                 )
-        _nobody_was_given(pod.uid, own, window, seen)
 
 
 def _whose(snapshot: Snapshot, cgroup: str) -> str:
@@ -326,45 +331,6 @@ def _whose(snapshot: Snapshot, cgroup: str) -> str:
     )
 
 
-def _nobody_was_given(uid: str, own: CpuSet, window: Window, seen: Comparison) -> None:
-    told: set[tuple[str, str]] = set()
-    for given in _during(window.watch.checkpoints, window):
-        for key, cpus in sorted(given.value.entries.items() if given.value else ()):
-            if key[0] != uid and cpus & own and key not in told:
-                told.add(key)
-                seen.wrong(
-                    f"pCPU {cpus & own} of compute was also given to {key[1]} of pod {key[0]} at "
-                    f"{_clock(max(given.at, window.since))}, by the kubelet's checkpoint "
-                    f"({window.watch.source})",
-                    final=True,
-                )
-
-
-def pool_before(snapshot: Snapshot, uid: str, container: str) -> tuple[CpuSet, str] | None:
-    """What was free when the kubelet gave a container its CPUs, and where that was seen.
-
-    None where nobody saw it being given. The pool is that of the look before; CPUs that were
-    not in it any more in the next look, and that the container did not get, may have gone to
-    somebody else first.
-    """
-    for watch in snapshot.life.watches if snapshot.life else ():
-        for before, after in pairwise(watch.checkpoints):
-            if before.value is None or after.value is None:
-                continue
-            given = after.value.entries.get((uid, container))
-            if given and (uid, container) not in before.value.entries:
-                free = before.value.default & (after.value.default | given)
-                return free, f"{watch.source} at {_clock(before.at)}"
-    return None
-
-
-def _during(track: Sequence[Seen[Given]], window: Window) -> Iterator[Seen[Given]]:
-    for index, seen in enumerate(track):
-        after = track[index + 1].at if index + 1 < len(track) else window.watch.ended
-        if seen.at < window.until and after > window.since:
-            yield seen
-
-
 def _late(window: Window, excursion: Excursion) -> str | None:
     """Why it may be a kubelet that comes late: it writes what was the shared pool just before."""
     states = window.watch.checkpoints
@@ -376,17 +342,19 @@ def _late(window: Window, excursion: Excursion) -> str | None:
         former = state.value is not None and state.value.default == excursion.value
         if former and 0 <= excursion.at - following.at < LATE_SECONDS:
             return (
-                f"that was the shared pool until {_clock(following.at)}, and the kubelet may have "
+                f"that was the shared pool until {clock(following.at)}, and the kubelet may have "
                 "come late with it"
             )
     return None
 
 
-def _of(window: Window, found: Sequence[Excursion]) -> str:
+def of_how_many(window: Window, found: Sequence[Excursion]) -> str:
+    """The number of excursions, how often was looked, and where that is recorded."""
     more = f"the first of {len(found)}; " if len(found) > 1 else ""
     return f"{more}{window.looks}, {window.watch.source}"
 
 
-def _clock(at: float) -> str:
+def clock(at: float) -> str:
+    """A time as findings show it."""
     moment = datetime.fromtimestamp(at, UTC)
     return f"{moment:%H:%M:%S}.{moment.microsecond // 10_000:02d}"

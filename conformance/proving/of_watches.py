@@ -39,6 +39,8 @@ def _watched(
     cpus: CpuSet | None = None,
     seconds: float = 0.3,
     given: Mapping[tuple[str, str], CpuSet] | None = None,
+    pool: CpuSet | None = None,
+    held: str = "",
 ) -> Watched:
     """A watch in which everything is as the look shows it, but for something that flits.
 
@@ -49,6 +51,8 @@ def _watched(
         cpus: see there.
         seconds: for which it may.
         given: entries of the checkpoint for that while.
+        pool: that of the checkpoint for that while.
+        held: a cgroup that a quota holds back meanwhile.
     """
     _vcpus(scene)
     look = datetime.fromisoformat(scene.raw.ended).timestamp()
@@ -61,8 +65,8 @@ def _watched(
 
     state = Given(scene.state.default, scene.state.entries)
     states = [Seen(began, state)]
-    if given is not None:
-        taken = Given(state.default, {**state.entries, **given})
+    if given is not None or pool is not None:
+        taken = Given(pool or state.default, {**state.entries, **(given or {})})
         states += [Seen(at, taken), Seen(at + seconds, state)]
     groups = {
         each.cgroup: each.cpuset
@@ -88,7 +92,8 @@ def _watched(
         tuple(
             WatchedCgroup(path, track(value, flitting=path == cgroup))
             for path, value in groups.items()
-        ),
+        )
+        + ((WatchedCgroup(held, (), (Seen(began, 0), Seen(at, 3))),) if held else ()),
         tuple(states),
     )
     return Watched(node, (watch,))
@@ -145,6 +150,25 @@ def given_twice_for_a_second(scene: Scene) -> Watched:
     """The checkpoint gives a pCPU of compute to another pod, too, for one second."""
     owned = CpuSet(sorted(scene.owned)[:1])
     return _watched(scene, given={("another-pod", "main"): owned}, seconds=1.0)
+
+
+@flits("CPU-EXCLUSIVE")
+def entry_gone_for_a_second(scene: Scene) -> Watched:
+    """The checkpoint has no CPU for compute for one second."""
+    return _watched(scene, given={(scene.launcher.uid, scene.compute.name): CpuSet()}, seconds=1.0)
+
+
+@flits("CPU-EXCLUSIVE")
+def pool_takes_cpus_for_a_second(scene: Scene) -> Watched:
+    """The shared pool of the checkpoint has the pCPUs of compute, too, for one second."""
+    return _watched(scene, pool=scene.state.default | scene.owned, seconds=1.0)
+
+
+@flits("CPU-QUOTA")
+def pod_is_held_back_for_a_moment(scene: Scene) -> Watched:
+    """A quota of the launcher's pod holds compute back, and is gone before a snapshot comes."""
+    assert scene.compute.cgroup is not None
+    return _watched(scene, held=scene.compute.cgroup.rpartition("/")[0])
 
 
 @flits("EMU-ISOLATED")

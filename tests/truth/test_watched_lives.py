@@ -181,6 +181,38 @@ def test_an_entry_of_somebody_else_is_broken(tmp_path: Path) -> None:
     assert failed(findings) == {"CPU-EXCLUSIVE"}
 
 
+def state(*, default: str = STATE["defaultCpuSet"], own: str | None = "2-4") -> str:
+    """The checkpoint with another pool, or another entry of compute."""
+    entries = {**STATE["entries"], good.UID: {"compute": own}}
+    if own is None:
+        del entries[good.UID]
+    return json.dumps({**STATE, "defaultCpuSet": default, "entries": entries})
+
+
+@pytest.mark.parametrize(
+    ("taken", "told"),
+    [
+        (state(own=None), "gave compute no CPU instead of 2-4 at 10:00:07.00 for 0.5 s"),
+        (state(own="2-3"), "gave compute 2-3 instead of 2-4 at 10:00:07.00 for 0.5 s"),
+        (state(default="0-5,8-11"), "had 0-5,8-11 in the shared pool, with CPUs of compute (2-4),"),
+    ],
+)
+def test_an_entry_that_is_gone_for_a_moment_is_broken(
+    taken: str, told: str, tmp_path: Path
+) -> None:
+    findings = judged(tmp_path, (700, f"k @ {taken}"), (750, f"k @ {state()}"))
+    assert failed(findings) == {"CPU-EXCLUSIVE"}
+    assert told in findings["CPU-EXCLUSIVE"].message
+
+
+@pytest.mark.parametrize("path", [good.POD_SLICE, "/kubepods.slice"])
+def test_a_vcpu_that_a_quota_above_it_holds_back_is_broken(path: str, tmp_path: Path) -> None:
+    lines = (0, f"C 8 {MOUNT}{path}"), (100, "q @ 8 2"), (700, "q @ 8 7")
+    findings = judged(tmp_path, *lines)
+    assert failed(findings) == {"CPU-QUOTA"}
+    assert f"{path} 5 times after 10:00:01.00" in findings["CPU-QUOTA"].message
+
+
 HARMLESS: dict[str, tuple[Line, ...]] = {
     "a vCPU that has not run since it was pinned": ((0, "s @ 155 4"), (300, "s @ 155 3")),
     "a throttled start": ((0, "q @ 1 7"), (700, "q @ 2 0")),
@@ -201,6 +233,23 @@ HARMLESS: dict[str, tuple[Line, ...]] = {
         (1500, f"c @ 9 {good.POOL}"),
         (1600, "c @ 9 -"),
     ),
+    "the entry goes with the guest": (
+        (1500, f"k @ {state(own=None, default='0-5,8-11')}"),
+        (1510, "a @ 154 -"),
+        (1510, "a @ 155 -"),
+    ),
+    "the kubelet writes the same, and others": (
+        (700, f"k @ {state(default='0-1')}"),
+        (710, "k @ half of it {"),
+        (720, f"k @ {state()}"),
+    ),
+    "a quota above all pods": ((0, f"C 8 {MOUNT}/pods.slice"), (0, "q @ 8 2"), (700, "q @ 8 7")),
+    "a quota of another pod": (
+        (0, f"C 8 {MOUNT}{good.OTHER_CGROUP.rpartition('/')[0]}"),
+        (100, "q @ 8 2"),
+        (700, "q @ 8 7"),
+    ),
+    "a cgroup that was gone before its cpuset was read": ((0, f"C 8 {MOUNT}{good.ROOT}x"),),
     "a thread of QEMU that a vCPU has begun": ((700, "T 199 1 worker"), (700, "a @ 199 3")),
     "another guest is pinned anew": (
         (700, "T 300 4 CPU 0/KVM"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.contract import cpuset
 from clusters.contract.shape import NodeShape
 from clusters.kit import sampler
 from clusters.kit.sampling import PipedSampling
@@ -61,6 +62,10 @@ class Node:
         (directory / "cgroup.threads").write_text(tids)
         (directory / "cpuset.cpus.effective").write_text(f"{cpus}\n")
 
+    def throttled(self, path: str, times: int) -> None:
+        text = f"usage_usec 1\nnr_throttled {times}\n"
+        (self._root / f"sys/fs/cgroup{path}/cpu.stat").write_text(text)
+
     def checkpoint(self, text: str) -> None:
         path = self._root / CHECKPOINT[1:]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +97,13 @@ class Node:
                 self._changed.wait(0.1)
             self.sampling.say("word")
         raise AssertionError(f"it ended: {self.lines}")
+
+    def hears(self, words: int) -> None:
+        """Waits for so many words more, so that it has looked for cgroups in between."""
+        until = len(self.lines) + words
+        while self.process.poll() is None and len(self.lines) < until:
+            self.sampling.say("word")
+            time.sleep(0.02)
 
     def end(self) -> None:
         self.sampling.close()
@@ -140,6 +152,54 @@ def test_it_tells_what_changes_and_ends_with_its_input(node: Node, vcpu: Thread)
     assert node.process.wait(30) == 0
     assert node.lines[-1].startswith("l ")
     assert "-" not in node.lines[-1]
+
+
+def test_quotas_above_a_vcpu_are_told(node: Node, vcpu: Thread) -> None:
+    node.cgroup(f"{POD}/old", "0-3")
+    node.start()
+    node.wait(" 0-3", "c")
+    node.cgroup(f"{POD}/new", "1", f"{vcpu.tid}\n")
+    number = node.wait(f"{POD}", "C").split()[1]
+    above = node.wait("/sys/fs/cgroup/kubepods.slice", "C").split()[1]
+    node.throttled(POD, 3)
+    node.throttled("/kubepods.slice", 4)
+    node.wait(f" {number} 3", "q")
+    node.wait(f" {above} 4", "q")
+    node.throttled("/kubepods.slice", 5)
+    node.wait(f" {above} 5", "q")
+    vcpu.end()
+    shutil.rmtree(node._root / f"sys/fs/cgroup{POD}")
+    node.throttled("/kubepods.slice", 6)
+    node.wait(f" {vcpu.tid} -", "a")
+    node.wait(f" {above} 6", "q")
+
+
+def test_a_vcpu_that_leaves_its_cgroup_is_followed(node: Node, vcpu: Thread) -> None:
+    """What it was allowed elsewhere counts when it is back."""
+    everywhere, one = os.sched_getaffinity(vcpu.tid), min(os.sched_getaffinity(vcpu.tid))
+    node.cgroup(f"{POD}/old", "0-3")
+    node.start()
+    node.wait(" 0-3", "c")
+    os.sched_setaffinity(vcpu.tid, {one})
+    node.cgroup(f"{POD}/new", "1", both := f"{os.getpid()}\n{vcpu.tid}\n")
+    node.wait(f" {vcpu.tid} {one}", "a")
+    node.cgroup(f"{POD}/new", "1")
+    node.hears(30)
+    os.sched_setaffinity(vcpu.tid, everywhere)
+    node.wait(f" {vcpu.tid} {cpuset.render(everywhere)}", "a")
+    node.cgroup(f"{POD}/new", "1", both)
+    os.sched_setaffinity(vcpu.tid, {one})
+    node.hears(30)
+    vcpu.end()
+    node.wait(f" {vcpu.tid} -", "a")
+    assert sum(line.startswith(f"T {vcpu.tid} ") for line in node.lines) == 1
+    lines = [line.split() for line in node.lines if line.startswith("a ")]
+    assert [cpus for _, _, tid, cpus in lines if tid == str(vcpu.tid)] == [
+        str(one),
+        cpuset.render(everywhere),
+        str(one),
+        "-",
+    ]
 
 
 def test_a_line_is_said_once(node: Node) -> None:
