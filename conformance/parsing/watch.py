@@ -115,8 +115,9 @@ class _Raw:
                 tid, number, name = rest.split(" ", 2)
                 cgroup = self._groups[number].name if number in self._groups else ""
                 track = self._threads.get(tid)
-                if track is None or track.name != name:
-                    track = self._threads[tid] = _Track(f"{_number(tid)} {name}")
+                called = f"{_number(tid)} {name}"
+                if track is None or track.name != called:
+                    track = self._threads[tid] = _Track(called)
                     self.threads.append(track)
                 track.cgroup = cgroup
             case "=":

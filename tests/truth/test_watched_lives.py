@@ -181,6 +181,14 @@ def test_an_entry_of_somebody_else_is_broken(tmp_path: Path) -> None:
     assert failed(findings) == {"CPU-EXCLUSIVE"}
 
 
+def test_a_thread_that_is_moved_to_another_cgroup_is_the_same(tmp_path: Path) -> None:
+    away = (600, "T 155 4 CPU 1/KVM"), (610, "a @ 155 6-7")
+    back = (700, "T 155 1 CPU 1/KVM"), (710, "a @ 155 3")
+    assert failed(judged(tmp_path / "vcpu", *away, *back)) == {"PIN-THREADS"}
+    moved = (300, "T 150 1 qemu-system-x86"), (310, "a @ 150 3"), (700, "T 150 2 qemu-system-x86")
+    assert failed(judged(tmp_path / "main", *moved, (710, "a @ 150 4"))) == {"EMU-ISOLATED"}
+
+
 def state(*, default: str = STATE["defaultCpuSet"], own: str | None = "2-4") -> str:
     """The checkpoint with another pool, or another entry of compute."""
     entries = {**STATE["entries"], good.UID: {"compute": own}}
