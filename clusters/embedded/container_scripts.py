@@ -286,10 +286,12 @@ def follow_ends() -> str:
 def affine_pit(cgroup: str) -> str:
     """Lets ``kvm-pit/N`` run where vCPU 0 of the QEMU in a container may; N is QEMU's inner id.
 
-    Another container's QEMU may have the same: one that is bound already is that one's.
+    Another container's QEMU may have the same: the timer began with its QEMU, and one that is
+    bound already is another one's.
     """
     return f"""\
-vcpu= inner= pit=
+vcpu= inner= pit= first=
+began() {{ read -r line <"$1/stat"; set -- ${{line##*)}}; began=${{20}}; }}
 for list in {CGROUPS}{cgroup}/cgroup.threads {CGROUPS}{cgroup}/*/cgroup.threads; do
     [ -e "$list" ] || continue
     while read -r thread; do
@@ -307,12 +309,16 @@ done </proc/$vcpu/status
 while read -r key value; do
     [ "$key" != NSpid: ] || inner=${{value##*[!0-9]}}
 done </proc/$qemu/status
+began /proc/$qemu
+since=$began
 for comm in /proc/[0-9]*/comm; do
     read -r name 2>/dev/null <"$comm" || continue
     [ "$name" = "kvm-pit/$inner" ] || continue
+    began "${{comm%/comm}}"
+    [ "$began" -ge "$since" ] && [ "$began" -lt "${{first:-$((began + 1))}}" ] || continue
     while read -r key value; do
         case $key$value in
-        Cpus_allowed_list:*[-,]*) pit=${{comm%/comm}} ;;
+        Cpus_allowed_list:*[-,]*) pit=${{comm%/comm}} first=$began ;;
         esac
     done <"${{comm%/comm}}/status"
 done

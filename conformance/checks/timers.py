@@ -67,9 +67,29 @@ def timer_runs_beside_vcpu_0(
             f"{called(timer)} may run on {timer.affinity} (/proc/{timer.pid}/status) instead of "
             f"where vCPU 0 does, {vcpu.affinity} ({thread_source(vcpu)})"
             + (f", since it migrated from node {moved.source}" if moved and came else ""),
-            known=came,
+            known=came or _beside_others(snapshot),
         )
     return f"{called(timer)} runs where vCPU 0 does, on {vcpu.affinity}"
+
+
+def _beside_others(snapshot: Snapshot) -> bool:
+    """Whether other guests are on the node, or were: their timers may have the same name."""
+    own = {thread.tid for thread in threads(snapshot).vcpus.values()}
+    watches = snapshot.life.watches if snapshot.life else ()
+    return (
+        bool(snapshot.given_back)
+        or any(0 in sorted_threads(c).vcpus for c in _others(snapshot))
+        or any(
+            each.name.startswith("CPU 0/") and each.tid not in own
+            for watch in watches
+            for each in watch.threads
+        )
+    )
+
+
+def _others(snapshot: Snapshot) -> Iterator[Container]:
+    uid = snapshot.pod.uid if snapshot.pod else ""
+    return (each for pod in snapshot.pods if pod.uid != uid for each in pod.containers)
 
 
 def _pins(snapshot: Snapshot) -> Iterator[CpuSet]:

@@ -179,15 +179,18 @@ def test_an_image_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_the_timer_of_a_guest_is_bound_to_the_cpus_of_its_vcpu_0(tmp_path: Path) -> None:
     proc, groups = tmp_path / "proc", tmp_path / "cgroup"
     told = "Name:\t{name}\nTgid:\t150\nNSpid:\t{pid}\t{inner}\nCpus_allowed_list:\t{cpus}\n"
-    for pid, name, inner, cpus in (
-        (150, "qemu-system-x86", 80, "2-4"),
-        (154, "CPU 0/KVM", 84, "2"),
-        (160, "kvm-pit/80", 160, "0-11"),
-        (161, "kvm-pit/80", 161, "7"),
-        (162, "kvm-pit/8", 162, "0-11"),
+    for pid, name, inner, cpus, began in (
+        (150, "qemu-system-x86", 80, "2-4", 500),
+        (154, "CPU 0/KVM", 84, "2", 510),
+        (159, "kvm-pit/80", 159, "0-11", 490),
+        (160, "kvm-pit/80", 160, "0-11", 505),
+        (161, "kvm-pit/80", 161, "7", 502),
+        (162, "kvm-pit/8", 162, "0-11", 503),
+        (163, "kvm-pit/80", 163, "0-11", 900),
     ):
         (proc / str(pid)).mkdir(parents=True)
         (proc / str(pid) / "comm").write_text(f"{name}\n")
+        (proc / str(pid) / "stat").write_text(f"{pid} ({name}) S {'0 ' * 18}{began} 0\n")
         text = told.format(name=name, pid=pid, inner=inner, cpus=cpus)
         (proc / str(pid) / "status").write_text(text)
     members = groups / CGROUP.lstrip("/") / "cgroup.threads"
