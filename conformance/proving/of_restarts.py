@@ -17,7 +17,7 @@ from conformance.proving.scene import Scene
     subject="own",
     bug="kubernetes#90303",
 )
-def comes_backelsewhere(scene: Scene) -> Scene:
+def comes_back_elsewhere(scene: Scene) -> Scene:
     """The restarted container has other CPUs than before, by every source."""
     return scene.renumbered(elsewhere(scene))
 

@@ -103,9 +103,10 @@ class Scene:
 
     @property
     def timers(self) -> list[Thread]:
-        """Kernel threads that are timers of guests, beside vCPU 0."""
-        first = self.thread("CPU 0/").affinity
-        return [each for each in self._node.timers or () if each.affinity == first]
+        """Kernel threads that are timers of guests, beside vCPU 0; none of a plain pod."""
+        first = self._named(_VCPU).get(0)
+        timers = (self._node.timers or ()) if first else ()
+        return [each for each in timers if first and each.affinity == first.affinity]
 
     @property
     def iothread(self) -> Thread:

@@ -17,6 +17,8 @@ READ_ELSEWHERE = {
     "DomainTopology.dies": "as clusters",
     "Kubelet.options": "read by Kubelet.enables",
     "Kubelet.reconcile_seconds": "read by conformance/judging/loops.py",
+    "Migration.completed": "read by Migration.under_way",
+    "Migration.target": "told by conformance/parsing/assemble.py of a look that it tears",
     "Pod.affinity_labels": "read by Pod.required_labels",
     "Pod.node_selector": "read by Pod.required_labels",
     "Snapshot.case": "whose evidence it is",
