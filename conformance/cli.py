@@ -249,12 +249,10 @@ def _run(arguments: argparse.Namespace) -> int:
         *(("-n", str(workers)) if workers else ()),
         *(("-k", arguments.keyword) if arguments.keyword else ()),
     ]
-    # A run is the same whatever else is installed beside it, and whatever pytest does elsewhere.
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTEST_ADDOPTS", None)
     if ROOT == INSTALLED:
         sys.path.insert(0, str(ROOT))  # of pytest-xdist's workers too
-    code = int(pytest.main(call))
+    with _alone():
+        code = int(pytest.main(call))
     if code == pytest.ExitCode.USAGE_ERROR:
         return Exit.USAGE
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -263,6 +261,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if code == pytest.ExitCode.INTERNAL_ERROR:
         return Exit.INCONCLUSIVE
     return code
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """A run is the same whatever else is installed beside it, and whatever pytest does elsewhere.
+
+    Whoever calls it goes on with the environment of before.
+    """
+    before = dict(os.environ)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _planned(arguments: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ class Right:
 _KUBEVIRT_IO = "kubevirt.io"
 _CONSOLES = "subresources.kubevirt.io"
 _VMIS = ("create", "delete", "get", "list", "watch")
-_OWN = ("virtualmachineinstances", "virtualmachineinstancemigrations", "events")
+_OWN = ("virtualmachineinstances", "virtualmachineinstancemigrations", "virtualmachines", "events")
 """What a run has in its own namespace."""
 _CLAIMS = (
     Right("coordination.k8s.io", "leases", ("create",), "claim its namespace"),
@@ -99,7 +99,6 @@ RIGHTS = (
     *_CLAIMS,
 )
 
-_OWN = ("virtualmachineinstances", "virtualmachines", "events")
 KUBEVIRT = "kubevirt"
 """The namespace that virt-operator usually deploys to."""
 

@@ -138,7 +138,7 @@ def test_what_no_requirement_is_about_is_a_problem_and_no_verdict(
     api.close()
 
 
-MOST_REQUESTS = 22
+MOST_REQUESTS = 23
 """Of one VMI that settles at once, execs and consoles among them."""
 
 
