@@ -8,10 +8,7 @@ from conformance.checks.witnesses import checkpoint
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Former, Snapshot
 from conformance.model.expectation import Expectation
-from conformance.model.vocabulary import DELETED
-
-_ENDED = ("Succeeded", "Failed")
-"""Phases of a pod whose containers have all ended, and do not start again."""
+from conformance.model.vocabulary import DELETED, ENDED
 
 
 @check(
@@ -40,7 +37,7 @@ def nothing_is_left(snapshot: Snapshot, _: Expectation, seen: Comparison) -> str
             seen.missing(": ".join(why))
     there = next((pod for pod in snapshot.pods if pod.uid == former.pod_uid), snapshot.pod)
     seen.saw("pod", there.phase or "present" if there else "none", f"API, pod {name}")
-    ended = there is not None and there.phase in _ENDED
+    ended = there is not None and there.phase in ENDED
     if there is not None and ended:
         seen.note(f"pod {name} has ended ({there.phase}) and is still taken apart")
     elif there is not None:

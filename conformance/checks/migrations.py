@@ -35,13 +35,12 @@ from conformance.checks.witnesses import (
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Migration, Snapshot, Story
 from conformance.model.expectation import Expectation
-from conformance.model.vocabulary import COMPUTE
+from conformance.model.vocabulary import COMPUTE, ENDED
 
 OWN = "own"
 NO_ROOM = "a migration waits for room"
 """What the story notes when the target pod of a migration was seen to find no node."""
 WITHDRAWN = "the migration was withdrawn"
-_ENDED = ("Succeeded", "Failed")
 
 
 @told(
@@ -167,7 +166,7 @@ def source_has_everything_back(story: Story, seen: Comparison) -> str:
     if left.former is None or left.former.pod_uid != pod.uid:
         raise Unobserved(f"nobody looked for pod {pod.name} after the migration")
     there = next((each for each in left.pods if each.uid == pod.uid), left.pod)
-    if there is not None and there.phase not in _ENDED:
+    if there is not None and there.phase not in ENDED:
         raise Unobserved(f"pod {pod.name} is still {there.phase or 'there'}")
     return nothing_is_left(left, Expectation(), seen)
 

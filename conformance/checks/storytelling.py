@@ -18,9 +18,7 @@ from conformance.checks.witnesses import (
 )
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Snapshot, Story
-from conformance.model.vocabulary import COMPUTE
-
-_ENDED = ("Succeeded", "Failed")
+from conformance.model.vocabulary import COMPUTE, ENDED
 
 
 def at(story: Story, moment: str, subject: str = "") -> Snapshot:
@@ -105,7 +103,7 @@ def waits_for_cpus(snapshot: Snapshot, seen: Comparison) -> None:
     seen.saw(f"phase of {snapshot.subject}", now, f"moment “{snapshot.moment}”")
     seen.saw("reason", reason, f"pod {pod.name} .status.conditions, PodScheduled")
     where = f" on {pod.node}" if pod.node else ""
-    if pod.node or now in ("Running", *_ENDED):
+    if pod.node or now in ("Running", *ENDED):
         seen.wrong(f"{snapshot.subject} does not wait for CPUs: it is {now}{where} ({reason})")
     elif "cpu" not in reason.lower():
         seen.wrong(f"{snapshot.subject} waits, and no reason names CPUs: {reason}")
@@ -159,7 +157,7 @@ def free_milli(snapshot: Snapshot, seen: Comparison) -> int:
         raise Unobserved(f"node {found.name} says nothing of allocatable CPUs")
     if "pods" in snapshot.not_observed:
         raise Unobserved(snapshot.not_observed["pods"])
-    taken = sum(pod.cpu_milli for pod in snapshot.pods if pod.phase not in _ENDED)
+    taken = sum(pod.cpu_milli for pod in snapshot.pods if pod.phase not in ENDED)
     free = found.allocatable_cpu_milli - taken
     source = f"allocatable {found.allocatable_cpu_milli}m less requests of pods {taken}m"
     seen.saw(f"free CPU of {found.name}", f"{free}m", source)

@@ -15,10 +15,8 @@ from conformance.checks.witnesses import compute, live, require_running, silent
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, LivePins, Snapshot, Thread
 from conformance.model.expectation import Expectation
-from conformance.model.vocabulary import LIBVIRT
+from conformance.model.vocabulary import LIBVIRT, PIT
 
-PIT = "kvm-pit/"
-"""How the timer of a guest is called: the number of its QEMU in the PID namespace follows."""
 _VCPU = re.compile(r"CPU (\d+)/(KVM|TCG)")
 _OTHER_VCPU = re.compile(r"(CPU \d+|ALL CPUs)/")
 _IOTHREAD = re.compile(r"IO iothread(\d+)")
@@ -35,7 +33,7 @@ _ROLES = tuple(
     for names, role in (
         (r"vhost-\d+", "vhost worker"),
         (r"kvm-nx-", "huge page recovery of KVM"),
-        (r"kvm-pit/", "timer of KVM"),
+        (PIT, "timer of KVM"),
         (r"live_migration|multifd|mig/|return path|postcopy|colo", "migration of QEMU"),
         (r"iou-(wrk|sqp)-", "io_uring worker of QEMU"),
         (r"worker|thread-pool", "thread pool of QEMU"),

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 
 from conformance.checks.comparison import Comparison, NotApplicable, Unobserved
 from conformance.checks.registry import Loop, check, dedicated_vmi
-from conformance.checks.threads import PIT, Threads, called, sorted_threads, threads
+from conformance.checks.threads import Threads, called, sorted_threads, threads
 from conformance.checks.witnesses import compute, node, silent, thread_source
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, Snapshot
 from conformance.model.expectation import Expectation
-from conformance.model.vocabulary import RUNNING
+from conformance.model.vocabulary import PIT, RUNNING
 
 
 @check(

@@ -300,22 +300,19 @@ def nobody_came(snapshot: Snapshot, own: CpuSet, seen: Comparison) -> None:
         return
     for window in saw_life(snapshot, seen):
         for group in window.watch.cgroups:
-            if group.path == container.cgroup:
-                found = excursions(group.cpus, own.__eq__, window)
-                what = f"compute has {own}, and its cpuset"
-            elif _inside(group.path, container):
+            mine = group.path == container.cgroup
+            if _inside(group.path, container) and not mine:
                 continue
-            else:
-                found = excursions(group.cpus, own.isdisjoint, window)
-                what = "the cpuset of " + (_whose(snapshot, group.path) if found else "")
+            found = excursions(group.cpus, own.__eq__ if mine else own.isdisjoint, window)
             for each in found[:MOST]:
-                doubt = _late(window, each) if group.path != container.cgroup else None
+                whose = "" if mine else _whose(snapshot, group.path)
+                what = f"the cpuset of {whose}" if whose else f"compute has {own}, and its cpuset"
                 seen.wrong(
                     f"{what} was seen to be {each.value}"
                     + (f", with pCPU {each.value & own} of compute," if each.value & own else "")
                     + f" at {each} ({CGROUPS}{group.path}; {of_how_many(window, found)})",
                     final=True,
-                    doubt=doubt,
+                    doubt=None if mine else _late(window, each),
                 )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from clusters.contract.access import NodeFiles
+from conformance.model.vocabulary import PIT
 from conformance.parsing import cgroups, proc
 from conformance.parsing.cgroups import MOUNT
 from conformance.parsing.proc import RT_RUNTIME
@@ -227,7 +228,7 @@ class NodeReader:
     def _timers(self, files: Mapping[str, str]) -> Mapping[str, str]:
         """The status of each timer of a guest among kernel threads whose names were read."""
         names = {path.split("/")[2]: text for path, text in files.items() if path.endswith(_COMM)}
-        timers = [pid for pid, name in names.items() if name.startswith(proc.PIT)]
+        timers = [pid for pid, name in names.items() if name.startswith(PIT)]
         self._kernel_threads |= names.keys() - set(timers)
         return self._shell.read([f"/proc/{pid}/status" for pid in timers]).files if timers else {}
 

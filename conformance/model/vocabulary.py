@@ -75,6 +75,11 @@ CREATED_BY = "kubevirt.io/created-by"
 """Label of a launcher pod: the UID of its VMI."""
 MIGRATION_JOB = "kubevirt.io/migrationJobUID"
 """Label of the target pod of a migration: the UID of that (kubevirt api/core/v1/types.go)."""
+PIT = "kvm-pit/"
+"""How the kernel thread is called that is the timer (i8254) of a guest; the number after it is that
+of its QEMU, as that counts itself (linux arch/x86/kvm/i8254.c, kvm_create_pit)."""
+ENDED = ("Succeeded", "Failed")
+"""Phases of a pod whose containers have all ended and do not start again, and of what it runs."""
 ON_NODE, MIGRATES_TO = "kubevirt.io/nodeName", "kubevirt.io/migrationTargetNodeName"
 """Labels of a VMI: the node on which it is (kubevirt api/core/v1/types.go, NodeNameLabel), and the
 one to which it migrates."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from conformance.model.cpuset import CpuSet
+from conformance.model.vocabulary import PIT
 from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
 
@@ -19,9 +20,6 @@ RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 """How long threads in real time may run, of each period; -1 is without end."""
 KTHREADD = 2
 """The parent of kernel threads, on any node."""
-PIT = "kvm-pit/"
-"""How the kernel thread is called that is the timer (i8254) of a guest; the number after it is that
-of its QEMU, as that counts itself (linux arch/x86/kvm/i8254.c, kvm_create_pit)."""
 _HUGE = "huge"
 _PAGE_SIZE = re.compile(r"kernelpagesize_kB=([0-9]{1,9})")
 _ON_NODE = re.compile(r"N([0-9]{1,4})=([0-9]{1,15})")

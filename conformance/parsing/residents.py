@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from conformance.model.cpuset import CpuSet
 from conformance.model.evidence import Container, CpuLimit, Thread, Unlisted
+from conformance.model.vocabulary import PIT
 from conformance.parsing import cgroups, proc
 from conformance.parsing.cpulist import cpulist
 from conformance.parsing.errors import ParseError
@@ -105,14 +107,15 @@ class Residents:
 
         Raises ParseError.
         """
-        found = self._outside()
+        found = self._outside
         return found and tuple(each for each in found if not _is_timer(each))
 
     def timers(self) -> tuple[Thread, ...] | None:
         """Kernel threads that are timers of guests; None where nobody looked. Raises ParseError."""
-        found = self._outside()
+        found = self._outside
         return found and tuple(each for each in found if _is_timer(each))
 
+    @cached_property
     def _outside(self) -> tuple[Thread, ...] | None:
         recorded = [
             path for path in self._files if path.startswith("/proc/") and path.count("/") == 3
@@ -228,7 +231,7 @@ def _of(status: proc.Status, cgroup: str) -> Thread:
 
 def _is_timer(thread: Thread) -> bool:
     """Whether it is the timer of a guest: a thread of the kernel's own, by its parent."""
-    return thread.name.startswith(proc.PIT) and thread.parent == proc.KTHREADD
+    return thread.name.startswith(PIT) and thread.parent == proc.KTHREADD
 
 
 def _throttled(files: Mapping[str, str]) -> int | None:
